@@ -1,0 +1,93 @@
+/*
+ * daemon: the order of start, reload, drain and exit that every daemon shares, so that each main is
+ * a table.
+ *
+ *   -c FILE  configuration        -i NAME  instance (default 0)       -t  check my part, findings
+ * as JSON, exit 0 or 2 -T       print my effective configuration as JSON (key, value, origin)
+ * --schema  print every key as JSON -r FD    write "ready\n" there once listeners accept (sd_notify
+ * is done when NOTIFY_SOCKET is set)    -v  version    -h  help -l LEVEL log level (over the
+ * configuration's)
+ *
+ * Signals: TERM and INT drain and end, a second one ends at once; HUP reloads this daemon; USR1
+ * reopens logs. Exit codes: 0 ended as asked, 1 cannot start, 2 usage or invalid configuration.
+ * Control words every daemon has: help, version, status (daemon's own), events, reload, prepare
+ * HASH FILE, commit, abort, reopen, stop, shutdown. Stale run_dir sockets never stop a start; a
+ * live holder does, by name.
+ */
+#ifndef LIBCOMMON_DAEMON_H
+#define LIBCOMMON_DAEMON_H
+
+#include "libcommon/cfgbind.h"
+#include "libcommon/ctl.h"
+#include "libcommon/loop.h"
+#include "libcommon/poolcfg.h"
+
+struct daemon;
+
+/* A configuration that was read and bound: the arena dies with the generation. */
+struct daemon_cfg {
+	struct cfg *cfg;
+	struct arena arena;
+	struct commoncfg common;
+	void *own; /* the daemon's section, bound by ops->schema into ops->schema->size bytes */
+};
+
+struct daemon_ops {
+	const char *program;                /* "routerd" */
+	const char *section;                /* "http"; NULL when it has none */
+	const struct cfg_schema *schema;    /* of the section */
+	const struct ctl_command *commands; /* its own control words, besides the common ones; arg
+					       is the daemon's `self` */
+	/* Checks that need the whole configuration (own and common bound already). Reports into
+	 * ctx->errs. Must not have effects. */
+	void (*check)(struct cfg_ctx *ctx, struct daemon_cfg *dc);
+	/* Before privileges are dropped: bind listeners, read keys. Returns the daemon's self, or
+	 * NULL with errs. */
+	void *(*start)(struct daemon *d, struct daemon_cfg *dc, struct errs *errs);
+	/* After privileges are dropped and the control socket answers: threads, bus, accepting. -1
+	 * with err ends the start. */
+	int (*run)(void *self, struct err *err);
+	/*
+	 * Reload. prepare does all that can fail and returns a candidate, or NULL with errs; fds
+	 * are descriptors that a privileged proxyctl sent along with names (may be none). commit
+	 * cannot fail and calls daemon_committed(d) once every worker has adopted it (dc belongs to
+	 * the daemon from then on; the old one is released through daemon_cfg_free when no longer
+	 * used). discard drops a candidate.
+	 */
+	void *(*prepare)(void *self, struct daemon_cfg *dc, struct errs *errs);
+	void (*commit)(void *self, void *candidate, struct daemon_cfg *dc);
+	void (*discard)(void *self, void *candidate);
+	/* Begin to drain: stop accepting, finish what is in flight, then daemon_drained(d). The
+	 * deadline is daemon.c's. */
+	void (*drain)(void *self);
+	/* Reopen log files. May be NULL. */
+	void (*reopen)(void *self);
+	/* The `status` answer: JSON members into an object (json_t *), and text into out when out
+	 * is not NULL. */
+	void (*status)(void *self, struct json_t *object, struct sbuf *out);
+	/* Everything down, free memory (leak checkers look). */
+	void (*stop)(void *self);
+};
+
+/* Whole life of a daemon; returns the exit code. Only main calls it. */
+int daemon_main(const struct daemon_ops *ops, int argc, char **argv);
+
+struct loop *daemon_loop(const struct daemon *d);
+struct ctl *daemon_ctl(const struct daemon *d);
+const char *daemon_instance(const struct daemon *d);
+/* The configuration in force, and its generation (1, 2, ...). */
+const struct daemon_cfg *daemon_config(const struct daemon *d);
+uint64_t daemon_generation(const struct daemon *d);
+void daemon_committed(struct daemon *d);
+void daemon_drained(struct daemon *d);
+bool daemon_is_draining(const struct daemon *d);
+void daemon_cfg_free(struct daemon_cfg *dc);
+/* A descriptor that came with `prepare` under this absolute path ("fd PATH" words), dup'ed for the
+ * caller, or -1. */
+int daemon_passed_fd(const struct daemon *d, const char *path);
+/* "RUN_DIR/routerd.0.sock" style paths, from the arena; with the folder made (mode 0750, common
+ * group). */
+char *daemon_run_path(const struct daemon *d, struct arena *a, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * http1: HTTP/1.0 and 1.1 as bytes (RFC 9112): heads and chunked bodies, both directions. Strict,
+ * one reading only: what two parsers could read in two ways is refused, never repaired. Pure: no
+ * fd, no clock, no heap.
+ */
+#ifndef LIBCOMMON_HTTP1_H
+#define LIBCOMMON_HTTP1_H
+
+#include "libcommon/msg.h"
+
+enum http1_result {
+	HTTP1_MORE, /* everything so far is fine; feed more */
+	HTTP1_DONE,
+	HTTP1_BAD, /* see struct http1_error */
+};
+
+/* Why bytes were refused. `reason` is a stable word for logs and statistics, such as "cl_and_te".
+ */
+struct http1_error {
+	uint16_t status; /* what to answer: 400, 414, 431, 501, 505; for a bad response 502 */
+	const char *reason;
+};
+
+struct http1_limits {
+	uint32_t head_bytes;   /* whole head */
+	uint32_t target_bytes; /* request line */
+	uint16_t fields;
+};
+
+/* Zero before each message; remembers how far an incomplete head was searched, so that byte-by-byte
+ * input stays linear. */
+struct http1_scan {
+	uint32_t seen;
+	uint32_t line; /* where the line being searched starts */
+};
+
+/*
+ * Parse a request head from p[0..n), always from its first byte on; call again with more bytes (the
+ * same ones in front) after HTTP1_MORE. m must come from msg_init; its slices point into p. On
+ * HTTP1_DONE, m->head_len tells where the body starts. One or more CRLF before the request line are
+ * skipped (RFC 9112 §2.2) and counted in head_len. Host: exactly one for 1.1, valid, and equal
+ * (case-insensitively) to an absolute target's authority.
+ */
+enum http1_result http1_request(struct http1_scan *scan, const char *p, size_t n,
+	const struct http1_limits *limits, struct msg *m, struct http1_error *err);
+
+/*
+ * The same for a response; `asked` is the method of its request, since HEAD decides framing. A 1xx
+ * is a message of its own. 101 and 2xx to CONNECT have BODY_NONE: what follows is the tunnel's.
+ */
+enum http1_result http1_response(struct http1_scan *scan, const char *p, size_t n,
+	const struct http1_limits *limits, enum method asked, struct msg *m,
+	struct http1_error *err);
+
+/* The longest trailer section that is accepted, blank line included. */
+#define HTTP1_TRAILER_MAX 8192
+
+/* A chunked body on its way in (RFC 9112 §7.1). Zero before each body. */
+struct http1_chunked {
+	uint64_t left; /* payload bytes of the current chunk still to come */
+	uint32_t ext;  /* extension bytes seen in this body: limited, then dropped */
+	uint32_t trailer_len;
+	uint8_t state;
+	uint8_t digits;
+};
+
+/*
+ * Decode p[0..n) in place: payload is moved to the front, *payload tells how much there is; *used
+ * how many bytes were consumed (all, unless DONE or BAD). Trailer bytes are appended to
+ * trailer[c->trailer_len..HTTP1_TRAILER_MAX); with trailer NULL they are checked for length and
+ * dropped. DONE after the last CRLF.
+ */
+enum http1_result http1_chunked_feed(struct http1_chunked *c, char *p, size_t n, char *trailer,
+	size_t *used, size_t *payload, struct http1_error *err);
+
+/*
+ * Fields of a trailer section that http1_chunked_feed collected. Those that decide framing, routing
+ * or identity (FIELD_FRAMING, FIELD_HOP) come marked MSG_FIELD_DROP. Returns false for malformed
+ * ones.
+ */
+bool http1_trailers(const char *p, size_t n, struct field *fields, uint16_t cap, uint16_t *count,
+	struct http1_error *err);
+
+/* Is this a valid token (RFC 9110 §5.6.2), a valid field value (§5.5: no CR, LF, NUL, other
+ * controls)? */
+bool http1_is_token(struct slice s);
+bool http1_is_value(struct slice s);
+/* uri-host [":" port] of RFC 9110 §7.2; splits it. host keeps an IPv6 literal's brackets; port 0
+ * when absent. */
+bool http1_host(struct slice s, struct slice *host, uint16_t *port);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * poolcfg: what several programs read of the configuration: the top level (run_dir, state_dir, ...)
+ * and the pools. One schema, so that routerd and healthd cannot disagree on what a server is.
+ */
+#ifndef LIBCOMMON_POOLCFG_H
+#define LIBCOMMON_POOLCFG_H
+
+#include "libcommon/addr.h"
+#include "libcommon/cfgbind.h"
+
+struct servercfg {
+	const struct cfg_node *node;
+	char *name; /* default: the address as written */
+	struct addr_spec address;
+	char *address_text;
+	int64_t weight; /* 0..256, default 1; 0: no new requests */
+	bool backup;
+	bool down;
+	int64_t max_conns; /* 0: no limit */
+};
+
+enum check_kind { CHECK_NONE, CHECK_TCP, CHECK_HTTP };
+
+struct checkcfg {
+	const struct cfg_node *node;
+	enum check_kind kind;     /* from which of `http` / `tcp` is there */
+	char *method;             /* http.method, default GET */
+	char *path;               /* http.path, default / */
+	char *host;               /* http.host; NULL: the server's address as written */
+	struct cfg_list headers;  /* struct cfg_pair */
+	struct cfg_list status;   /* struct cfg_range, default 200-399 */
+	int64_t port;             /* 0: the server's */
+	int64_t interval_ms;      /* 5s */
+	int64_t fast_interval_ms; /* while changing; 0: interval */
+	int64_t timeout_ms;       /* 2s */
+	int64_t fall;             /* 3 */
+	int64_t rise;             /* 2 */
+	int64_t jitter_percent;   /* 10 */
+};
+
+struct passivecfg {
+	int64_t max_fails;       /* 3; 0: off */
+	int64_t fail_timeout_ms; /* 10s */
+};
+
+enum balance_method { BALANCE_ROUND_ROBIN };
+
+struct poolcfg {
+	const struct cfg_node *node;
+	char *name;
+	int balance;
+	struct cfg_list servers;      /* struct servercfg */
+	int64_t keepalive;            /* idle connections kept per worker, 32 */
+	int64_t keepalive_requests;   /* 0: no limit */
+	int64_t idle_timeout_ms;      /* 60s */
+	int64_t retries;              /* further tries after the first, 2 */
+	int64_t retry_budget_percent; /* 20 of the active requests */
+	int64_t retry_budget_min;     /* 3 */
+	struct checkcfg check;
+	struct passivecfg passive;
+};
+
+struct commoncfg {
+	char *run_dir;   /* absolute; default "run" beside the file */
+	char *state_dir; /* absolute; default "state" beside the file */
+	char *control_group;
+	int log_level;               /* enum log_level */
+	int64_t shutdown_timeout_ms; /* 30s: how long a graceful stop waits for what is in flight */
+	struct cfg_list pools;       /* struct poolcfg */
+};
+
+extern const struct cfg_schema commoncfg_schema; /* top level: run_dir, state_dir, control_group,
+						    log, shutdown_timeout, pools */
+extern const struct cfg_schema poolcfg_schema;
+/* The sections that other programs own: "tls", "http", "health": for other_keys of cfg_bind. */
+extern const char *const commoncfg_sections[];
+
+/* Bind the top level. Checks what its schema says, plus: pools without servers, server names used
+ * twice in a pool, run_dir too long for the socket paths that will stand in it. */
+void commoncfg_bind(struct cfg_ctx *ctx, struct commoncfg *out);
+const struct poolcfg *commoncfg_pool(const struct commoncfg *c, const char *name);
+
+#endif
