@@ -1,0 +1,114 @@
+/*
+ * config: the `http` section as structs: what the schema binds. Nothing here is
+ * compiled or looked up; snapshot.c does that.
+ */
+#ifndef ROUTERD_CONFIG_H
+#define ROUTERD_CONFIG_H
+
+#include "libcommon/daemon.h"
+
+/* Milliseconds. A route's own come over http's: INT64_MIN stands for "not set
+ * here". */
+struct timeoutcfg {
+	int64_t head;      /* 10s: a whole request head, from its first byte (or from
+			      accept) */
+	int64_t body;      /* 60s: between two reads of a request body */
+	int64_t connect;   /* 5s */
+	int64_t send;      /* 60s: between two writes, to either side */
+	int64_t response;  /* 60s: from the request's last byte to the response head */
+	int64_t read;      /* 60s: between two reads of a response body */
+	int64_t keepalive; /* 75s: an idle client connection (http only, not per route) */
+	int64_t tunnel;    /* 1h: an idle tunnel */
+};
+
+enum listen_from { LISTEN_ADDRESS, LISTEN_TLSD };
+
+struct listencfg {
+	const struct cfg_node *node;
+	char *name;
+	struct addr_spec address; /* LISTEN_ADDRESS */
+	char *address_text;
+	int from;     /* `from: tlsd`: Unix socket run_dir/NAME/INSTANCE.sock, PROXY v2
+			 required */
+	char *scheme; /* "http" or "https": what X-Forwarded-Proto says when no PROXY
+			 TLV tells; NULL: http (tlsd: https) */
+	struct cfg_list accept_proxy; /* struct addr_net: peers that must send a PROXY
+					 v1/v2 header first; empty: none may */
+	int64_t backlog;
+};
+
+struct redirectcfg {
+	bool is_set;
+	char *scheme;   /* NULL: as it came */
+	char *host;     /* NULL: as it came (port dropped when the scheme changes) */
+	char *path;     /* NULL: path and query as they came */
+	int64_t status; /* 301 302 303 307 308; default 308 for other methods than GET
+			   and HEAD... see the man page */
+};
+
+struct respondcfg {
+	bool is_set;
+	int64_t status;
+	char *body;
+	char *content_type;
+	struct cfg_list headers; /* struct cfg_pair */
+};
+
+struct routecfg {
+	const struct cfg_node *node;
+	char *path;  /* prefix on segment borders; must begin with '/' */
+	char *strip; /* prefix taken off before forwarding, on segment borders */
+	char *pool;  /* exactly one of pool, redirect, respond, echo */
+	struct redirectcfg redirect;
+	struct respondcfg respond;
+	bool echo;
+	struct timeoutcfg timeouts;
+	uint64_t max_body; /* 0: http's */
+};
+
+struct hostcfg {
+	const struct cfg_node *node;
+	struct cfg_list names;  /* char *: "api.example.com", "*.example.com", "*" */
+	struct cfg_list listen; /* char *: listener names; empty: all */
+	struct cfg_list routes; /* struct routecfg */
+};
+
+enum log_format { ACCESSLOG_COMBINED, ACCESSLOG_JSON };
+
+struct httpcfg {
+	char *user;
+	int64_t workers;        /* 0: cores; CFG_RESTART */
+	struct cfg_list listen; /* struct listencfg */
+	struct cfg_list hosts;  /* struct hostcfg */
+	struct timeoutcfg timeouts;
+	struct {
+		char *path; /* NULL: off; "-": stdout */
+		int format;
+		uint64_t buffer; /* bytes per worker before lines are dropped and counted; 1m */
+	} access_log;
+	struct cfg_list trusted_proxies; /* struct addr_net */
+	struct {
+		bool x_forwarded; /* X-Forwarded-For/-Proto/-Host, default on */
+		bool x_real_ip;   /* default on */
+		bool forwarded;   /* RFC 7239, default off */
+		bool via;         /* default off */
+	} forward;
+	struct {
+		uint64_t head;          /* 32k */
+		uint64_t request_line;  /* 8k */
+		int64_t fields;         /* 128 */
+		uint64_t body;          /* 100m; 0: no limit */
+		uint64_t response_head; /* 64k */
+		int64_t connections;    /* per process; 0: from the descriptor limit */
+		int64_t body_rate;      /* bytes per second a request body must keep on average
+					   after 10 s; 0 off; default 0? see man page */
+	} limits;
+};
+
+extern const struct cfg_schema httpcfg_schema;
+/* What needs the whole configuration: pools that routes name exist, listeners
+ * that hosts name exist, an address used twice, unreachable routes (warning).
+ */
+void config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc);
+
+#endif

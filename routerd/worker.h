@@ -1,0 +1,49 @@
+/*
+ * worker: a thread with everything it needs of its own: loop, listeners,
+ * connections, idle upstream connections, buffers, counters. What workers share
+ * is listed in design.md §4 and reached through the snapshot and backend.h.
+ */
+#ifndef ROUTERD_WORKER_H
+#define ROUTERD_WORKER_H
+
+#include "routerd/snapshot.h"
+
+struct worker;
+struct workers;
+
+/* Counters; each worker adds to its own, the main thread sums. */
+enum stat_id {
+#define STAT(id, name, help) STAT_##id,
+#include "routerd/stats.def"
+#undef STAT
+	STAT_COUNT
+};
+
+/* For status: counters of one listener over all workers. */
+struct listener_stats {
+	const char *name;
+	char address[ADDR_TEXT]; /* as bound, with the kernel's port */
+	uint64_t accepted;
+	uint64_t connections;
+};
+
+uint64_t workers_stat(const struct workers *ws, enum stat_id id);
+unsigned workers_count(const struct workers *ws);
+unsigned workers_listeners(const struct workers *ws, struct listener_stats *out, unsigned cap);
+/* Oldest generation that some request still runs on. */
+uint64_t workers_oldest_generation(const struct workers *ws);
+/*
+ * Main thread: done(arg) runs on the main loop after every worker has passed a
+ * point where it holds no pointer that it read from shared state before this
+ * call: what makes it safe to free a replaced table.
+ */
+void workers_barrier(struct workers *ws, void (*done)(void *arg), void *arg);
+/* Main thread, before a server's id is used again: every worker closes its idle
+ * connections to it, then done runs. */
+void workers_forget_server(
+	struct workers *ws, uint32_t server_id, void (*done)(void *arg), void *arg);
+/* Main thread: close the idle connections to a server (address changed,
+ * drained). */
+void workers_close_idle(struct workers *ws, uint32_t server_id);
+
+#endif
