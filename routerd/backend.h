@@ -5,6 +5,22 @@
  * cache line of atomics, per pool the pick state. The main thread alone
  * creates, judges (verdict.h) and frees; workers pick, count, and report how
  * requests went.
+ *
+ * Which thread calls what:
+ *   main     backends_*: new, run, pool (while a snapshot is prepared), commit,
+ *            free
+ *   any      pool_unref (a snapshot may die on a worker), server_addr, pool_name
+ *   workers  lb_pick, server_begin, server_end, server_retried, pool_active,
+ *            pool_retry_take, pool_retry_put: atomics only, no lock, no heap
+ *
+ * Passive marking, as nginx has it but counted exactly: `max_fails` failures
+ * within `fail_timeout` of the first of them block a server for `fail_timeout`;
+ * all workers skip it at once. Then one request is let through as a trial: its
+ * success unblocks, its failure blocks again, one that was abandoned leaves the
+ * slot to the next. A failure later than `fail_timeout` after the first begins a
+ * new count, as does a success then. `max_fails: 0` switches it off. The only
+ * member of a pool is never blocked: a request that may succeed is worth more
+ * than a certain 503.
  */
 #ifndef ROUTERD_BACKEND_H
 #define ROUTERD_BACKEND_H
@@ -14,28 +30,33 @@
 #include "libcommon/addr.h"
 #include "libcommon/poolcfg.h"
 
-struct pool;
+struct backends;
 struct lb_table;
+struct loop;
+struct pool;
+struct server_state;
+struct workers;
 
 struct server {
 	/* What workers write, on a line of its own. */
 	_Alignas(64) _Atomic uint32_t inflight;
-	_Atomic uint32_t fails;            /* passive failures within the window */
+	_Atomic uint32_t trial;            /* 1 while a trial request is under way */
+	_Atomic uint64_t fails;            /* passive: first failure's time and the count
+					      within the window; see server_fails */
 	_Atomic uint64_t blocked_until_ms; /* passive: skipped until then; then one
 					      trial request; 0: not blocked */
 	_Atomic uint64_t last_success_ms;
 	_Atomic uint64_t requests;
 	_Atomic uint64_t errors;
 	_Atomic uint64_t retried; /* requests that went elsewhere after failing here */
-	_Atomic uint32_t trial;   /* 1 while a trial request is under way */
 	/* What the main thread writes rarely and workers read. */
 	_Alignas(64) uint32_t id;  /* dense: index of per-worker idle lists; given
 				      again only after all workers forgot it */
 	_Atomic uint32_t addr_seq; /* seqlock of addr: odd while it is being changed */
-	struct addr addr;          /* len 0: no address known */
+	struct addr addr;          /* len 0: no address known; read with server_addr */
 	const char *name;
 	const char *pool_name;
-	/* main thread only */
+	/* main thread only, but for its evidence mailbox */
 	struct server_state *state;
 };
 
@@ -48,23 +69,64 @@ enum server_outcome {
 	SERVER_ABANDONED, /* our side gave up (client left): says nothing of the
 			     server */
 };
+/* Or'ed into the outcome when lb_pick set *why to LB_TRIAL for this attempt. */
+#define SERVER_TRIAL 0x100
 
 /* A copy of the current address; false when none is known. Any thread. */
 bool server_addr(const struct server *s, struct addr *out);
 /* Around each attempt: begin counts it in flight; end takes it off and judges.
- * now_ms is monotonic. */
+ * how is an enum server_outcome, or'ed with SERVER_TRIAL for a trial. now_ms is
+ * monotonic. */
 void server_begin(struct server *s);
-void server_end(struct server *s, const struct pool *p, enum server_outcome how, uint64_t now_ms);
+void server_end(struct server *s, struct pool *p, unsigned how, uint64_t now_ms);
+/* The attempt that failed here goes elsewhere: for status. */
+void server_retried(struct server *s);
+/* Passive failures within the window that is open now. */
+unsigned server_fails(const struct server *s);
 
 const char *pool_name(const struct pool *p);
+/* Good for as long as the snapshot that the pool was made for. */
 const struct poolcfg *pool_cfg(const struct pool *p);
 /*
  * Retry budget (design §5: a share of the active requests, at least a few):
  * active counts around each request; take says whether one more retry may run
- * now, put gives it back when that attempt has ended.
+ * now, put gives it back when that attempt has ended. Exact over all workers.
  */
 void pool_active(struct pool *p, int delta);
 bool pool_retry_take(struct pool *p);
 void pool_retry_put(struct pool *p);
+
+/* How the workers are reached; the names are worker.h's. */
+struct backends_ops {
+	void (*barrier)(struct workers *ws, void (*done)(void *arg), void *arg);
+	void (*forget_server)(
+		struct workers *ws, uint32_t server_id, void (*done)(void *arg), void *arg);
+	void (*close_idle)(struct workers *ws, uint32_t server_id);
+};
+
+struct backends *backends_new(struct loop *main_loop);
+/*
+ * Once workers run: from then on what they may read is replaced behind a
+ * barrier. Before, it is replaced at once. The fields of ops are the functions
+ * of worker.h.
+ */
+void backends_run(struct backends *b, const struct backends_ops *ops, struct workers *ws);
+/*
+ * A pool for a snapshot that is being prepared, with one reference. Servers that
+ * run already are shared, new ones start out unknown. Nothing that is live
+ * changes; pool_unref undoes it.
+ */
+struct pool *backends_pool(struct backends *b, const struct poolcfg *cfg);
+/*
+ * The snapshot with these pools is the current one now: it is what is judged,
+ * resolved, subscribed to and shown. Pools of older snapshots go on being
+ * served for those requests that still run on them. Cannot fail.
+ */
+void backends_commit(struct backends *b, struct pool *const *pools, unsigned count);
+/* Once workers have ended: everything goes, also pools that were not given back. */
+void backends_free(struct backends *b);
+
+/* Thread-safe; the pool goes on the main thread, after this. */
+void pool_unref(struct pool *p);
 
 #endif
