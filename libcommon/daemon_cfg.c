@@ -1,0 +1,294 @@
+/*
+ * daemon_cfg: one configuration as a daemon sees it: the common part and its own section, read,
+ * bound and checked in one arena; and the three ways to print it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libcommon/daemon_parts.h"
+
+static struct daemon_cfg *
+cfg_wrap(struct cfg *cfg)
+{
+	struct daemon_cfg *dc = xcalloc(1, sizeof(*dc));
+
+	dc->cfg = cfg;
+	arena_init(&dc->arena, 16384);
+	atomic_init(&dc->refs, 1);
+	return dc;
+}
+
+struct daemon_cfg *
+daemon_cfg_ref(struct daemon_cfg *dc)
+{
+	atomic_fetch_add(&dc->refs, 1);
+	return dc;
+}
+
+void
+daemon_cfg_free(struct daemon_cfg *dc)
+{
+	if (dc == NULL || atomic_fetch_sub(&dc->refs, 1) > 1)
+		return;
+	arena_fini(&dc->arena);
+	cfg_free(dc->cfg);
+	free(dc);
+}
+
+const struct cfg_node *
+daemon_cfg_section(const struct daemon_ops *ops, const struct daemon_cfg *dc)
+{
+	return ops->section != NULL && dc->cfg->root != NULL ? cfg_get(dc->cfg->root, ops->section)
+							     : NULL;
+}
+
+/* The whole of a descriptor's file, from its beginning. */
+static int
+read_given(int fd, struct sbuf *out)
+{
+	for (;;) {
+		char *at = sbuf_reserve(out, 65536);
+		ssize_t n = pread(fd, at, 65536, (off_t)out->n);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return (int)n;
+		out->n += (size_t)n;
+		if (out->n > CFG_BYTES_MAX) {
+			errno = EFBIG;
+			return -1;
+		}
+	}
+}
+
+/* From the file, or from the descriptor that somebody who may read it gave us. */
+static struct cfg *
+read_file(const struct daemon *d, const char *file, struct errs *errs)
+{
+	int fd = d != NULL ? daemon_passed_fd(d, d->file) : -1;
+
+	if (fd < 0)
+		return cfg_load(file, errs);
+
+	struct sbuf text = { 0 };
+	struct cfg *cfg = NULL;
+	char *dir = xstrndup(d->file, (size_t)(strrchr(d->file, '/') - d->file));
+
+	if (read_given(fd, &text) < 0)
+		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, "",
+			"cannot be read: %s", strerror(errno));
+	else
+		cfg = cfg_parse(file, dir[0] ? dir : "/", sbuf_slice(&text), errs);
+	close(fd);
+	sbuf_fini(&text);
+	free(dir);
+	return cfg;
+}
+
+/*
+ * A file need not have a section for every daemon: the others' checks run over it all the same. So
+ * what a missing section lacks is only an error for the daemon that is to run by it.
+ */
+static void
+bind_section(const struct daemon_ops *ops, struct cfg_ctx *ctx, struct daemon_cfg *dc)
+{
+	const struct cfg_node *node = daemon_cfg_section(ops, dc);
+	struct errs missing = { 0 };
+	struct errs *errs = ctx->errs;
+
+	dc->has_section = node != NULL || ops->section == NULL;
+	if (ops->schema == NULL)
+		return;
+	dc->own = arena_calloc(&dc->arena, 1, ops->schema->size);
+	if (node == NULL)
+		ctx->errs = &missing;
+	cfg_bind(ctx, ops->schema, node, ops->section ? ops->section : "", NULL, dc->own);
+	ctx->errs = errs;
+	if (missing.error_count > 0)
+		dc->own = NULL;
+	errs_fini(&missing);
+}
+
+/* Bound and checked; dc->own is NULL when its section is missing and cannot be all defaults. */
+static struct daemon_cfg *
+load(const struct daemon_ops *ops, const struct daemon *d, const char *file, struct errs *errs)
+{
+	struct cfg *cfg = read_file(d, file, errs);
+
+	if (cfg == NULL)
+		return NULL;
+
+	struct daemon_cfg *dc = cfg_wrap(cfg);
+	struct cfg_ctx ctx = { .cfg = cfg, .arena = &dc->arena, .errs = errs };
+
+	commoncfg_bind(&ctx, &dc->common);
+	bind_section(ops, &ctx, dc);
+	if (ops->check != NULL && (dc->own != NULL || ops->schema == NULL))
+		ops->check(&ctx, dc);
+	errs_sort(errs);
+	if (errs->error_count == 0)
+		return dc;
+	daemon_cfg_free(dc);
+	return NULL;
+}
+
+struct daemon_cfg *
+daemon_cfg_load(
+	const struct daemon_ops *ops, const struct daemon *d, const char *file, struct errs *errs)
+{
+	struct daemon_cfg *dc = load(ops, d, file, errs);
+
+	if (dc == NULL || dc->own != NULL || ops->schema == NULL)
+		return dc;
+	errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, ops->section,
+		"the section is missing, and %s has nothing to do without it", ops->program);
+	daemon_cfg_free(dc);
+	return NULL;
+}
+
+json_t *
+daemon_findings_json(const struct errs *errs)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < errs->n; i++) {
+		const struct finding *f = &errs->v[i];
+		json_t *o = json_object();
+
+		json_object_set_new(o, "file", f->file ? json_string(f->file) : json_null());
+		json_object_set_new(o, "line", json_integer(f->line));
+		json_object_set_new(o, "col", json_integer(f->col));
+		json_object_set_new(
+			o, "level", json_string(f->level == FINDING_ERROR ? "error" : "warning"));
+		json_object_set_new(o, "path", json_string(f->path));
+		json_object_set_new(o, "text", json_string(f->text));
+		json_array_append_new(array, o);
+	}
+	return array;
+}
+
+void
+daemon_log_findings(const struct errs *errs, const char *event)
+{
+	for (size_t i = 0; i < errs->n; i++) {
+		const struct finding *f = &errs->v[i];
+		struct sbuf at = { 0 };
+
+		sbuf_addf(&at, "%s:%u:%u", f->file ? f->file : "-", f->line, f->col);
+		LOG_AT(f->level == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, event,
+			L_STR("at", at.p), L_STR("path", f->path), L_STR("text", f->text));
+		sbuf_fini(&at);
+	}
+}
+
+static void
+print_json(json_t *json)
+{
+	json_dumpf(json, stdout, JSON_INDENT(1));
+	putchar('\n');
+	json_decref(json);
+}
+
+int
+daemon_cfg_check(const struct daemon_ops *ops, const char *file)
+{
+	struct errs errs = { 0 };
+	struct daemon_cfg *dc = load(ops, NULL, file, &errs);
+	int code = errs.error_count > 0 ? 2 : 0;
+
+	print_json(daemon_findings_json(&errs));
+	daemon_cfg_free(dc);
+	errs_fini(&errs);
+	return code;
+}
+
+int
+daemon_cfg_print(const struct daemon_ops *ops, const char *file)
+{
+	struct errs errs = { 0 };
+	struct daemon_cfg *dc = load(ops, NULL, file, &errs);
+
+	if (dc == NULL) {
+		struct sbuf text = { 0 };
+
+		errs_format(&errs, &text);
+		fputs(text.p, stderr);
+		sbuf_fini(&text);
+		errs_fini(&errs);
+		return 2;
+	}
+
+	json_t *array = json_array();
+
+	cfg_dump(dc->cfg, &commoncfg_schema, dc->cfg->root, "", array);
+	if (ops->schema != NULL && dc->has_section)
+		cfg_dump(dc->cfg, ops->schema, daemon_cfg_section(ops, dc), ops->section, array);
+	print_json(array);
+	daemon_cfg_free(dc);
+	errs_fini(&errs);
+	return 0;
+}
+
+static void
+add_key(void *arg, const char *path, const struct cfg_row *row)
+{
+	static const char *const types[] = {
+		[CFGT_BOOL] = "switch",
+		[CFGT_INT] = "number",
+		[CFGT_DECIMAL] = "decimal",
+		[CFGT_DURATION] = "duration",
+		[CFGT_SIZE] = "size",
+		[CFGT_STRING] = "text",
+		[CFGT_PATH] = "path",
+		[CFGT_ENUM] = "choice",
+		[CFGT_ADDR] = "address",
+		[CFGT_NET_LIST] = "networks",
+		[CFGT_STRING_LIST] = "texts",
+		[CFGT_STATUS_LIST] = "statuses",
+		[CFGT_PAIRS] = "pairs",
+		[CFGT_MAP] = "mapping",
+		[CFGT_LIST] = "list",
+		[CFGT_NAMED] = "named",
+		[CFGT_KEY] = "key",
+		[CFGT_NODE] = "node",
+		[CFGT_CUSTOM] = "custom",
+	};
+	json_t *o = json_object();
+
+	json_object_set_new(o, "path", json_string(path));
+	json_object_set_new(o, "type", json_string(types[row->type]));
+	json_object_set_new(o, "default", row->def ? json_string(row->def) : json_null());
+	if (row->min < row->max) {
+		json_object_set_new(o, "min", json_real(row->min));
+		json_object_set_new(o, "max", json_real(row->max));
+	}
+	for (size_t i = 0; row->choices != NULL && row->choices[i] != NULL; i++) {
+		if (i == 0)
+			json_object_set_new(o, "choices", json_array());
+		json_array_append_new(json_object_get(o, "choices"), json_string(row->choices[i]));
+	}
+	if (row->unit != NULL)
+		json_object_set_new(o, "unit", json_string(row->unit));
+	json_object_set_new(o, "required", json_boolean((row->flags & CFG_REQUIRED) != 0));
+	json_object_set_new(o, "restart", json_boolean((row->flags & CFG_RESTART) != 0));
+	json_object_set_new(o, "help", row->help ? json_string(row->help) : json_null());
+	json_array_append_new(arg, o);
+}
+
+int
+daemon_cfg_schema(const struct daemon_ops *ops)
+{
+	json_t *array = json_array();
+
+	cfg_schema_walk(&commoncfg_schema, "", add_key, array);
+	if (ops->schema != NULL)
+		cfg_schema_walk(ops->schema, ops->section ? ops->section : "", add_key, array);
+	print_json(array);
+	return 0;
+}

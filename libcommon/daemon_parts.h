@@ -1,0 +1,112 @@
+/*
+ * daemon_parts: what the files daemon*.c share. Nobody else includes it.
+ */
+#ifndef LIBCOMMON_DAEMON_PARTS_H
+#define LIBCOMMON_DAEMON_PARTS_H
+
+#include "libcommon/daemon.h"
+
+#define DAEMON_GIVEN_MAX 256
+
+enum args_mode { ARGS_RUN, ARGS_CHECK, ARGS_DUMP, ARGS_SCHEMA, ARGS_EXIT };
+
+struct daemon_args {
+	enum args_mode mode;
+	int exit_code; /* of ARGS_EXIT */
+	const char *file;
+	const char *instance;
+	int ready_fd; /* -1: none */
+	bool has_level;
+	enum log_level level;
+};
+
+/* Complains on stderr and gives ARGS_EXIT when usage is wrong. */
+struct daemon_args daemon_args_parse(const struct daemon_ops *ops, int argc, char **argv);
+
+enum reload_state { RELOAD_IDLE, RELOAD_PREPARED, RELOAD_COMMITTING };
+
+struct given_fd {
+	char *path;
+	int fd;
+};
+
+struct daemon_reload {
+	enum reload_state state;
+	void *candidate;
+	struct daemon_cfg *dc;
+	struct ctl_req *waiting; /* whom daemon_committed answers; NULL: a signal, or gone */
+	struct errs warnings;    /* of the candidate, for the answer */
+	struct loop_timer *expiry;
+	struct given_fd given[DAEMON_GIVEN_MAX];
+	size_t ngiven;
+	bool is_again; /* a HUP came while one was under way */
+};
+
+/* Paths that become the new user's when privileges are dropped. */
+struct daemon_made {
+	char **v;
+	size_t n;
+};
+
+struct daemon {
+	const struct daemon_ops *ops;
+	struct daemon_args args;
+	char *name; /* "routerd.0" */
+	struct loop *loop;
+	struct ctl *ctl;
+	char *ctl_path;
+	void *self;
+	struct daemon_cfg *cfg;
+	uint64_t generation;
+	uint64_t started_ms;
+	struct daemon_reload reload;
+	bool is_draining;
+	uint64_t drain_began_ms;
+	struct loop_timer *drain_timer;
+	char *file; /* the configuration, absolute */
+	struct daemon_made *made;
+};
+
+/* ---- daemon_cfg.c: reading, checking, showing a configuration ---- */
+
+/* NULL when there are errors. d may be NULL (then nothing was given). */
+struct daemon_cfg *daemon_cfg_load(
+	const struct daemon_ops *ops, const struct daemon *d, const char *file, struct errs *errs);
+struct daemon_cfg *daemon_cfg_ref(struct daemon_cfg *dc);
+/* The section's node, or NULL. */
+const struct cfg_node *daemon_cfg_section(
+	const struct daemon_ops *ops, const struct daemon_cfg *dc);
+/* -t, -T and --schema: print and return the exit code. */
+int daemon_cfg_check(const struct daemon_ops *ops, const char *file);
+int daemon_cfg_print(const struct daemon_ops *ops, const char *file);
+int daemon_cfg_schema(const struct daemon_ops *ops);
+/* {"file", "line", ...} objects. */
+struct json_t *daemon_findings_json(const struct errs *errs);
+/* One log line each. */
+void daemon_log_findings(const struct errs *errs, const char *event);
+
+/* ---- daemon_reload.c ---- */
+
+extern const struct ctl_command daemon_reload_commands[]; /* arg: struct daemon */
+void daemon_reload_init(struct daemon *d);
+void daemon_reload_fini(struct daemon *d);
+/* SIGHUP */
+void daemon_reload_now(struct daemon *d);
+
+/* ---- daemon_priv.c ---- */
+
+/* Make the folders of path below run_dir's parent, and remember path for the new user. */
+int daemon_make_folder(const struct daemon *d, const char *folder, struct err *err);
+void daemon_own(const struct daemon *d, const char *path);
+void daemon_made_free(struct daemon_made *made);
+/* Become the section's user when root; log what is not protected otherwise. */
+int daemon_drop_privileges(struct daemon *d, struct err *err);
+
+/* ---- daemon_notify.c ---- */
+
+/* sd_notify(3) by hand: state such as "READY=1"; nothing happens without NOTIFY_SOCKET. */
+void daemon_notify(const char *state);
+/* The line on -r FD and READY=1. */
+void daemon_say_ready(struct daemon *d);
+
+#endif

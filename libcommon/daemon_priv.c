@@ -1,0 +1,214 @@
+/*
+ * daemon_priv: the run directory and who we are. Root only binds and reads keys; then the daemon
+ * becomes the user of its section, and what it made in run_dir becomes that user's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libcommon/daemon_parts.h"
+
+/* The group by which daemons of different users meet in run_dir; -1: none. */
+static gid_t
+common_gid(const struct daemon *d)
+{
+	const char *name = d->cfg->common.control_group;
+	const char *user = d->ops->user ? d->ops->user(d->cfg) : NULL;
+
+	if (name != NULL) {
+		const struct group *g = getgrnam(name);
+
+		return g != NULL ? g->gr_gid : (gid_t)-1;
+	}
+	if (geteuid() == 0 && user != NULL) {
+		const struct passwd *pw = getpwnam(user);
+
+		return pw != NULL ? pw->pw_gid : (gid_t)-1;
+	}
+	return (gid_t)-1;
+}
+
+void
+daemon_own(const struct daemon *d, const char *path)
+{
+	struct daemon_made *m = d->made;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (strcmp(m->v[i], path) == 0)
+			return;
+	m->v = xreallocarray(m->v, m->n + 1, sizeof(*m->v));
+	m->v[m->n++] = xstrdup(path);
+}
+
+void
+daemon_made_free(struct daemon_made *made)
+{
+	for (size_t i = 0; i < made->n; i++)
+		free(made->v[i]);
+	free(made->v);
+	free(made);
+}
+
+/* 1 when it was made, 0 when it is there. What is made inside inherits the group (set-group-id), so
+ * that sockets bound later can be reached by the other daemons. */
+static int
+make_one(const struct daemon *d, const char *folder, struct err *err)
+{
+	gid_t gid = common_gid(d);
+	struct stat st;
+
+	if (mkdir(folder, 0750) < 0) {
+		if (errno != EEXIST)
+			return err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
+		if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode))
+			return err_set(err, "%s: is not a folder", folder);
+		errno = 0;
+		return 0;
+	}
+	if (gid != (gid_t)-1 && chown(folder, (uid_t)-1, gid) < 0 && errno != EPERM)
+		return err_set(err, "%s: cannot be given to the common group: %s", folder,
+			strerror(errno));
+	if (chmod(folder, 02750) < 0)
+		return err_set(err, "%s: %s", folder, strerror(errno));
+	return 1;
+}
+
+int
+daemon_make_folder(const struct daemon *d, const char *folder, struct err *err)
+{
+	struct stat st;
+	const char *slash = strrchr(folder, '/');
+
+	if (stat(folder, &st) < 0 && slash != NULL && slash != folder) {
+		char *parent = xstrndup(folder, (size_t)(slash - folder));
+		int rc = daemon_make_folder(d, parent, err);
+
+		free(parent);
+		if (rc < 0)
+			return -1;
+	}
+
+	int made = make_one(d, folder, err);
+
+	/* run_dir itself stays root's: no daemon may take another one's place in it. */
+	if (made == 1 && strcmp(folder, d->cfg->common.run_dir) != 0)
+		daemon_own(d, folder);
+	return made < 0 ? -1 : 0;
+}
+
+char *
+daemon_run_path(const struct daemon *d, struct arena *a, const char *fmt, ...)
+{
+	struct sbuf path = { 0 };
+	va_list ap;
+
+	sbuf_addf(&path, "%s/", d->cfg->common.run_dir);
+	va_start(ap, fmt);
+	sbuf_vaddf(&path, fmt, ap);
+	va_end(ap);
+
+	char *slash = strrchr(path.p, '/');
+
+	*slash = '\0';
+
+	int rc = daemon_make_folder(d, path.p, NULL);
+
+	*slash = '/';
+	if (rc == 0)
+		daemon_own(d, path.p);
+
+	char *out = rc == 0 ? arena_strndup(a, path.p, path.n) : NULL;
+	int saved = errno;
+
+	sbuf_fini(&path);
+	errno = saved;
+	return out;
+}
+
+static int
+give_paths(const struct daemon *d, uid_t uid, struct err *err)
+{
+	const struct daemon_made *m = d->made;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (lchown(m->v[i], uid, (gid_t)-1) < 0 && errno != ENOENT)
+			return err_set(err, "%s: cannot be given to the daemon's user: %s", m->v[i],
+				strerror(errno));
+	return 0;
+}
+
+static int
+become(const struct passwd *pw, gid_t group, struct err *err)
+{
+	gid_t groups[128];
+	int n = sizeof(groups) / sizeof(*groups) - 1;
+
+	if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0)
+		return err_set(err, "user `%s` is in too many groups", pw->pw_name);
+	if (group != (gid_t)-1)
+		groups[n++] = group;
+	if (setgroups((size_t)n, groups) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+		setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return err_set(err, "cannot become user `%s`: %s", pw->pw_name, strerror(errno));
+	if (setresuid(0, 0, 0) == 0)
+		return err_set(err, "user `%s` can become root again", pw->pw_name);
+	return 0;
+}
+
+/* What tells a child that its parent died is forgotten when the user changes. */
+static int
+become_keeping_death_signal(const struct passwd *pw, gid_t group, struct err *err)
+{
+	int signo = 0;
+	pid_t parent = getppid();
+
+	prctl(PR_GET_PDEATHSIG, &signo);
+	if (become(pw, group, err) < 0)
+		return -1;
+	if (signo != 0) {
+		prctl(PR_SET_PDEATHSIG, signo);
+		if (getppid() != parent)
+			return err_set(err, "the process that started this one is gone");
+	}
+	return 0;
+}
+
+static int
+drop(struct daemon *d, const char *user, struct err *err)
+{
+	const struct passwd *pw = getpwnam(user);
+
+	if (pw == NULL)
+		return err_set(err, "user: there is no user `%s`", user);
+	if (give_paths(d, pw->pw_uid, err) < 0)
+		return -1;
+	return become_keeping_death_signal(pw, common_gid(d), err);
+}
+
+int
+daemon_drop_privileges(struct daemon *d, struct err *err)
+{
+	const char *user = d->ops->user ? d->ops->user(d->cfg) : NULL;
+	bool is_root = geteuid() == 0;
+
+	if (is_root && user != NULL) {
+		if (drop(d, user, err) < 0)
+			return -1;
+	} else if (is_root) {
+		LOG_WARN("privileges_kept",
+			L_STR("text", "runs as root: set `user` in the section of this daemon"));
+	} else {
+		LOG_INFO("privileges_shared", L_INT("uid", geteuid()),
+			L_STR("text",
+				"not started by root: all daemons of this user can read each "
+				"other's memory and files, private keys too"));
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_set(err, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+	return 0;
+}
