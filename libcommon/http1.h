@@ -30,16 +30,37 @@ struct http1_limits {
 /* Zero before each message; remembers how far an incomplete head was searched, so that byte-by-byte
  * input stays linear. */
 struct http1_scan {
-	uint32_t seen;
-	uint32_t line; /* where the line being searched starts */
+	uint32_t seen;  /* bytes searched for the end of the head */
+	uint32_t line;  /* where the line being searched starts */
+	uint32_t tried; /* bytes there were when the head was last parsed */
+	bool has_line;  /* the start line has ended */
 };
 
 /*
  * Parse a request head from p[0..n), always from its first byte on; call again with more bytes (the
- * same ones in front) after HTTP1_MORE. m must come from msg_init; its slices point into p. On
- * HTTP1_DONE, m->head_len tells where the body starts. One or more CRLF before the request line are
- * skipped (RFC 9112 §2.2) and counted in head_len. Host: exactly one for 1.1, valid, and equal
- * (case-insensitively) to an absolute target's authority.
+ * same ones in front) after HTTP1_MORE. m must come from msg_init; after HTTP1_DONE its slices
+ * point into p, after the others it means nothing. On HTTP1_DONE, m->head_len tells where the body
+ * starts. One or more CRLF before the request line are skipped (RFC 9112 §2.2) and counted in
+ * head_len.
+ *
+ * - Target: RFC 3986, and "[]" anywhere; also any of "<>\^`{|} and a '%' without digits in the
+ * query, where browsers send them, but never in the path. '#', controls, spaces and bytes from 0x80
+ * on are refused. Percent-encodings of the path are well-formed and not %00; they are not decoded
+ * and dot segments are left alone: what a path means is the router's business. path is the literal
+ * "/" or "*" when an absolute-form leaves it out, empty for CONNECT.
+ * - Host: exactly one for 1.1, at most one for 1.0; valid (http1_host), and equal
+ * (case-insensitively) to an absolute target's authority. CONNECT's Host may leave out the port.
+ * - Framing: "Content-Length: 0" is BODY_LENGTH, no framing field at all is BODY_NONE.
+ * - Fields that are hop-by-hop by name, or that Connection names, come marked MSG_FIELD_DROP.
+ *   Connection may not name Host, Content-Length or Transfer-Encoding (refused), and is ignored
+ * when it names others that decide what the message means (FIELD_FRAMING without HOP and IDENTITY).
+ *
+ * Reasons: bare_lf bare_cr nul_byte; bad_method bad_request_line bad_target bad_percent
+ * bad_authority bad_version line_too_long; head_too_long too_many_fields obs_fold
+ * space_before_colon empty_field_name bad_field_name bad_field_value dup_field; no_host dup_host
+ * bad_host host_mismatch; cl_and_te dup_content_length bad_content_length bad_transfer_encoding
+ * unknown_transfer_coding te_in_http10 bad_connection. A head that is wrong and incomplete may be
+ * refused only when more of it arrives; a complete one is judged the same however it came.
  */
 enum http1_result http1_request(struct http1_scan *scan, const char *p, size_t n,
 	const struct http1_limits *limits, struct msg *m, struct http1_error *err);
@@ -47,6 +68,11 @@ enum http1_result http1_request(struct http1_scan *scan, const char *p, size_t n
 /*
  * The same for a response; `asked` is the method of its request, since HEAD decides framing. A 1xx
  * is a message of its own. 101 and 2xx to CONNECT have BODY_NONE: what follows is the tunnel's.
+ * With BODY_NONE, content_length is still what Content-Length says (HEAD, 304). Nothing may stand
+ * in front of the status line; its reason, and the space in front of that, may be left out.
+ * Content-Length may have zeros in front. keep_alive is false for BODY_UNTIL_CLOSE. Further
+ * reasons: bad_status_line bad_status te_without_body (1xx and 204 have no coding, RFC 9112 §6.1);
+ * status is always 502.
  */
 enum http1_result http1_response(struct http1_scan *scan, const char *p, size_t n,
 	const struct http1_limits *limits, enum method asked, struct msg *m,
@@ -85,8 +111,11 @@ bool http1_trailers(const char *p, size_t n, struct field *fields, uint16_t cap,
  * controls)? */
 bool http1_is_token(struct slice s);
 bool http1_is_value(struct slice s);
-/* uri-host [":" port] of RFC 9110 §7.2; splits it. host keeps an IPv6 literal's brackets; port 0
- * when absent. */
+/*
+ * uri-host [":" port] of RFC 9110 §7.2; splits it. host keeps an IPv6 literal's brackets; port 0
+ * when absent. Narrower than the RFC: names are letters, digits, "-._~" without empty labels (one
+ * dot at the end is fine), no percent-encoding, no sub-delims, no IPvFuture, no zone.
+ */
 bool http1_host(struct slice s, struct slice *host, uint16_t *port);
 
 #endif

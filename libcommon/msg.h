@@ -74,8 +74,8 @@ struct msg {
 	struct slice scheme;    /* absolute-form and HTTP/2; else empty */
 	struct slice authority; /* host[:port] that the request is for: from the target, else Host;
 				   may be empty */
-	struct slice
-		path; /* origin part of the target, without query: "/a%20b"; "*" for OPTIONS * */
+	struct slice path; /* origin part of the target, without query: "/a%20b"; "*" for OPTIONS *,
+			      empty for CONNECT */
 	struct slice query; /* after the first '?', without it */
 	bool has_query;
 	/* response */
@@ -89,7 +89,7 @@ struct msg {
 	bool has_upgrade;     /* Connection nominates upgrade, and Upgrade is not empty */
 	bool is_bad_expect;   /* an expectation that is not 100-continue: 417 */
 	enum body_kind body;
-	uint64_t content_length; /* BODY_LENGTH only */
+	uint64_t content_length; /* BODY_LENGTH; with BODY_NONE what a HEAD or 304 answer says */
 	struct slice upgrade;    /* value of Upgrade */
 	struct field *fields;
 	uint16_t field_count;
@@ -119,8 +119,8 @@ enum field_id field_id_of(struct slice name);
 struct slice field_name(enum field_id id);
 unsigned field_flags(enum field_id id);
 
-/* Next member of a comma-separated list (RFC 9110 §5.6.1), trimmed, empty ones skipped. false at
- * the end. */
+/* Next member of a comma-separated list (RFC 9110 §5.6.1), trimmed, empty ones skipped; a comma in
+ * a quoted string belongs to its member. false at the end. */
 bool field_list_next(struct slice *rest, struct slice *member);
 
 #endif
