@@ -51,14 +51,14 @@ struct verdict_probes {
 void verdict_adopt(struct verdict_probes *p, const struct busmsg *m, const struct busmsg_server *s,
 	uint64_t now_ms);
 
-/* What requests themselves say. */
+/* What requests themselves say; the caller counts, this judges. */
 struct verdict_passive {
-	uint32_t fails;           /* counted in the present window */
-	uint32_t max_fails;       /* 0: passive marking is off */
-	uint64_t fail_timeout_ms; /* of the pool, also the distance between trial requests */
-	uint64_t last_fail_ms;    /* 0: never */
-	uint64_t last_success_ms; /* start of the youngest request that succeeded; 0: never */
-	uint64_t last_trial_ms;   /* when the last trial request was let through; 0: never */
+	uint64_t fail_timeout_ms;  /* of the pool, also the distance between trial requests */
+	uint64_t blocked_until_ms; /* too many failures: skipped until then, then one trial
+				      request decides; 0: not blocked */
+	uint64_t last_success_ms;  /* when the youngest request that succeeded was (best: its
+				      start); 0: never */
+	uint64_t last_trial_ms;    /* when the last trial request was let through; 0: never */
 };
 
 struct verdict_in {
