@@ -92,17 +92,24 @@ struct http1_chunked {
 
 /*
  * Decode p[0..n) in place: payload is moved to the front, *payload tells how much there is; *used
- * how many bytes were consumed (all, unless DONE or BAD). Trailer bytes are appended to
- * trailer[c->trailer_len..HTTP1_TRAILER_MAX); with trailer NULL they are checked for length and
- * dropped. DONE after the last CRLF.
+ * how many bytes were consumed (all, unless DONE or BAD). Trailer bytes, the blank line's included,
+ * are appended to trailer[c->trailer_len..HTTP1_TRAILER_MAX); with trailer NULL they are checked
+ * for length and line ends and dropped. DONE after the last CRLF, and again with nothing used for
+ * whatever is fed then.
+ *
+ * A size is 1 to 16 hexadecimal digits, below 2^63, with nothing but a ';' or CRLF behind it.
+ * Extensions have no controls and 4096 bytes in all. Reasons: bad_chunk_size chunk_too_big
+ * bad_chunk_extension chunk_extensions bad_chunk_end bare_lf bare_cr; trailer_too_long. The status
+ * is 400 or 431: whoever reads a response makes it 502.
  */
 enum http1_result http1_chunked_feed(struct http1_chunked *c, char *p, size_t n, char *trailer,
 	size_t *used, size_t *payload, struct http1_error *err);
 
 /*
- * Fields of a trailer section that http1_chunked_feed collected. Those that decide framing, routing
- * or identity (FIELD_FRAMING, FIELD_HOP) come marked MSG_FIELD_DROP. Returns false for malformed
- * ones.
+ * Fields of a trailer section that http1_chunked_feed collected; n may be 0 for none. Those that
+ * decide framing, routing or identity (FIELD_FRAMING, FIELD_HOP) come marked MSG_FIELD_DROP.
+ * Returns false for malformed ones, with the words of field lines, bad_trailer or
+ * too_many_trailers.
  */
 bool http1_trailers(const char *p, size_t n, struct field *fields, uint16_t cap, uint16_t *count,
 	struct http1_error *err);
