@@ -45,8 +45,8 @@ struct verdict_probes {
 };
 
 /*
- * Take over what message m, received at now_ms, says of server s. A prober that does not know yet
- * (just started) never overwrites a verdict: the state stands, only its being heard is noted.
+ * Take over what message m, received at now_ms, says of server s. A prober that does not know (yet:
+ * it has just started) never overwrites what was known: that stands and goes on ageing.
  */
 void verdict_adopt(struct verdict_probes *p, const struct busmsg *m, const struct busmsg_server *s,
 	uint64_t now_ms);
@@ -85,6 +85,23 @@ struct verdict_out {
 	uint64_t next_ms;   /* when to ask again though nothing new was heard; 0: no need */
 };
 
+/*
+ * The rules, strongest first:
+ *  - `down` in the configuration, or disabled by the operator: maint. Drained: drain. Neither gets
+ *    new requests.
+ *  - No address: down (no_address).
+ *  - Blocked by passive evidence: down (passive), whatever probes say. Once the block has passed, a
+ *    trial, unless probes that are still heard say down.
+ *  - No check: up.
+ *  - Probers that are heard (within their ttl) and know vote; down needs more than half of them.
+ * When none is left, what was heard last stands (is_stale); a server that is down then gets one
+ * trial request per fail_timeout.
+ *  - Fresh successes (within fail_timeout) overrule a down that probes alone report (reason
+ *    passive_veto): when probes cannot connect while requests, begun since the first of these
+ *    failures, succeed, the fault is the prober's view. An answer that says "not well" (http_503,
+ *    timeout) is the server's own word and is never overruled; a stale down of any kind is.
+ *  - Unknown ranks with up until the pool's first round of probes has ended.
+ */
 void verdict_merge(const struct verdict_in *in, struct verdict_out *out);
 
 #endif
