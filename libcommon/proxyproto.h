@@ -29,21 +29,27 @@ struct proxy_info {
 	struct slice client_cn;   /* PP2_SUBTYPE_SSL_CN */
 };
 
-/*
- * The longest header that is accepted: v2's fixed part, and TLVs up to this in all. Longer ones are
- * PROXY_BAD.
- */
+/* The longest header that is accepted or written, fixed part and TLVs in all. */
 #define PROXY_MAX 4096
 
 /*
  * Read a header from the front of p[0..n). DONE: *used bytes belonged to it. BAD: *reason is a
- * stable word. A CRC32C TLV is checked when present. v1 lines are at most 107 bytes and end in
- * CRLF.
+ * stable word. MORE: call again with more bytes, the same ones in front. v1 lines are at most 107
+ * bytes and end in CRLF. A CRC32C TLV is checked when present. Of LOCAL all but the length is
+ * ignored; UDP, AF_UNIX and UNSPEC are accepted without addresses. A TLV that is read here may
+ * stand once only.
+ *
+ * Reasons: no_proxy_header; v1_too_long bad_v1_line; bad_v2_version bad_v2_command bad_v2_family
+ * bad_v2_length v2_too_long bad_tlv dup_tlv bad_ssl_tlv bad_unique_id bad_crc.
  */
 enum proxy_result proxy_read(
 	const char *p, size_t n, struct proxy_info *info, size_t *used, const char **reason);
 
-/* Write a v2 header into out[0..cap); returns its length, or 0 when it does not fit. */
+/*
+ * Write a v2 header into out[0..cap); returns its length, or 0 when it does not fit there or in
+ * PROXY_MAX, or unique_id is too long. Empty slices are left out, and all but LOCAL when is_local
+ * is set; addresses of two families go out as IPv6, those of no IP family as UNSPEC.
+ */
 size_t proxy_write_v2(char *out, size_t cap, const struct proxy_info *info);
 
 #endif
