@@ -45,6 +45,10 @@ void resolve_unwatch(struct resolve_watch *w);
 /* What is known now. */
 void resolve_get(const struct resolve_watch *w, struct resolve_answer *out);
 
+/* Ask these servers ("127.0.0.1:5353,10.0.0.1") rather than those of /etc/resolv.conf. -1 with err
+ * for a list that is not right. */
+int resolve_set_servers(struct resolver *r, const char *servers, struct err *err);
+
 struct resolve_stats {
 	uint64_t queries;
 	uint64_t failures;
