@@ -1,0 +1,120 @@
+/* area: libcommon */
+/*
+ * fuzz_proxy: PROXY headers. Slices lie inside the header, the verdict does not depend on how much
+ * has come, and what was read can be written and reads back the same.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/proxyproto.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(what)                                                                \
+	do {                                                                       \
+		if (!(what)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
+			abort();                                                   \
+		}                                                                  \
+	} while (0)
+
+static void
+check_inside(struct slice s, const char *p, size_t n)
+{
+	CHECK(s.n == 0 || (s.p >= p && s.n <= n && (size_t)(s.p - p) <= n - s.n));
+}
+
+static void
+check_info(const struct proxy_info *info, const char *p, size_t used)
+{
+	const struct slice all[] = { info->alpn, info->authority, info->unique_id,
+		info->tls_version, info->cipher, info->client_cn };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		check_inside(all[i], p, used);
+	CHECK(info->unique_id.n <= 128);
+	CHECK(!info->has_addr || info->src.ss_family == info->dst.ss_family);
+	CHECK(!info->has_addr || info->src.ss_family == AF_INET || info->src.ss_family == AF_INET6);
+	CHECK(!info->is_local || (!info->has_addr && !info->has_tls && info->alpn.n == 0));
+	CHECK(!info->has_client_cert || info->has_tls);
+	CHECK(!info->is_client_cert_verified || info->has_client_cert);
+}
+
+static void
+check_same(const struct proxy_info *a, const struct proxy_info *b)
+{
+	CHECK(a->is_local == b->is_local && a->has_addr == b->has_addr);
+	CHECK(memcmp(&a->src, &b->src, sizeof(a->src)) == 0);
+	CHECK(memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0);
+	CHECK(a->has_tls == b->has_tls && a->has_client_cert == b->has_client_cert);
+	CHECK(a->is_client_cert_verified == b->is_client_cert_verified);
+	CHECK(slice_eq(a->alpn, b->alpn) && slice_eq(a->authority, b->authority));
+	CHECK(slice_eq(a->unique_id, b->unique_id) && slice_eq(a->cipher, b->cipher));
+	CHECK(slice_eq(a->tls_version, b->tls_version) && slice_eq(a->client_cn, b->client_cn));
+}
+
+static void
+check_rewritten(const struct proxy_info *info)
+{
+	char *out = malloc(PROXY_MAX);
+	struct proxy_info again;
+	const char *reason;
+	size_t used;
+
+	CHECK(out != NULL);
+
+	size_t n = proxy_write_v2(out, PROXY_MAX, info);
+
+	CHECK(n >= 16 && n <= PROXY_MAX);
+	CHECK(proxy_write_v2(out, n - 1, info) == 0);
+	CHECK(proxy_write_v2(out, n, info) == n);
+	CHECK(proxy_read(out, n, &again, &used, &reason) == PROXY_DONE && used == n);
+	check_same(info, &again);
+	free(out);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct proxy_info info;
+	struct proxy_info early;
+	const char *reason = "";
+	const char *word;
+	size_t used;
+	size_t n;
+
+	if (size > 6000)
+		return 0;
+
+	char *p = malloc(size + 1);
+
+	CHECK(p != NULL);
+	memcpy(p, data, size);
+
+	enum proxy_result result = proxy_read(p, size, &info, &used, &reason);
+
+	CHECK(result != PROXY_BAD || reason[0] != '\0');
+	CHECK(result != PROXY_MORE || size < PROXY_MAX);
+	if (result == PROXY_DONE) {
+		CHECK(used <= size && used <= PROXY_MAX);
+		check_info(&info, p, used);
+		check_rewritten(&info);
+	}
+	for (size_t i = 0; i < size; i = i < 300 ? i + 1 : i * 2) {
+		char *copy = malloc(i + 1);
+
+		CHECK(copy != NULL);
+		memcpy(copy, p, i);
+		word = "";
+
+		enum proxy_result r = proxy_read(copy, i, &early, &n, &word);
+
+		CHECK(r == PROXY_MORE || (r == result && strcmp(word, reason) == 0));
+		CHECK(r != PROXY_DONE || n == used);
+		free(copy);
+	}
+	free(p);
+	return 0;
+}
