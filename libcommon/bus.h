@@ -15,7 +15,7 @@
 struct loop;
 struct bus;
 
-/* One message; both slices are good until fn returns. `body` is what follows the space. */
+/* One message: its topic, and the whole of it as busmsg_decode takes it. Good until fn returns. */
 typedef void (*bus_fn)(void *arg, struct slice topic, struct slice message);
 
 /*
