@@ -4,23 +4,32 @@
  * and aliases are resolved; duplicate keys, tabs, nesting beyond CFG_DEPTH_MAX and documents that
  * grow beyond CFG_NODES_MAX nodes (alias bombs) are refused.
  * ${lower_case} names are left as they are: they are variables of ours, evaluated per request.
+ * Merge keys (<<) are merged: own keys win, then earlier merges. Keys are never substituted.
+ *
+ * What is wrong in one value (a duplicate key, an unset variable, an unknown alias) is reported and
+ * leaves a tree that the binder goes on with, so that all problems come out at once; what makes the
+ * whole unreadable (syntax, limits) ends at the first.
  */
 #ifndef LIBCOMMON_CFG_H
 #define LIBCOMMON_CFG_H
 
 #include "libcommon/err.h"
-#include "libcommon/slice.h"
+#include "libcommon/mem.h"
+#include "libcommon/sbuf.h"
 
 #define CFG_DEPTH_MAX 32
 #define CFG_NODES_MAX 1000000
 #define CFG_BYTES_MAX (32u << 20)
+/* So many problems are listed, then one line says that there are more. */
+#define CFG_FINDINGS_MAX 500
 
 enum cfg_kind { CFG_SCALAR, CFG_SEQUENCE, CFG_MAPPING };
 
 struct cfg_node {
 	enum cfg_kind kind;
 	bool is_quoted; /* "443" and '443' are text; 443 may be a number */
-	bool is_null;   /* an empty or ~ scalar */
+	bool is_null;   /* an empty, ~ or null scalar without quotes */
+	bool is_broken; /* already reported: the binder passes over it */
 	unsigned line;
 	unsigned col;
 	struct slice text; /* scalar, after substitution, NUL-terminated */
@@ -35,8 +44,8 @@ struct cfg_node {
 struct cfg {
 	char *file;    /* as the caller named it */
 	char *dir;     /* absolute folder of the file: relative paths count from it */
-	char hash[65]; /* SHA-256 of the bytes, hex: what a two-phase reload agrees on (computed
-			  without OpenSSL: see cfg.c) */
+	char hash[33]; /* of the bytes, hex: what a two-phase reload agrees on. Not cryptographic:
+			  it tells whether two daemons read the same file, not who wrote it */
 	struct cfg_node *root; /* NULL for an empty document */
 	struct arena *arena;
 };
@@ -49,6 +58,15 @@ void cfg_free(struct cfg *c);
 /* Child of a mapping, or NULL. */
 struct cfg_node *cfg_get(const struct cfg_node *map, const char *key);
 struct err_at cfg_at(const struct cfg *c, const struct cfg_node *n);
+/* The place of the key that a value stands under; the value's own when it stands in a list. */
+struct err_at cfg_key_at(const struct cfg *c, const struct cfg_node *n);
+/* errs_add with level FINDING_ERROR, up to CFG_FINDINGS_MAX. */
+void cfg_report(struct errs *errs, struct err_at at, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* Add ".key" to a path for messages (no dot at its start); odd keys are quoted and cut. */
+void cfg_path_push(struct sbuf *path, struct slice key);
+/* Text for a message: in quotes, escaped, cut when long. */
+void cfg_quote(struct sbuf *out, struct slice text);
 /* An absolute path for one that a configuration names: relative ones count from the file's folder.
  */
 char *cfg_path(const struct cfg *c, struct arena *a, struct slice text);

@@ -7,6 +7,7 @@
 
 #include "libcommon/addr.h"
 #include "libcommon/cfgbind.h"
+#include "libcommon/sock.h"
 
 struct servercfg {
 	const struct cfg_node *node;
@@ -16,7 +17,6 @@ struct servercfg {
 	int64_t weight; /* 0..256, default 1; 0: no new requests */
 	bool backup;
 	bool down;
-	int64_t max_conns; /* 0: no limit */
 };
 
 enum check_kind { CHECK_NONE, CHECK_TCP, CHECK_HTTP };
@@ -24,6 +24,7 @@ enum check_kind { CHECK_NONE, CHECK_TCP, CHECK_HTTP };
 struct checkcfg {
 	const struct cfg_node *node;
 	enum check_kind kind;     /* from which of `http` / `tcp` is there */
+	bool is_tcp;              /* tcp: on */
 	char *method;             /* http.method, default GET */
 	char *path;               /* http.path, default / */
 	char *host;               /* http.host; NULL: the server's address as written */
@@ -60,8 +61,16 @@ struct poolcfg {
 	struct passivecfg passive;
 };
 
+/*
+ * Under run_dir stand "/bus/healthd.INSTANCE.pub" and "/LISTENER/INSTANCE.handoff". This much of a
+ * socket path is left for run_dir when both names have up to 8 bytes; longer ones are refused where
+ * they are bound.
+ */
+#define COMMONCFG_RUN_DIR_MAX (SOCK_PATH_MAX - 1 - 26)
+
 struct commoncfg {
-	char *run_dir;   /* absolute; default "run" beside the file */
+	char *run_dir;   /* absolute; default "run" beside the file; at most COMMONCFG_RUN_DIR_MAX
+			    bytes */
 	char *state_dir; /* absolute; default "state" beside the file */
 	char *control_group;
 	int log_level;               /* enum log_level */
@@ -74,6 +83,11 @@ extern const struct cfg_schema commoncfg_schema; /* top level: run_dir, state_di
 extern const struct cfg_schema poolcfg_schema;
 /* The sections that other programs own: "tls", "http", "health": for other_keys of cfg_bind. */
 extern const char *const commoncfg_sections[];
+
+/* A row's `parse` for names that stand in paths, logs and messages: letters, digits, '.', '_' and
+ * '-', at most 64 bytes, no '.' at the front. field is a char *. */
+void commoncfg_check_name(
+	struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field);
 
 /* Bind the top level. Checks what its schema says, plus: pools without servers, server names used
  * twice in a pool, run_dir too long for the socket paths that will stand in it. */

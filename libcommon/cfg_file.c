@@ -1,0 +1,112 @@
+/*
+ * cfg_file: the file itself: reading it within its limit, its folder, the hash of its bytes.
+ */
+#include "libcommon/cfg.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libcommon/cfg_parts.h"
+
+/* 128-bit FNV-1a. */
+static void
+hash_bytes(struct slice text, char out[static 33])
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned __int128 prime = ((unsigned __int128)1 << 88) + 0x13b;
+	unsigned __int128 h = ((unsigned __int128)0x6c62272e07bb0142 << 64) | 0x62b821756295c58d;
+
+	for (size_t i = 0; i < text.n; i++) {
+		h ^= (unsigned char)text.p[i];
+		h *= prime;
+	}
+	for (int i = 31; i >= 0; i--) {
+		out[i] = hex[(unsigned)h & 15];
+		h >>= 4;
+	}
+	out[32] = '\0';
+}
+
+struct cfg *
+cfg_new(const char *name, const char *dir, struct slice text)
+{
+	struct cfg *c = xcalloc(1, sizeof(*c));
+
+	c->file = xstrdup(name);
+	c->dir = xstrdup(dir);
+	hash_bytes(text, c->hash);
+	c->arena = xmalloc(sizeof(*c->arena));
+	arena_init(c->arena, 64 * 1024);
+	return c;
+}
+
+void
+cfg_free(struct cfg *c)
+{
+	if (c == NULL)
+		return;
+	arena_fini(c->arena);
+	free(c->arena);
+	free(c->dir);
+	free(c->file);
+	free(c);
+}
+
+/* All of a file, at most one byte more than the limit. -1 with errno. */
+static int
+read_file(const char *path, struct sbuf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return -1;
+	while (n > 0 && out->n <= CFG_BYTES_MAX) {
+		n = read(fd, sbuf_reserve(out, 64 * 1024), 64 * 1024);
+		if (n > 0)
+			out->n += (size_t)n;
+		else if (n < 0 && errno == EINTR)
+			n = 1;
+	}
+
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
+	return n < 0 ? -1 : 0;
+}
+
+/* The folder that a file stands in, absolute; NULL with errno. */
+static char *
+folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash == NULL ? xstrdup(".")
+		: slash == path   ? xstrdup("/")
+				  : xstrndup(path, (size_t)(slash - path));
+	char *real = realpath(dir, NULL);
+	int saved = errno;
+
+	free(dir);
+	errno = saved;
+	return real;
+}
+
+struct cfg *
+cfg_load(const char *path, struct errs *errs)
+{
+	struct sbuf text = { 0 };
+	struct cfg *c = NULL;
+	char *dir = NULL;
+
+	if (read_file(path, &text) < 0 || (dir = folder_of(path)) == NULL)
+		cfg_report(errs, (struct err_at){ .file = path }, "", "cannot read: %s",
+			strerror(errno));
+	else
+		c = cfg_parse(path, dir, sbuf_slice(&text), errs);
+	free(dir);
+	sbuf_fini(&text);
+	return c;
+}
