@@ -39,8 +39,11 @@ struct addr_spec {
 };
 
 /*
- * default_port 0: a port is required. A unix path is taken as it stands; the caller has already
- * made it absolute. On failure err says what was expected.
+ * default_port 0: a port is required. Ports are 0 to 65535: port 0 makes the kernel choose one when
+ * listening and means nothing when connecting, so who reads server addresses refuses it. Host names
+ * are those of RFC 1123, underscores tolerated; one final dot is kept. IPv6 addresses stand in
+ * brackets, a scope is written [fe80::1%eth0]:80. A unix path is taken as it stands; the caller has
+ * already made it absolute. On failure err says what was expected.
  */
 int addr_parse(struct slice text, uint16_t default_port, struct addr_spec *out, struct err *err);
 /* "127.0.0.1:80", "[::1]:80", "unix:/path"; "-" for an unnamed Unix socket. Returns out. */
