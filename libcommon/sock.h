@@ -18,7 +18,8 @@ struct sock_listen_opts {
 /*
  * A listening stream socket, or -1 with err. For Unix paths: a stale socket file (nobody accepts)
  * is replaced; a live one is an error that names the holder (pid and program by SO_PEERCRED);
- * anything that is not a socket is an error.
+ * anything that is not a socket is an error. `*:80` listens on [::] for both families, or on
+ * 0.0.0.0 where the system has no IPv6; `[::]:80` is for IPv6 alone.
  */
 int sock_listen(const struct addr_spec *at, const struct sock_listen_opts *opts, struct err *err);
 /* The same for SOCK_SEQPACKET over a Unix path. */
@@ -45,8 +46,10 @@ uint64_t sock_raise_nofile(void);
 /* sun_path's room, NUL included: longer paths are configuration errors. */
 #define SOCK_PATH_MAX 108
 
-/* Send `len` bytes with up to 16 descriptors; receive them close-on-exec. Both may return short
- * like sendmsg(2). */
+/* Send `len` bytes with up to SOCK_FDS_MAX descriptors; receive them close-on-exec. Both may return
+ * short like sendmsg(2). *nfds is the room in fds on the way in, what arrived on the way out (0
+ * after an error). A message or descriptors that did not fit are dropped whole: -1, EMSGSIZE. */
+#define SOCK_FDS_MAX 16
 ssize_t sock_send_fds(int fd, const void *p, size_t len, const int *fds, size_t nfds);
 ssize_t sock_recv_fds(int fd, void *p, size_t len, int *fds, size_t *nfds);
 
