@@ -14,15 +14,17 @@ struct loop;
 
 /* NULL with errno when epoll or eventfd cannot be had. */
 struct loop *loop_new(void);
+/* From its own thread, after loop_run. Frees that were deferred and not yet done are done. */
 void loop_free(struct loop *l);
 /* For event_assign; libevent's locks are off. */
 struct event_base *loop_base(const struct loop *l);
-/* Until loop_stop. */
+/* Until loop_stop; the turn in which it is called is completed. A stop before the run ends it
+ * after one turn. */
 void loop_run(struct loop *l);
 /* Thread-safe. */
 void loop_stop(struct loop *l);
 
-/* Monotonic milliseconds and microseconds, read at most once per turn. */
+/* Monotonic milliseconds and microseconds, read at most once per turn. Never 0. */
 uint64_t loop_now_ms(struct loop *l);
 uint64_t loop_now_us(struct loop *l);
 /* Seconds since 1970, the same way. */
@@ -39,13 +41,14 @@ typedef void (*deadline_fn)(struct deadline *d);
 struct deadline {
 	struct deadline *next;
 	struct deadline **link; /* NULL while not in the wheel */
+	uint64_t linked_tick;   /* the tick it is looked at, at the latest when it is due */
 	uint64_t due_ms;        /* 0: not armed */
 	deadline_fn fn;
 };
 
 void deadline_init(struct deadline *d, deadline_fn fn);
-void deadline_set_slow(struct loop *l, struct deadline *d);
-/* delay_ms counts from the loop's now; 0 disarms. */
+/* delay_ms counts from the loop's now; 0 disarms. fn runs once, and may set, fini or free its own
+ * deadline and any other. */
 void deadline_set(struct loop *l, struct deadline *d, uint64_t delay_ms);
 /* Disarms lazily: d may stay linked; call deadline_fini before its memory goes. */
 static inline void
@@ -55,12 +58,16 @@ deadline_clear(struct deadline *d)
 }
 void deadline_fini(struct deadline *d);
 
-/* Work to do at the end of this turn, before the next wait: what "ready again" puts its producer
- * on. Queued at most once. */
+/*
+ * A turn: libevent's callbacks (deadlines among them), what was posted, the run queue, deferred
+ * frees. Run items are work to do before the next wait: what "ready again" puts its producer on.
+ * Queued at most once; one queued by a run item goes to the next turn, which then does not wait.
+ */
 struct run_item;
 typedef void (*run_fn)(struct run_item *item);
 struct run_item {
 	struct run_item *next;
+	struct run_item **link; /* what points to it while queued */
 	run_fn fn;
 	bool is_queued;
 };
@@ -73,7 +80,8 @@ void loop_run_cancel(struct loop *l, struct run_item *item);
  * state. */
 void loop_defer(struct loop *l, void (*fn)(void *p), void *p);
 
-/* Thread-safe: fn(arg) runs on the loop's thread, in order of posting. */
+/* Thread-safe: fn(arg) runs on the loop's thread, in order of posting. What was posted after the
+ * last turn runs when the loop runs again, or never. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
 /* A repeating or one-shot timer with libevent's precision, for what is rare. */
