@@ -37,13 +37,13 @@ struct log_record {
 #define L_SLICE(k, s) ((struct log_field){ .key = (k), .kind = LOG_KIND_STR, .str = (s) })
 #define L_INT(k, v)   ((struct log_field){ .key = (k), .kind = LOG_KIND_INT, .num = (int64_t)(v) })
 
-#define LOG_AT(level, event, ...)                                                \
-	do {                                                                     \
-		if ((level) >= log_threshold) {                                  \
-			const struct log_field log_f_[] = { __VA_ARGS__ };       \
-			log_write((level), (event), log_f_,                      \
-				(unsigned)(sizeof(log_f_) / sizeof(log_f_[0]))); \
-		}                                                                \
+#define LOG_AT(level, event, ...)                                                   \
+	do {                                                                        \
+		if ((level) >= __atomic_load_n(&log_threshold, __ATOMIC_RELAXED)) { \
+			const struct log_field log_f_[] = { __VA_ARGS__ };          \
+			log_write((level), (event), log_f_,                         \
+				(unsigned)(sizeof(log_f_) / sizeof(log_f_[0])));    \
+		}                                                                   \
 	} while (0)
 
 /* error: users were hurt. warn: look soon. info: life cycle. debug: free when off. */

@@ -63,7 +63,8 @@ slice_skip(struct slice s, size_t n)
 {
 	if (n > s.n)
 		n = s.n;
-	return (struct slice){ s.p + n, s.n - n };
+	/* NULL + 0 is undefined in C. */
+	return (struct slice){ n ? s.p + n : s.p, s.n - n };
 }
 
 /* ASCII only, whatever the locale says: what protocols mean by case-insensitive. */
