@@ -235,60 +235,14 @@ daemon_cfg_print(const struct daemon_ops *ops, const char *file)
 	return 0;
 }
 
-static void
-add_key(void *arg, const char *path, const struct cfg_row *row)
-{
-	static const char *const types[] = {
-		[CFGT_BOOL] = "switch",
-		[CFGT_INT] = "number",
-		[CFGT_DECIMAL] = "decimal",
-		[CFGT_DURATION] = "duration",
-		[CFGT_SIZE] = "size",
-		[CFGT_STRING] = "text",
-		[CFGT_PATH] = "path",
-		[CFGT_ENUM] = "choice",
-		[CFGT_ADDR] = "address",
-		[CFGT_NET_LIST] = "networks",
-		[CFGT_STRING_LIST] = "texts",
-		[CFGT_STATUS_LIST] = "statuses",
-		[CFGT_PAIRS] = "pairs",
-		[CFGT_MAP] = "mapping",
-		[CFGT_LIST] = "list",
-		[CFGT_NAMED] = "named",
-		[CFGT_KEY] = "key",
-		[CFGT_NODE] = "node",
-		[CFGT_CUSTOM] = "custom",
-	};
-	json_t *o = json_object();
-
-	json_object_set_new(o, "path", json_string(path));
-	json_object_set_new(o, "type", json_string(types[row->type]));
-	json_object_set_new(o, "default", row->def ? json_string(row->def) : json_null());
-	if (row->min < row->max) {
-		json_object_set_new(o, "min", json_real(row->min));
-		json_object_set_new(o, "max", json_real(row->max));
-	}
-	for (size_t i = 0; row->choices != NULL && row->choices[i] != NULL; i++) {
-		if (i == 0)
-			json_object_set_new(o, "choices", json_array());
-		json_array_append_new(json_object_get(o, "choices"), json_string(row->choices[i]));
-	}
-	if (row->unit != NULL)
-		json_object_set_new(o, "unit", json_string(row->unit));
-	json_object_set_new(o, "required", json_boolean((row->flags & CFG_REQUIRED) != 0));
-	json_object_set_new(o, "restart", json_boolean((row->flags & CFG_RESTART) != 0));
-	json_object_set_new(o, "help", row->help ? json_string(row->help) : json_null());
-	json_array_append_new(arg, o);
-}
-
 int
 daemon_cfg_schema(const struct daemon_ops *ops)
 {
 	json_t *array = json_array();
 
-	cfg_schema_walk(&commoncfg_schema, "", add_key, array);
+	cfg_schema_dump(&commoncfg_schema, "", array);
 	if (ops->schema != NULL)
-		cfg_schema_walk(ops->schema, ops->section ? ops->section : "", add_key, array);
+		cfg_schema_dump(ops->schema, ops->section ? ops->section : "", array);
 	print_json(array);
 	return 0;
 }

@@ -376,7 +376,7 @@ const struct cfg_schema commoncfg_schema = {
 	.rows = common_rows,
 };
 
-const char *const commoncfg_sections[] = { "tls", "http", "health", NULL };
+const char *const commoncfg_sections[] = { "tls", "http", "health", "up", NULL };
 
 void
 commoncfg_bind(struct cfg_ctx *ctx, struct commoncfg *out)
