@@ -1,0 +1,70 @@
+# bash completion for proxyctl
+
+# The configuration named on the line, as `-c FILE`.
+_proxyctl_config()
+{
+	local i
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} == -c ]] && printf '%s\n' -c "${COMP_WORDS[i + 1]}"
+	done
+}
+
+# The command on the line: the first word that is no option.
+_proxyctl_command()
+{
+	local i
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-c) ((i++)) ;;
+		-*) ;;
+		*) printf '%s\n' "${COMP_WORDS[i]}"; return ;;
+		esac
+	done
+}
+
+# POOL/SERVER of all pools that the running routers know.
+_proxyctl_servers()
+{
+	local config
+
+	mapfile -t config < <(_proxyctl_config)
+	"${COMP_WORDS[0]}" "${config[@]}" status --names 2>/dev/null
+}
+
+_proxyctl()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command words=
+
+	command=$(_proxyctl_command)
+	case $prev in
+	-c)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	--timeout | --expire) words='10s 1m 10m 1h' ;;
+	--reason | --until | --type) return ;;
+	esac
+	if [[ -z $words ]]; then
+		case $command in
+		'') words='-c -h -v up status check config reload drain undrain disable enable weight events stop version help' ;;
+		status) words='-j -w --names' ;;
+		check | config) words='-j' ;;
+		events) words='--until --timeout --type --recent' ;;
+		stop) words='--timeout' ;;
+		help) words='up status check config reload drain undrain disable enable weight events stop version' ;;
+		drain | undrain | disable | enable | weight)
+			words='--wait --timeout --reason --expire'
+			[[ $cur == -* ]] || words=$(_proxyctl_servers)
+			;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	# Servers' names may have colons, at which bash splits words.
+	declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+	return 0
+}
+
+complete -F _proxyctl proxyctl

@@ -1,0 +1,141 @@
+/*
+ * cross: tls.listen[].to and http.listen[] must agree. It reads the tree and not the daemons'
+ * structs: what is wrong inside a section is for its own daemon to say, and is skipped here.
+ */
+#include "proxyctl/cross.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/mem.h"
+
+static const struct cfg_node *
+listeners(const struct cfg *cfg, const char *section)
+{
+	const struct cfg_node *s = cfg->root ? cfg_get(cfg->root, section) : NULL;
+	const struct cfg_node *l = s && s->kind == CFG_MAPPING ? cfg_get(s, "listen") : NULL;
+
+	return l != NULL && l->kind == CFG_SEQUENCE ? l : NULL;
+}
+
+static const struct cfg_node *
+scalar(const struct cfg_node *map, const char *key)
+{
+	const struct cfg_node *n = map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+
+	return n != NULL && n->kind == CFG_SCALAR && !n->is_null ? n : NULL;
+}
+
+/* A name of ours: an address has a colon. */
+static bool
+is_listener_name(struct slice to)
+{
+	return to.n > 0 && slice_find(to, ':') == to.n;
+}
+
+static const struct cfg_node *
+find_http(const struct cfg *cfg, struct slice name)
+{
+	const struct cfg_node *all = listeners(cfg, "http");
+
+	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
+		const struct cfg_node *n = scalar(l, "name");
+
+		if (n != NULL && slice_eq(n->text, name))
+			return l;
+	}
+	return NULL;
+}
+
+static bool
+is_from_tlsd(const struct cfg_node *listener)
+{
+	const struct cfg_node *from = scalar(listener, "from");
+
+	return from != NULL && slice_eq(from->text, SLICE("tlsd"));
+}
+
+static const char *
+nth_fed(const void *arg, size_t i)
+{
+	const struct cfg_node *all = listeners(arg, "http");
+
+	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
+		const struct cfg_node *n = scalar(l, "name");
+
+		if (n != NULL && is_from_tlsd(l) && i-- == 0)
+			return n->text.p;
+	}
+	return NULL;
+}
+
+static void
+check_to(const struct cfg *cfg, const struct cfg_node *to, size_t index, struct errs *errs)
+{
+	const struct cfg_node *http = find_http(cfg, to->text);
+	char *path = xasprintf("tls.listen[%zu].to", index);
+
+	if (http == NULL) {
+		const char *meant = err_did_you_mean(to->text.p, nth_fed, cfg);
+
+		errs_add(errs, FINDING_ERROR, cfg_at(cfg, to), path,
+			"there is no http listener `%s`, expected the name of one with `from: "
+			"tlsd`%s%s%s",
+			to->text.p, meant ? "; did you mean `" : "", meant ? meant : "",
+			meant ? "`?" : "");
+	} else if (!is_from_tlsd(http)) {
+		errs_add(errs, FINDING_ERROR, cfg_at(cfg, to), path,
+			"the http listener `%s` takes connections from an address, expected one "
+			"with `from: tlsd`",
+			to->text.p);
+	}
+	free(path);
+}
+
+static bool
+is_fed(const struct cfg *cfg, struct slice name)
+{
+	const struct cfg_node *all = listeners(cfg, "tls");
+
+	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
+		const struct cfg_node *to = scalar(l, "to");
+
+		if (to != NULL && slice_eq(to->text, name))
+			return true;
+	}
+	return false;
+}
+
+static void
+check_fed(const struct cfg *cfg, const struct cfg_node *l, size_t index, struct errs *errs)
+{
+	const struct cfg_node *name = scalar(l, "name");
+
+	if (name == NULL || !is_from_tlsd(l) || is_fed(cfg, name->text))
+		return;
+
+	char *path = xasprintf("http.listen[%zu]", index);
+
+	errs_add(errs, FINDING_WARNING, cfg_at(cfg, l), path,
+		"nothing in `tls` has `to: %s`: only a program outside of this file can feed it",
+		name->text.p);
+	free(path);
+}
+
+void
+cross_check(const struct cfg *cfg, struct errs *errs)
+{
+	const struct cfg_node *tls = listeners(cfg, "tls");
+	const struct cfg_node *http = listeners(cfg, "http");
+	size_t i = 0;
+
+	for (const struct cfg_node *l = tls ? tls->first : NULL; l != NULL; l = l->next, i++) {
+		const struct cfg_node *to = scalar(l, "to");
+
+		if (to != NULL && is_listener_name(to->text))
+			check_to(cfg, to, i, errs);
+	}
+	i = 0;
+	for (const struct cfg_node *l = http ? http->first : NULL; l != NULL; l = l->next, i++)
+		check_fed(cfg, l, i, errs);
+}

@@ -1,0 +1,268 @@
+/*
+ * reload: `proxyctl reload`: every daemon prepares the same bytes (agreed on by hash), then every
+ * one commits; when one refuses, none does. Run by root, it opens what daemons that gave up their
+ * rights no longer may, and hands it over.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/ctl.h"
+#include "proxyctl/commands.h"
+#include "proxyctl/fleet.h"
+
+enum { ASK_MS = 5000, PREPARE_MS = 25000, COMMIT_MS = 60000 };
+
+/* ---- files that only we may open ---- */
+
+struct given {
+	int fds[CTL_FDS_MAX];
+	size_t n;
+	struct sbuf line;
+};
+
+/* One line's worth; what cannot be given is for the daemon to miss. */
+static void
+give_flush(struct member *m, struct given *g)
+{
+	if (g->n > 0)
+		fleet_ask_one(m, g->line.p, g->fds, g->n, ASK_MS);
+	for (size_t i = 0; i < g->n; i++)
+		close(g->fds[i]);
+	g->n = 0;
+	sbuf_clear(&g->line);
+}
+
+static void
+give(struct member *m, struct given *g, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (g->n == CTL_FDS_MAX || g->line.n + strlen(path) * 2 + 8 > CTL_LINE_MAX)
+		give_flush(m, g);
+	if (g->n == 0)
+		sbuf_adds(&g->line, "give");
+	ctlproto_add_word(&g->line, path);
+	g->fds[g->n++] = fd;
+}
+
+static void
+give_scalar(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map,
+	const char *key)
+{
+	const struct cfg_node *n = map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+	struct arena a;
+
+	if (n == NULL || n->kind != CFG_SCALAR || n->text.n == 0)
+		return;
+	arena_init(&a, 0);
+	give(m, g, cfg_path(cfg, &a, n->text));
+	arena_fini(&a);
+}
+
+/* tls.listen[].certificates[]: certificates and keys. */
+static void
+give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
+{
+	const struct cfg_node *tls = cfg->root ? cfg_get(cfg->root, "tls") : NULL;
+	const struct cfg_node *all =
+		tls != NULL && tls->kind == CFG_MAPPING ? cfg_get(tls, "listen") : NULL;
+
+	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
+		const struct cfg_node *certs =
+			l->kind == CFG_MAPPING ? cfg_get(l, "certificates") : NULL;
+
+		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
+			c = c->next) {
+			give_scalar(m, g, cfg, c, "cert");
+			give_scalar(m, g, cfg, c, "key");
+		}
+	}
+}
+
+/* ---- the two phases ---- */
+
+static const char *
+answer_text(const struct member *m, const char *key)
+{
+	return json_string_value(json_object_get(m->answer, key));
+}
+
+static struct cfg *
+load_file(const char *file)
+{
+	struct errs ignored = { 0 };
+	struct cfg *cfg = cfg_load(file, &ignored);
+
+	errs_fini(&ignored); /* the daemons will say it, with their own environment */
+	return cfg;
+}
+
+/* `status` was answered: prepare by the file that this daemon says it runs by. */
+static void
+prepare_one(struct member *m)
+{
+	const char *file = answer_text(m, "config");
+	bool is_other_user =
+		geteuid() == 0 && json_integer_value(json_object_get(m->answer, "uid")) != 0;
+	struct cfg *cfg = file ? load_file(file) : NULL;
+
+	if (cfg == NULL) {
+		free(m->why);
+		m->state = MEMBER_REFUSED;
+		m->why = xasprintf("%s: cannot be read: %s", file ? file : "-", strerror(errno));
+		return;
+	}
+
+	struct sbuf line = { 0 };
+	struct given g = { 0 };
+
+	sbuf_adds(&line, "prepare");
+	ctlproto_add_word(&line, cfg->hash);
+	ctlproto_add_word(&line, file);
+	if (is_other_user) {
+		give(m, &g, file);
+		if (strcmp(m->program, "tlsd") == 0)
+			give_certificates(m, &g, cfg);
+		give_flush(m, &g);
+	}
+	fleet_ask_one(m, line.p, NULL, 0, PREPARE_MS);
+	sbuf_fini(&line);
+	sbuf_fini(&g.line);
+	cfg_free(cfg);
+}
+
+static void
+collect_findings(const struct fleet *f, struct errs *errs)
+{
+	for (size_t m = 0; m < f->n; m++) {
+		const json_t *found = json_object_get(f->v[m].answer, "findings");
+		size_t i;
+		const json_t *o;
+
+		if (found == NULL)
+			found = json_object_get(f->v[m].answer, "warnings");
+		json_array_foreach(found, i, o)
+		{
+			const char *level = json_string_value(json_object_get(o, "level"));
+			const char *text = json_string_value(json_object_get(o, "text"));
+			struct err_at at = {
+				.file = json_string_value(json_object_get(o, "file")),
+				.line = (unsigned)json_integer_value(json_object_get(o, "line")),
+				.col = (unsigned)json_integer_value(json_object_get(o, "col")),
+			};
+
+			errs_add(errs,
+				level && strcmp(level, "warning") == 0 ? FINDING_WARNING
+								       : FINDING_ERROR,
+				at, json_string_value(json_object_get(o, "path")), "%s",
+				text ? text : "");
+		}
+	}
+}
+
+static size_t
+print_findings(const struct fleet *f)
+{
+	struct errs errs = { 0 };
+	struct sbuf text = { 0 };
+	size_t n;
+
+	collect_findings(f, &errs);
+	errs_sort(&errs);
+	errs_format(&errs, &text);
+	fputs(text.p ? text.p : "", stderr);
+	n = errs.error_count;
+	sbuf_fini(&text);
+	errs_fini(&errs);
+	return n;
+}
+
+static bool
+is_prepared(const struct member *m, void *arg)
+{
+	(void)arg;
+	return m->state == MEMBER_OK;
+}
+
+/* All prepared, or none: false, and why has been said. */
+static bool
+prepare_all(struct fleet *f, int *code)
+{
+	for (size_t i = 0; i < f->n; i++)
+		prepare_one(&f->v[i]);
+
+	size_t errors = print_findings(f);
+
+	if (fleet_count(f, MEMBER_OK) == f->n)
+		return true;
+	fleet_complain(f);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i].state == MEMBER_GONE)
+			fprintf(stderr, "%s: ended meanwhile\n", f->v[i].name);
+	fprintf(stderr, "nothing was changed\n");
+	fleet_ask(f, "abort", ASK_MS, is_prepared, NULL);
+	*code = errors > 0 ? EXIT_USAGE : EXIT_FAILED;
+	return false;
+}
+
+static int
+commit_all(struct fleet *f)
+{
+	fleet_ask(f, "commit", COMMIT_MS, NULL, NULL);
+	for (size_t i = 0; i < f->n; i++) {
+		const struct member *m = &f->v[i];
+
+		if (m->state == MEMBER_OK)
+			printf("%s: generation %" JSON_INTEGER_FORMAT "\n", m->name,
+				json_integer_value(json_object_get(m->answer, "generation")));
+		else if (m->state == MEMBER_GONE)
+			fprintf(stderr, "%s: ended meanwhile\n", m->name);
+	}
+	fleet_complain(f);
+	return fleet_count(f, MEMBER_OK) == f->n ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int
+reload(struct fleet *f, const struct site *s)
+{
+	int code = EXIT_FAILED;
+
+	fleet_ask(f, "status", ASK_MS, NULL, NULL);
+	fleet_forget_gone(f);
+	if (f->n == 0) {
+		fprintf(stderr, "nothing runs in %s\n", s->common.run_dir);
+		return EXIT_FAILED;
+	}
+	if (fleet_complain(f) > 0) {
+		fprintf(stderr, "nothing was changed\n");
+		return EXIT_FAILED;
+	}
+	return prepare_all(f, &code) ? commit_all(f) : code;
+}
+
+int
+cmd_reload(const char *file, int argc, char **argv)
+{
+	struct site s;
+	struct fleet f;
+
+	if (argc > 1 || getopt(argc, argv, "") != -1)
+		return command_usage("reload");
+	if (site_load(&s, file) < 0)
+		return EXIT_USAGE;
+	fleet_find(&f, &s, FLEET_ALL);
+
+	int code = reload(&f, &s);
+
+	fleet_fini(&f);
+	site_free(&s);
+	return code;
+}

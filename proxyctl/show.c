@@ -1,0 +1,249 @@
+/*
+ * show: three tables. What a daemon does not say is left empty, so that an older or newer daemon is
+ * still shown.
+ */
+#include "proxyctl/show.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "proxyctl/table.h"
+
+static const char *
+text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
+static json_int_t
+number_of(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static void
+add_number(struct table *t, const json_t *o, const char *key, enum tint tint)
+{
+	const json_t *n = json_object_get(o, key);
+
+	if (json_is_integer(n))
+		table_add(t, tint, "%" JSON_INTEGER_FORMAT, json_integer_value(n));
+	else
+		table_add(t, TINT_NONE, "%s", "");
+}
+
+/* Two units are enough for a person: "3h12m", "4m10s", "5.2s". */
+static void
+add_duration(struct table *t, const json_t *n)
+{
+	json_int_t ms = json_integer_value(n);
+	long long s = ms / 1000;
+
+	if (!json_is_integer(n))
+		table_add(t, TINT_NONE, "%s", "");
+	else if (ms < 10000)
+		table_add(t, TINT_NONE, "%lld.%llds", s, (long long)(ms % 1000 / 100));
+	else if (s < 60)
+		table_add(t, TINT_NONE, "%llds", s);
+	else if (s < 3600)
+		table_add(t, TINT_NONE, "%lldm%02llds", s / 60, s % 60);
+	else if (s < 86400)
+		table_add(t, TINT_NONE, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else
+		table_add(t, TINT_NONE, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+}
+
+/* ---- daemons ---- */
+
+static void
+add_member(struct table *t, const struct member *m)
+{
+	const json_t *a = m->answer;
+	const char *state = text_of(a, "state");
+	const char *hash = text_of(a, "hash");
+
+	table_add(t, TINT_BOLD, "%s", m->name);
+	if (m->state != MEMBER_OK) {
+		table_add(t, TINT_RED, "%s", m->state == MEMBER_GONE ? "gone" : "silent");
+		for (size_t i = 0; i < 6; i++)
+			table_add(t, TINT_NONE, "%s", "");
+		return;
+	}
+	table_add(t, strcmp(state, "running") == 0 ? TINT_GREEN : TINT_YELLOW, "%s", state);
+	add_number(t, a, "pid", TINT_NONE);
+	table_add(t, TINT_NONE, "%s", text_of(a, "version"));
+	add_number(t, a, "generation", TINT_NONE);
+	table_add(t, TINT_DIM, "%.8s", hash);
+	add_duration(t, json_object_get(a, "uptime_ms"));
+	if (json_is_object(json_object_get(a, "connections")))
+		add_number(t, json_object_get(a, "connections"), "open", TINT_NONE);
+	else
+		add_number(t, a, "connections", TINT_NONE);
+}
+
+static void
+show_members(const struct fleet *f, bool is_coloured, struct sbuf *out)
+{
+	static const char *const titles[] = { "DAEMON", "STATE", "-PID", "VERSION", "-GEN",
+		"CONFIG", "-UP", "-CONNECTIONS", NULL };
+	struct table t;
+
+	table_init(&t, titles);
+	for (size_t i = 0; i < f->n; i++)
+		add_member(&t, &f->v[i]);
+	table_format(&t, is_coloured, out);
+	table_fini(&t);
+}
+
+/* ---- listeners ---- */
+
+static void
+add_listener(struct table *t, const struct member *m, const json_t *l)
+{
+	const char *name = text_of(l, "name");
+
+	table_add(t, TINT_BOLD, "%s", name[0] ? name : text_of(l, "to"));
+	table_add(t, TINT_NONE, "%s",
+		text_of(l, "bound")[0] ? text_of(l, "bound") : text_of(l, "address"));
+	table_add(t, TINT_DIM, "%s", m->name);
+	add_number(t, l, "connections", TINT_NONE);
+	add_number(t, l, "accepted", TINT_NONE);
+}
+
+static void
+show_listeners(const struct fleet *f, bool is_coloured, struct sbuf *out)
+{
+	static const char *const titles[] = { "LISTENER", "ADDRESS", "DAEMON", "-CONNECTIONS",
+		"-ACCEPTED", NULL };
+	struct table t;
+
+	table_init(&t, titles);
+	for (size_t m = 0; m < f->n; m++) {
+		size_t i;
+		const json_t *l;
+
+		if (f->v[m].state != MEMBER_OK)
+			continue;
+		json_array_foreach(json_object_get(f->v[m].answer, "listeners"), i, l)
+			add_listener(&t, &f->v[m], l);
+	}
+	if (t.n > 1) {
+		sbuf_addc(out, '\n');
+		table_format(&t, is_coloured, out);
+	}
+	table_fini(&t);
+}
+
+/* ---- pools ---- */
+
+static enum tint
+verdict_tint(const char *verdict)
+{
+	if (strcmp(verdict, "up") == 0)
+		return TINT_GREEN;
+	if (strcmp(verdict, "down") == 0)
+		return TINT_RED;
+	return TINT_YELLOW;
+}
+
+/* "up", or "up/down" where routers disagree. */
+static void
+add_verdict(struct table *t, const json_t *server)
+{
+	const char *first = text_of(server, "verdict");
+	struct sbuf all = { 0 };
+	const char *who;
+	json_t *view;
+
+	sbuf_adds(&all, first);
+	json_object_foreach(json_object_get(server, "views"), who, view)
+	{
+		const char *v = json_string_value(view);
+
+		if (v != NULL && strstr(all.p, v) == NULL)
+			sbuf_addf(&all, "/%s", v);
+	}
+	table_add(t, all.n == strlen(first) ? verdict_tint(first) : TINT_YELLOW, "%s", all.p);
+	sbuf_fini(&all);
+}
+
+static void
+add_server(struct table *t, const json_t *s)
+{
+	bool is_backup = json_is_true(json_object_get(s, "backup"));
+
+	table_add(t, TINT_BOLD, "  %s%s", text_of(s, "name"), is_backup ? " (backup)" : "");
+	table_add(t, TINT_NONE, "%s", text_of(s, "address"));
+	add_verdict(t, s);
+	table_add(t, TINT_NONE, "%s", text_of(s, "reason"));
+	add_number(t, s, "weight", TINT_NONE);
+	add_number(t, s, "inflight", TINT_NONE);
+	add_number(t, s, "requests", TINT_NONE);
+	add_number(t, s, "errors", number_of(s, "errors") > 0 ? TINT_YELLOW : TINT_NONE);
+	add_duration(t, json_object_get(s, "age_ms"));
+}
+
+static size_t
+count_up(const json_t *servers)
+{
+	size_t n = 0;
+	size_t i;
+	const json_t *s;
+
+	json_array_foreach(servers, i, s) n += strcmp(text_of(s, "verdict"), "up") == 0;
+	return n;
+}
+
+static void
+show_pool(const json_t *pool, bool is_coloured, struct sbuf *out)
+{
+	static const char *const titles[] = { "  SERVER", "ADDRESS", "VERDICT", "REASON", "-WEIGHT",
+		"-IN FLIGHT", "-REQUESTS", "-ERRORS", "-AGE", NULL };
+	const json_t *servers = json_object_get(pool, "servers");
+	struct table t;
+	size_t i;
+	const json_t *s;
+
+	sbuf_adds(out, "\nPOOL ");
+	tint_add(out, is_coloured, TINT_BOLD, text_of(pool, "name"));
+	sbuf_addf(out, "  %zu of %zu servers up\n", count_up(servers), json_array_size(servers));
+	table_init(&t, titles);
+	json_array_foreach(servers, i, s) add_server(&t, s);
+	table_format(&t, is_coloured, out);
+	table_fini(&t);
+}
+
+void
+show_fleet(const struct fleet *f, bool is_coloured, struct sbuf *out)
+{
+	json_t *pools = show_pools(f);
+	size_t i;
+	const json_t *pool;
+
+	show_members(f, is_coloured, out);
+	show_listeners(f, is_coloured, out);
+	json_array_foreach(pools, i, pool) show_pool(pool, is_coloured, out);
+	json_decref(pools);
+}
+
+json_t *
+show_json(const struct fleet *f)
+{
+	static const char *const states[] = { "unasked", "ok", "refused", "gone", "silent" };
+	json_t *daemons = json_array();
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct member *m = &f->v[i];
+		json_t *o = m->state == MEMBER_OK ? json_deep_copy(m->answer) : json_object();
+
+		json_object_set_new(o, "name", json_string(m->name));
+		json_object_set_new(o, "socket", json_string(m->path));
+		json_object_set_new(o, "answer", json_string(states[m->state]));
+		if (m->why != NULL)
+			json_object_set_new(o, "why", json_string(m->why));
+		json_array_append_new(daemons, o);
+	}
+	return json_pack("{s:o,s:o}", "daemons", daemons, "pools", show_pools(f));
+}

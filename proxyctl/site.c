@@ -1,0 +1,210 @@
+/*
+ * site: reads the file once for a command. Instances that `up` starts may have files, and with them
+ * run directories, of their own; those are looked into just for that.
+ */
+#include "proxyctl/site.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *const program_names[] = { "tlsd", "routerd", "healthd", NULL };
+
+static void
+check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	const struct instancecfg *i = obj;
+	size_t n = strlen(i->name);
+
+	if (n == 0 || n > 32 || strspn(i->name, allowed) != n)
+		cfg_error(ctx, cfg_get(node, "name"), path,
+			"not a name of an instance, expected letters, digits, _ and -, at most 32");
+	if (i->config == NULL && strcmp(i->name, "0") == 0)
+		cfg_error(ctx, cfg_get(node, "name"), path,
+			"instance 0 of this file is started anyway, expected another name");
+}
+
+static const struct cfg_row instance_rows[] = {
+	CFG_ROW(struct instancecfg, program, "program", CFGT_ENUM, .def = "routerd",
+		.choices = program_names, .help = "which program to start once more"),
+	CFG_ROW(struct instancecfg, name, "name", CFGT_STRING, .flags = CFG_REQUIRED,
+		.help = "its instance name, as in -i"),
+	CFG_ROW(struct instancecfg, config, "config", CFGT_PATH,
+		.help = "its configuration; this file, if left out"),
+	CFG_ROW(struct instancecfg, env, "env", CFGT_PAIRS,
+		.help = "environment for it: ${NAME} in its configuration"),
+	CFG_NODE_ROW(struct instancecfg, node),
+	CFG_END,
+};
+
+static const struct cfg_schema instance_schema = {
+	.name = "instance",
+	.size = sizeof(struct instancecfg),
+	.rows = instance_rows,
+	.check = check_instance,
+};
+
+static void
+check_up(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	const struct upcfg *up = obj;
+
+	(void)node;
+	for (size_t i = 0; i < up->instances.n; i++) {
+		const struct instancecfg *a = CFG_AT(struct instancecfg, up->instances, i);
+
+		for (size_t j = 0; j < i; j++) {
+			const struct instancecfg *b = CFG_AT(struct instancecfg, up->instances, j);
+
+			if (a->program == b->program && strcmp(a->name, b->name) == 0)
+				cfg_error(ctx, a->node, path, "%s.%s is there twice",
+					program_names[a->program], a->name);
+		}
+	}
+}
+
+static const struct cfg_row up_rows[] = {
+	CFG_ROW(struct upcfg, instances, "instances", CFGT_LIST, .sub = &instance_schema,
+		.help = "processes that `proxyctl up` starts besides those the configuration needs"),
+	CFG_END,
+};
+
+const struct cfg_schema upcfg_schema = {
+	.name = "up",
+	.size = sizeof(struct upcfg),
+	.rows = up_rows,
+	.check = check_up,
+};
+
+const char *
+site_default_file(void)
+{
+	const char *env = getenv("WEIR_CONFIG");
+
+	if (env != NULL && env[0] != '\0')
+		return env;
+	return access("weir.yaml", F_OK) == 0 ? "weir.yaml" : "/etc/weir/weir.yaml";
+}
+
+static struct cfg_pair *
+env_at(const struct instancecfg *i, size_t k)
+{
+	return CFG_AT(struct cfg_pair, i->env, k);
+}
+
+void
+site_set_env(const struct instancecfg *i)
+{
+	for (size_t k = 0; k < i->env.n; k++)
+		setenv(env_at(i, k)->name, env_at(i, k)->value, 1);
+}
+
+void
+site_unset_env(const struct instancecfg *i)
+{
+	for (size_t k = 0; k < i->env.n; k++)
+		unsetenv(env_at(i, k)->name);
+}
+
+static void
+add_run_dir(struct site *s, const char *dir)
+{
+	if (dir == NULL)
+		return;
+	for (size_t i = 0; i < s->nrun_dirs; i++)
+		if (strcmp(s->run_dirs[i], dir) == 0)
+			return;
+	s->run_dirs = xreallocarray(s->run_dirs, s->nrun_dirs + 1, sizeof(*s->run_dirs));
+	s->run_dirs[s->nrun_dirs++] = xstrdup(dir);
+}
+
+/* What is wrong with an instance's file is for its own daemon to say. */
+static void
+add_instance_run_dir(struct site *s, const struct instancecfg *i)
+{
+	struct errs ignored = { 0 };
+	struct commoncfg common;
+
+	site_set_env(i);
+
+	struct cfg *cfg = cfg_load(i->config, &ignored);
+
+	site_unset_env(i);
+	if (cfg != NULL) {
+		struct cfg_ctx ctx = { .cfg = cfg, .arena = &s->arena, .errs = &ignored };
+
+		commoncfg_bind(&ctx, &common);
+		add_run_dir(s, common.run_dir);
+		cfg_free(cfg);
+	}
+	errs_fini(&ignored);
+}
+
+static int
+say_unreadable(struct site *s)
+{
+	struct sbuf text = { 0 };
+
+	errs_format(&s->errs, &text);
+	fputs(text.p ? text.p : "", stderr);
+	sbuf_fini(&text);
+	site_free(s);
+	return -1;
+}
+
+int
+site_load(struct site *s, const char *file)
+{
+	char absolute[PATH_MAX];
+
+	*s = (struct site){ 0 };
+	arena_init(&s->arena, 0);
+	s->cfg = cfg_load(file, &s->errs);
+	if (s->cfg == NULL)
+		return say_unreadable(s);
+	s->file = xstrdup(realpath(file, absolute) ? absolute : file);
+
+	struct cfg_ctx ctx = { .cfg = s->cfg, .arena = &s->arena, .errs = &s->errs };
+
+	commoncfg_bind(&ctx, &s->common);
+	cfg_bind(&ctx, &upcfg_schema, s->cfg->root ? cfg_get(s->cfg->root, "up") : NULL, "up", NULL,
+		&s->up);
+	add_run_dir(s, s->common.run_dir);
+	for (size_t i = 0; i < s->up.instances.n; i++)
+		if (CFG_AT(struct instancecfg, s->up.instances, i)->config != NULL)
+			add_instance_run_dir(s, CFG_AT(struct instancecfg, s->up.instances, i));
+	return 0;
+}
+
+void
+site_free(struct site *s)
+{
+	for (size_t i = 0; i < s->nrun_dirs; i++)
+		free(s->run_dirs[i]);
+	free(s->run_dirs);
+	free(s->file);
+	cfg_free(s->cfg);
+	errs_fini(&s->errs);
+	arena_fini(&s->arena);
+	*s = (struct site){ 0 };
+}
+
+bool
+site_has(const struct site *s, const char *section)
+{
+	return s->cfg->root != NULL && cfg_get(s->cfg->root, section) != NULL;
+}
+
+bool
+site_has_checks(const struct site *s)
+{
+	for (size_t i = 0; i < s->common.pools.n; i++)
+		if (CFG_AT(struct poolcfg, s->common.pools, i)->check.kind != CHECK_NONE)
+			return true;
+	return false;
+}

@@ -1,0 +1,54 @@
+/*
+ * site: the configuration as proxyctl needs it: where the control sockets are, which pools there
+ * are, and its own section `up`. A site with findings is still a site as far as it could be read:
+ * `status` works beside a configuration that has just been broken.
+ */
+#ifndef PROXYCTL_SITE_H
+#define PROXYCTL_SITE_H
+
+#include "libcommon/poolcfg.h"
+
+enum program { PROGRAM_TLSD, PROGRAM_ROUTERD, PROGRAM_HEALTHD };
+#define PROGRAM_COUNT 3
+extern const char *const program_names[]; /* "tlsd", ..., NULL */
+
+/* One more process that `up` starts. */
+struct instancecfg {
+	const struct cfg_node *node;
+	int program;
+	char *name;
+	char *config;        /* absolute; NULL: the same file */
+	struct cfg_list env; /* struct cfg_pair: for ${NAME} in its configuration */
+};
+
+struct upcfg {
+	struct cfg_list instances; /* struct instancecfg */
+};
+
+struct site {
+	char *file; /* absolute */
+	struct cfg *cfg;
+	struct arena arena;
+	struct commoncfg common;
+	struct upcfg up;
+	struct errs errs; /* what was wrong with what is bound here */
+	char **run_dirs;  /* its own first, then those of instances that have another */
+	size_t nrun_dirs;
+};
+
+extern const struct cfg_schema upcfg_schema;
+
+/* -1 with one message on stderr when the file cannot be read at all. */
+int site_load(struct site *s, const char *file);
+void site_free(struct site *s);
+/* Has the configuration this section? */
+bool site_has(const struct site *s, const char *section);
+bool site_has_checks(const struct site *s);
+/* Around anything that reads an instance's configuration. */
+void site_set_env(const struct instancecfg *i);
+void site_unset_env(const struct instancecfg *i);
+/* The configuration file that is used when none is named: $WEIR_CONFIG, ./weir.yaml,
+ * /etc/weir/weir.yaml. */
+const char *site_default_file(void);
+
+#endif

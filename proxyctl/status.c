@@ -1,0 +1,117 @@
+/*
+ * status: `proxyctl status`: asks everybody, shows the answers, once or every second.
+ */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxyctl/commands.h"
+#include "proxyctl/show.h"
+
+enum { ASK_MS = 3000, REFRESH_MS = 1000 };
+
+static bool
+wants_colour(void)
+{
+	const char *no = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+
+	return (no == NULL || no[0] == '\0') && isatty(STDOUT_FILENO) &&
+		(term == NULL || strcmp(term, "dumb") != 0);
+}
+
+/* POOL/SERVER, one a line: what completion offers. */
+static void
+print_names(const struct fleet *f)
+{
+	json_t *pools = show_pools(f);
+	const json_t *pool;
+	const json_t *server;
+	size_t i;
+	size_t k;
+
+	json_array_foreach(pools, i, pool) json_array_foreach(json_object_get(pool, "servers"), k,
+		server) printf("%s/%s\n", json_string_value(json_object_get(pool, "name")),
+		json_string_value(json_object_get(server, "name")));
+	json_decref(pools);
+}
+
+enum form { FORM_TABLE, FORM_JSON, FORM_NAMES };
+
+static int
+show_once(const struct site *s, enum form form, const char *before)
+{
+	struct fleet f;
+	struct sbuf out = { 0 };
+
+	fleet_find(&f, s, FLEET_ALL);
+	fleet_ask(&f, "status", ASK_MS, NULL, NULL);
+	if (form == FORM_NAMES) {
+		print_names(&f);
+	} else if (form == FORM_JSON) {
+		json_t *o = show_json(&f);
+
+		json_dumpf(o, stdout, JSON_INDENT(1));
+		putchar('\n');
+		json_decref(o);
+	} else {
+		sbuf_adds(&out, before);
+		if (f.n == 0)
+			sbuf_addf(&out, "nothing runs in %s\n", s->common.run_dir);
+		else
+			show_fleet(&f, wants_colour(), &out);
+		fputs(out.p, stdout);
+	}
+	fflush(stdout);
+
+	/* Nothing that answers is a failure that a script can see. */
+	int code = fleet_count(&f, MEMBER_OK) > 0 ? EXIT_DONE : EXIT_FAILED;
+
+	sbuf_fini(&out);
+	fleet_fini(&f);
+	return code;
+}
+
+static int
+watch(const struct site *s, enum form form)
+{
+	/* One write: home, clear, tables. */
+	const char *before = isatty(STDOUT_FILENO) ? "\033[H\033[2J" : "";
+
+	for (;;) {
+		show_once(s, form, before);
+		if (ferror(stdout))
+			return EXIT_FAILED;
+		pause_ms(REFRESH_MS);
+	}
+}
+
+int
+cmd_status(const char *file, int argc, char **argv)
+{
+	static const struct option options[] = { { "names", no_argument, NULL, 'n' }, { 0 } };
+	enum form form = FORM_TABLE;
+	bool is_watch = false;
+	struct site s;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "jw", options, NULL)) != -1) {
+		switch (opt) {
+		case 'j': form = FORM_JSON; break;
+		case 'n': form = FORM_NAMES; break;
+		case 'w': is_watch = true; break;
+		default: return command_usage("status");
+		}
+	}
+	if (optind < argc)
+		return command_usage("status");
+	if (site_load(&s, file) < 0)
+		return EXIT_USAGE;
+
+	int code = is_watch ? watch(&s, form) : show_once(&s, form, "");
+
+	site_free(&s);
+	return code;
+}
