@@ -52,8 +52,7 @@ struct bus {
 	char *paths[2];
 };
 
-/* --- handing over --------------------------------------------------------------------------------
- */
+/* --- handing over ------------------------------------------------------------ */
 
 /* `topic SP json`: whatever has no topic is nobody's. */
 static void
@@ -65,8 +64,7 @@ deliver(void *arg, struct slice message)
 
 	if (topic_len == message.n)
 		return;
-	LL_FOREACH(b->subs, s)
-	{
+	LL_FOREACH (b->subs, s) {
 		if (slice_starts(message, slice_make(s->prefix, s->prefix_len))) {
 			s->fn(s->arg, slice_make(message.p, topic_len), message);
 			return;
@@ -87,8 +85,7 @@ bus_subscribe(struct bus *b, const char *prefix, bus_fn fn, void *arg)
 	LL_APPEND(b->subs, s);
 }
 
-/* --- binding side --------------------------------------------------------------------------------
- */
+/* --- binding side ------------------------------------------------------------ */
 
 /* The descriptor stays readable while messages wait, so a batch may leave some. */
 static void
@@ -236,8 +233,7 @@ bus_bind(
 	return b;
 }
 
-/* --- both sides ----------------------------------------------------------------------------------
- */
+/* --- both sides -------------------------------------------------------------- */
 
 struct bus *
 bus_connect(struct loop *l, const char *dir, struct err *err)
@@ -297,8 +293,8 @@ bus_free(struct bus *b)
 			unlink(b->paths[i]);
 		free(b->paths[i]);
 	}
-	LL_FOREACH_SAFE(b->subs, s, tmp)
-	free(s);
+	LL_FOREACH_SAFE (b->subs, s, tmp)
+		free(s);
 	free(b);
 }
 

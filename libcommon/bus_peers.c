@@ -39,6 +39,7 @@ struct peer {
 	struct sockaddr_un addr;
 	struct loop_io *io;
 	struct loop_timer *retry;
+	struct run_item more; /* whole messages are left in `in` */
 	struct spwire wire;
 	char *in; /* IN_SIZE bytes while connected to a .pub */
 	size_t in_len;
@@ -66,6 +67,7 @@ peer_close(struct peer *p)
 {
 	if (p->state == PEER_OPEN)
 		p->all->stats->peers--;
+	loop_run_cancel(p->all->loop, &p->more);
 	loop_io_free(p->io);
 	p->io = NULL;
 	if (p->fd >= 0)
@@ -95,8 +97,7 @@ peer_refuse(struct peer *p)
 	peer_retry(p);
 }
 
-/* --- reading -------------------------------------------------------------------------------------
- */
+/* --- reading ----------------------------------------------------------------- */
 
 /* A greeting opens the connection: only now does the peer count, and is written to. */
 static void
@@ -138,13 +139,14 @@ peer_parse(struct peer *p, unsigned *left)
 	return true;
 }
 
-/* false when the connection is gone. Level-triggered: what is left over is read in the next turn.
- */
-static bool
+/* A batch per turn, so that no peer starves the loop. */
+static void
 peer_read(struct peer *p)
 {
 	unsigned left = BATCH_MAX;
 
+	if (!peer_parse(p, &left))
+		return;
 	while (left > 0) {
 		size_t room = IN_SIZE - p->in_len;
 		ssize_t n = recv(p->fd, p->in + p->in_len, room, 0);
@@ -152,22 +154,25 @@ peer_read(struct peer *p)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
-			return true;
+			return;
 		if (n <= 0) {
 			peer_retry(p);
-			return false;
+			return;
 		}
 		p->in_len += (size_t)n;
-		if (!peer_parse(p, &left))
-			return false;
-		if ((size_t)n < room)
-			return true;
+		if (!peer_parse(p, &left) || ((size_t)n < room && left > 0))
+			return;
 	}
-	return true;
+	loop_run_soon(p->all->loop, &p->more);
 }
 
-/* --- writing -------------------------------------------------------------------------------------
- */
+static void
+on_more(struct run_item *item)
+{
+	peer_read((struct peer *)((char *)item - offsetof(struct peer, more)));
+}
+
+/* --- writing ----------------------------------------------------------------- */
 
 static bool
 peer_flush(struct peer *p)
@@ -215,8 +220,7 @@ peer_send(struct peer *p, struct slice message)
 	peer_flush(p);
 }
 
-/* --- connecting ----------------------------------------------------------------------------------
- */
+/* --- connecting -------------------------------------------------------------- */
 
 static void
 on_peer(void *arg, int fd, int events)
@@ -272,8 +276,7 @@ peer_free(struct peer *p)
 	free(p);
 }
 
-/* --- looking for sockets
- * -------------------------------------------------------------------------- */
+/* --- looking for sockets ------------------------------------------------------ */
 
 static bool
 ends_with(const char *s, const char *tail)
@@ -291,8 +294,7 @@ see_file(struct bus_peers *all, const char *name)
 
 	if (n < 0 || (size_t)n >= sizeof(addr.sun_path))
 		return;
-	DL_FOREACH(all->peers, p)
-	{
+	DL_FOREACH (all->peers, p) {
 		if (strcmp(p->addr.sun_path, addr.sun_path) == 0) {
 			p->is_seen = true;
 			return;
@@ -308,6 +310,7 @@ see_file(struct bus_peers *all, const char *name)
 	p->is_reader = ends_with(name, ".pub");
 	p->is_seen = true;
 	p->delay_ms = RETRY_MIN_MS;
+	p->more.fn = on_more;
 	p->retry = loop_timer_new(all->loop, peer_connect, p);
 	DL_APPEND(all->peers, p);
 	peer_connect(p);
@@ -321,30 +324,29 @@ on_scan(void *arg)
 	struct peer *tmp;
 	DIR *dir = opendir(all->dir);
 
-	DL_FOREACH(all->peers, p)
-	p->is_seen = false;
+	DL_FOREACH (all->peers, p)
+		p->is_seen = false;
 	for (struct dirent *e; dir && (e = readdir(dir));)
 		if (ends_with(e->d_name, ".pub") || ends_with(e->d_name, ".sub"))
 			see_file(all, e->d_name);
 	if (dir)
 		closedir(dir);
 	/* a connection outlives the file; without both there is nothing to try again */
-	DL_FOREACH_SAFE(all->peers, p, tmp)
-	if (dir && !p->is_seen && p->state == PEER_IDLE)
-		peer_free(p);
+	DL_FOREACH_SAFE (all->peers, p, tmp)
+		if (dir && !p->is_seen && p->state == PEER_IDLE)
+			peer_free(p);
 }
 
-/* --- for bus.c -----------------------------------------------------------------------------------
- */
+/* --- for bus.c --------------------------------------------------------------- */
 
 void
 bus_peers_send(struct bus_peers *all, struct slice message)
 {
 	struct peer *p;
 
-	DL_FOREACH(all->peers, p)
-	if (p->state == PEER_OPEN && !p->is_reader)
-		peer_send(p, message);
+	DL_FOREACH (all->peers, p)
+		if (p->state == PEER_OPEN && !p->is_reader)
+			peer_send(p, message);
 }
 
 struct bus_peers *
@@ -380,8 +382,8 @@ bus_peers_free(struct bus_peers *all)
 
 	if (!all)
 		return;
-	DL_FOREACH_SAFE(all->peers, p, tmp)
-	peer_free(p);
+	DL_FOREACH_SAFE (all->peers, p, tmp)
+		peer_free(p);
 	loop_timer_free(all->scan);
 	free(all);
 }

@@ -45,8 +45,7 @@ is_name(const char *s)
 	return true;
 }
 
-/* --- topics: the subject with blanks, controls and '%' as %XX ------------------------------------
- */
+/* --- topics: the subject with blanks, controls and '%' as %XX ---------------- */
 
 static bool
 is_plain(char c)
@@ -119,8 +118,7 @@ unescape_subject(struct arena *a, struct slice s)
 	return strlen(out) == n && is_name(out) ? out : NULL;
 }
 
-/* --- encoding ------------------------------------------------------------------------------------
- */
+/* --- encoding ---------------------------------------------------------------- */
 
 static void
 add_text(struct sbuf *out, const char *key, const char *value)
@@ -268,8 +266,7 @@ busmsg_server_bytes(const char *name, const char *address)
 		json_bytes(address);
 }
 
-/* --- decoding ------------------------------------------------------------------------------------
- */
+/* --- decoding ---------------------------------------------------------------- */
 
 /* Refuse deep nesting before a recursive parser sees it. */
 static bool

@@ -91,8 +91,7 @@ random_below(uint64_t n)
 	return r % n;
 }
 
-/* --- c-ares on the loop --------------------------------------------------------------------------
- */
+/* --- c-ares on the loop ------------------------------------------------------ */
 
 static void
 arm_timer(struct resolver *r)
@@ -208,8 +207,7 @@ follow_resolv_conf(struct resolver *r)
 		r->channel = before;
 }
 
-/* --- telling -------------------------------------------------------------------------------------
- */
+/* --- telling ----------------------------------------------------------------- */
 
 static void
 copy_addrs(struct resolve_watch *w)
@@ -287,9 +285,9 @@ sweep(struct name *n)
 	struct resolve_watch *tmp;
 
 	n->is_telling = false;
-	DL_FOREACH_SAFE(n->watches, w, tmp)
-	if (w->is_closed)
-		free_watch(w);
+	DL_FOREACH_SAFE (n->watches, w, tmp)
+		if (w->is_closed)
+			free_watch(w);
 	free_if_unwatched(n);
 }
 
@@ -299,9 +297,9 @@ tell_all(struct name *n)
 	struct resolve_watch *w;
 
 	n->is_telling = true;
-	DL_FOREACH(n->watches, w)
-	if (!w->is_closed)
-		tell_one(w);
+	DL_FOREACH (n->watches, w)
+		if (!w->is_closed)
+			tell_one(w);
 	sweep(n);
 }
 
@@ -317,8 +315,7 @@ on_soon(struct run_item *item)
 	sweep(n);
 }
 
-/* --- asking --------------------------------------------------------------------------------------
- */
+/* --- asking ------------------------------------------------------------------ */
 
 static const char *
 error_word(int status)
@@ -511,8 +508,7 @@ on_due(struct deadline *d)
 	loop_run_soon(r->loop, &r->pump);
 }
 
-/* --- outside -------------------------------------------------------------------------------------
- */
+/* --- outside ----------------------------------------------------------------- */
 
 static struct name *
 add_name(struct resolver *r, const char *text, size_t len)

@@ -14,8 +14,7 @@ verdict_name(enum verdict v)
 	return names[v];
 }
 
-/* --- what probers say ----------------------------------------------------------------------------
- */
+/* --- what probers say -------------------------------------------------------- */
 
 /* FNV-1a; never 0, which marks a free place. */
 static uint64_t
@@ -190,8 +189,7 @@ poll_probers(const struct verdict_probes *probes, uint64_t now_ms)
 	return p;
 }
 
-/* --- the verdict ---------------------------------------------------------------------------------
- */
+/* --- the verdict ------------------------------------------------------------- */
 
 static void
 say(struct verdict_out *out, enum verdict v, enum verdict_rank rank, const char *reason)
