@@ -1,0 +1,64 @@
+/*
+ * proxyctl: operates the daemons by their configuration, their control sockets and the operator's
+ * decisions. It opens no network connection.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/err.h"
+#include "proxyctl/commands.h"
+#include "proxyctl/site.h"
+
+static const char *
+nth_name(const void *arg, size_t i)
+{
+	(void)arg;
+	return commands[i].name;
+}
+
+static int
+unknown(const char *word)
+{
+	const char *meant = err_did_you_mean(word, nth_name, NULL);
+
+	fprintf(stderr, "proxyctl: unknown command `%s`, expected one of:", word);
+	for (const struct command *c = commands; c->name != NULL; c++)
+		fprintf(stderr, " %s", c->name);
+	fprintf(stderr, meant ? "; did you mean `%s`?\n" : "\n", meant);
+	return EXIT_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *file = NULL;
+	int opt;
+
+	/* '+': options after the command are the command's. */
+	while ((opt = getopt(argc, argv, "+c:hv")) != -1) {
+		char *words[] = { argv[0], NULL };
+
+		switch (opt) {
+		case 'c': file = optarg; break;
+		case 'h': return command_find("help")->run(NULL, 1, words);
+		case 'v': return command_find("version")->run(NULL, 1, words);
+		default: return EXIT_USAGE;
+		}
+	}
+	if (optind == argc) {
+		char *words[] = { argv[0], NULL };
+
+		command_find("help")->run(NULL, 1, words);
+		return EXIT_USAGE;
+	}
+
+	const struct command *c = command_find(argv[optind]);
+
+	if (c == NULL)
+		return unknown(argv[optind]);
+	argc -= optind;
+	argv += optind;
+	optind = 0; /* getopt begins anew for the command */
+	return c->run(file ? file : site_default_file(), argc, argv);
+}

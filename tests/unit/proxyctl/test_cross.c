@@ -1,0 +1,68 @@
+/*
+ * cross: what lies between `tls` and `http`.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "libcommon/sbuf.h"
+#include "proxyctl/cross.h"
+
+struct cross_case {
+	const char *text;
+	const char *findings; /* "" for none */
+};
+
+static const struct cross_case cases[] = {
+	{ "", "" },
+	{ "http: { listen: [ { name: a, address: \":80\" } ] }", "" },
+	{ "tls: { listen: [ { to: a } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ] }",
+		"" },
+	{ "tls: { listen: [ { to: \"127.0.0.1:80\" }, { to: \"unix:/x\" } ] }", "" },
+	{ "tls: { listen: [ { to: https } ] }\n"
+	  "http: { listen: [ { name: htps, from: tlsd } ] }",
+		"f:1:24: tls.listen[0].to: there is no http listener `https`, expected the name of "
+		"one with `from: tlsd`; did you mean `htps`?\n"
+		"f:2:19: warning: http.listen[0]: nothing in `tls` has `to: htps`: only a program "
+		"outside of this file can feed it\n" },
+	{ "tls: { listen: [ { to: a } ] }\n"
+	  "http: { listen: [ { name: a, address: \":80\" } ] }",
+		"f:1:24: tls.listen[0].to: the http listener `a` takes connections from an "
+		"address, expected one with `from: tlsd`\n" },
+	/* What is wrong inside of a section is for its own daemon to say. */
+	{ "tls: [1]\nhttp: { listen: { name: x } }", "" },
+	{ "tls: { listen: [ 1, [ 2 ], { to: [ a ] }, ~ ] }\nhttp: { listen: [ a, ~ ] }", "" },
+};
+
+static void
+test_cases(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct errs errs = { 0 };
+		struct sbuf text = { 0 };
+		struct cfg *cfg = cfg_parse("f", "/", slice_str(cases[i].text), &errs);
+
+		assert_non_null(cfg);
+		cross_check(cfg, &errs);
+		errs_sort(&errs);
+		errs_format(&errs, &text);
+		assert_string_equal(text.p ? text.p : "", cases[i].findings);
+		sbuf_fini(&text);
+		errs_fini(&errs);
+		cfg_free(cfg);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
