@@ -1,0 +1,208 @@
+# helper.bash: what every bats file here stands on. First line of a file: `load helper`.
+#
+# Each test has a folder of its own, $T. Nothing is shared, so tests may run side by side.
+#
+#   config <<EOF .. EOF      write $T/weir.yaml from stdin (say `run_dir: run`: relative to the file)
+#   start PROGRAM [ARGS..]   start a daemon and wait until it says that it is ready. Its name here is
+#                            PROGRAM.INSTANCE (`start routerd -i a` is routerd.a). -c is $T/weir.yaml
+#                            unless given. Fails with the daemon's log when it does not come up.
+#   spawn NAME COMMAND..     start any other process; end it with the test
+#   origin NAME [ARGS..]     start tests/tools/origin.py (see there for what its paths do);
+#                            its port is then `port_of NAME`, its log `requests NAME` (JSON lines)
+#   port_of NAME             the port that a spawned program printed as "port N"
+#   free_port                a port that the kernel says is free
+#   pid_of NAME, log_of NAME its process and the file with its stdout and stderr
+#   is_alive NAME            runs and is no zombie
+#   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (10 s); $status is its exit code
+#   kill_hard NAME           kill -9, and wait for its end
+#   ctl PROGRAM.INSTANCE WORDS..   one line to its control socket ($T/run/..sock), the answer on stdout
+#   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (10) seconds
+#   http ARGS..              curl: silent, 10 s at most, no proxies, no configuration
+#
+# $BIN is the folder of the built programs, $ROOT the project, $TOOLS tests/tools. setup and teardown
+# are here already; a file that defines its own calls weir_setup and weir_teardown. Teardown ends what
+# was started (exactly that, by pid); it fails the test when a daemon does not end in 15 s or when a
+# sanitizer spoke in its log. When a test fails, the end of each log is printed.
+
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+TOOLS=$ROOT/tests/tools
+BIN=$ROOT/bin
+[ -n "${BUILD:-}" ] && BIN=$ROOT/$BUILD/bin
+export ROOT TOOLS BIN
+for lib in bats-support bats-assert bats-file; do
+	for at in /usr/lib/bats /usr/lib /usr/share/bats; do
+		[ -f "$at/$lib/load.bash" ] && { load "$at/$lib/load.bash"; break; }
+	done
+done
+export ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
+export TSAN_OPTIONS="exitcode=98:suppressions=$TOOLS/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
+
+setup() { weir_setup; }
+teardown() { weir_teardown; }
+
+weir_setup() {
+	T=$BATS_TEST_TMPDIR
+	# A socket's path has room for 107 bytes; leave 60 for what stands in run_dir.
+	if [ ${#T} -gt 45 ]; then
+		T=$(mktemp -d /tmp/weir.XXXXXX)
+		WEIR_OWN_T=1
+	fi
+	export T
+	mkdir -p "$T/proc"
+	cd "$T" || return 1
+}
+
+config() { cat >"$T/weir.yaml"; }
+
+pid_of() { cat "$T/proc/$1.pid"; }
+log_of() { echo "$T/proc/$1.log"; }
+
+_is_running() { # PID
+	local stat
+	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+	stat=${stat##*) }
+	[ "${stat%% *}" != Z ]
+}
+is_alive() { [ -f "$T/proc/$1.pid" ] && _is_running "$(pid_of "$1")"; }
+
+spawn() {
+	local name=$1
+	shift
+	"$@" </dev/null >>"$T/proc/$name.log" 2>&1 3>&- 4>&- &
+	echo $! >"$T/proc/$name.pid"
+}
+
+start() {
+	local program=$1 instance=0 conf=$T/weir.yaml args=() name fifo line
+	shift
+	while [ $# -gt 0 ]; do
+		case $1 in
+		-i) instance=$2; shift 2 ;;
+		-c) conf=$2; shift 2 ;;
+		*) args+=("$1"); shift ;;
+		esac
+	done
+	name=$program.$instance
+	fifo=$T/proc/$name.ready
+	[ -p "$fifo" ] || mkfifo "$fifo"
+	exec 9<>"$fifo"
+	"$BIN/$program" -c "$conf" -i "$instance" -r 9 "${args[@]}" \
+		</dev/null >>"$T/proc/$name.log" 2>&1 3>&- 4>&- &
+	echo $! >"$T/proc/$name.pid"
+	local deadline=$((SECONDS + 20))
+	while [ $SECONDS -lt $deadline ]; do
+		if read -r -t 0.2 -u 9 line; then
+			exec 9>&-
+			[ "$line" = ready ] && return 0
+			echo "$name said '$line' instead of 'ready'" >&2
+			return 1
+		fi
+		is_alive "$name" || break
+	done
+	exec 9>&-
+	if is_alive "$name"; then
+		echo "$name was not ready within 20 s" >&2
+	else
+		wait "$(pid_of "$name")" 2>/dev/null
+		echo "$name ended with $? before it was ready" >&2
+	fi
+	return 1
+}
+
+origin() {
+	local name=$1
+	shift
+	spawn "$name" python3 "$TOOLS/origin.py" --log "$T/proc/$name.requests" "$@"
+	wait_for "grep -qs '^ready' '$T/proc/$name.log'"
+}
+requests() { cat "$T/proc/$1.requests" 2>/dev/null; }
+port_of() { sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/$1.log" | head -1; }
+
+free_port() {
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+wait_for() {
+	local deadline=$((SECONDS + ${2:-10}))
+	until eval "$1" >/dev/null 2>&1; do
+		if [ $SECONDS -ge $deadline ]; then
+			echo "still not true after ${2:-10} s: $1" >&2
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# Wait for the end of a process of ours; status is its exit code, 143 and the like for signals.
+_reap() { # NAME SECONDS
+	local pid deadline=$((SECONDS + $2))
+	pid=$(pid_of "$1")
+	while _is_running "$pid"; do
+		[ $SECONDS -ge $deadline ] && return 1
+		sleep 0.02
+	done
+	status=0
+	wait "$pid" 2>/dev/null || status=$?
+	rm -f "$T/proc/$1.pid"
+}
+
+stop() {
+	kill "-${2:-TERM}" "$(pid_of "$1")" || return 1
+	_reap "$1" 10 && return 0
+	echo "$1 did not end within 10 s" >&2
+	return 1
+}
+
+kill_hard() {
+	kill -KILL "$(pid_of "$1")" || return 1
+	_reap "$1" 10
+}
+
+ctl() {
+	local to=$1
+	shift
+	echo "$*" | socat -t 10 -T 20 stdio "UNIX-CONNECT:$T/run/$to.sock"
+}
+
+http() { curl -q -sS -m 10 --noproxy '*' "$@"; }
+
+weir_teardown() {
+	local f name code=0 is_daemon
+	# All are asked first, then each is waited for.
+	for f in "$T"/proc/*.pid; do
+		[ -f "$f" ] && kill -TERM "$(cat "$f")" 2>/dev/null
+	done
+	for f in "$T"/proc/*.pid; do
+		[ -f "$f" ] || continue
+		name=${f##*/}
+		name=${name%.pid}
+		is_daemon=0
+		[ -p "$T/proc/$name.ready" ] && is_daemon=1
+		# What drains because of open connections is asked twice: the second TERM ends it.
+		_reap "$name" 2 && continue
+		kill -TERM "$(cat "$f")" 2>/dev/null
+		_reap "$name" 13 && continue
+		kill -KILL "$(cat "$f")" 2>/dev/null
+		_reap "$name" 5
+		[ $is_daemon = 1 ] && { echo "$name did not end after two SIGTERM"; code=1; }
+	done
+	for f in "$T"/proc/*.log; do
+		[ -f "$f" ] || continue
+		if grep -qE '(Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error:|Assertion .* failed' "$f"; then
+			echo "a sanitizer or an assertion spoke in ${f##*/}"
+			code=1
+		fi
+	done
+	if [ $code != 0 ] || [ "${BATS_TEST_COMPLETED:-}" != 1 ]; then
+		for f in "$T"/proc/*.log; do
+			[ -s "$f" ] || continue
+			echo "--- ${f##*/}"
+			tail -n 60 "$f"
+		done
+	fi
+	cd / || true
+	[ -n "${WEIR_OWN_T:-}" ] && rm -rf "$T"
+	return $code
+}

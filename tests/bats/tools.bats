@@ -1,0 +1,59 @@
+# The tools that the other tests believe.
+load helper
+
+@test "origin: echo tells what came, by prefix too" {
+	origin a --name one
+	run http -X PUT -H 'X-A: b' --data-binary hello "http://127.0.0.1:$(port_of a)/any/echo/x?q=1"
+	assert_success
+	[ "$(jq -r .name <<<"$output")" = one ]
+	[ "$(jq -r .target <<<"$output")" = "/any/echo/x?q=1" ]
+	[ "$(jq -r .body <<<"$output")" = hello ]
+	[ "$(jq -r '.headers[] | select(.[0] == "X-A") | .[1]' <<<"$output")" = b ]
+	[ "$(requests a | jq -r 'select(.event == "request") | .method')" = PUT ]
+}
+
+@test "origin: bytes are the same, however they are framed" {
+	origin a
+	local at=http://127.0.0.1:$(port_of a) sum
+	sum=$(http "$at/bytes/100000" | sha256sum)
+	[ "$(http "$at/chunked/100000/777" | sha256sum)" = "$sum" ]
+	[ "$(http "$at/until-close/100000" | sha256sum)" = "$sum" ]
+	[ "$(http "$at/bytes/100000" | wc -c)" = 100000 ]
+}
+
+@test "origin: broken answers are broken" {
+	origin a
+	local at=http://127.0.0.1:$(port_of a)
+	run http "$at/close"
+	assert_failure 52
+	run http "$at/half/100"
+	assert_failure 18
+	run http "$at/half-chunk"
+	assert_failure 18
+	run http "$at/reset"
+	assert_failure 56
+}
+
+@test "origin: health is what was set" {
+	origin a
+	local at=http://127.0.0.1:$(port_of a)
+	[ "$(http -o /dev/null -w '%{http_code}' "$at/health")" = 200 ]
+	http -X PUT "$at/set-health/503"
+	[ "$(http -o /dev/null -w '%{http_code}' "$at/health")" = 503 ]
+}
+
+@test "helper: processes are waited for and their exit code is known" {
+	spawn a bash -c 'trap "exit 7" TERM; echo "port 1"; while :; do sleep 0.05; done'
+	wait_for 'grep -q port "$(log_of a)"'
+	is_alive a
+	[ "$(port_of a)" = 1 ]
+	stop a
+	[ "$status" = 7 ]
+	! is_alive a
+}
+
+@test "helper: a condition that never comes is a failure" {
+	run wait_for false 1
+	assert_failure
+	assert_output --partial "still not true"
+}
