@@ -40,12 +40,15 @@ struct workers;
 struct server {
 	/* What workers write, on a line of its own. */
 	_Alignas(64) _Atomic uint32_t inflight;
-	_Atomic uint32_t trial;            /* 1 while a trial request is under way */
+	_Atomic uint64_t trial_ms;         /* when the trial request that is under way was
+					      picked; 0: none. No other attempt begins then, so
+					      this tells it apart */
 	_Atomic uint64_t fails;            /* passive: first failure's time and the count
 					      within the window; see server_fails */
 	_Atomic uint64_t blocked_until_ms; /* passive: skipped until then; then one
 					      trial request; 0: not blocked */
-	_Atomic uint64_t last_success_ms;
+	_Atomic uint64_t last_success_ms;  /* when the youngest request that
+					      succeeded was begun */
 	_Atomic uint64_t requests;
 	_Atomic uint64_t errors;
 	_Atomic uint64_t retried; /* requests that went elsewhere after failing here */
@@ -69,16 +72,17 @@ enum server_outcome {
 	SERVER_ABANDONED, /* our side gave up (client left): says nothing of the
 			     server */
 };
-/* Or'ed into the outcome when lb_pick set *why to LB_TRIAL for this attempt. */
-#define SERVER_TRIAL 0x100
 
 /* A copy of the current address; false when none is known. Any thread. */
 bool server_addr(const struct server *s, struct addr *out);
-/* Around each attempt: begin counts it in flight; end takes it off and judges.
- * how is an enum server_outcome, or'ed with SERVER_TRIAL for a trial. now_ms is
- * monotonic. */
+/*
+ * Around each attempt: begin counts it in flight; end takes it off and judges.
+ * began_ms is the now_ms of the lb_pick that chose the server, now_ms is now;
+ * both monotonic, of the worker's loop.
+ */
 void server_begin(struct server *s);
-void server_end(struct server *s, struct pool *p, unsigned how, uint64_t now_ms);
+void server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t began_ms,
+	uint64_t now_ms);
 /* The attempt that failed here goes elsewhere: for status. */
 void server_retried(struct server *s);
 /* Passive failures within the window that is open now. */
@@ -104,7 +108,8 @@ struct backends_ops {
 	void (*close_idle)(struct workers *ws, uint32_t server_id);
 };
 
-struct backends *backends_new(struct loop *main_loop);
+/* NULL with err when the resolver cannot start. */
+struct backends *backends_new(struct loop *main_loop, struct err *err);
 /*
  * Once workers run: from then on what they may read is replaced behind a
  * barrier. Before, it is replaced at once. The fields of ops are the functions

@@ -19,22 +19,16 @@ struct lb_ask {
 enum lb_miss {
 	LB_NO_SERVER, /* all are down, blocked, drained or in maintenance: 503 no_server */
 	LB_ALL_TRIED, /* every usable one was tried already */
-	LB_FULL,      /* every usable one has its max_conns in flight: 503 servers_full */
-	/* with a server: */
-	LB_PICKED,
-	LB_TRIAL, /* this attempt is a blocked server's trial: server_end must be told
-		     with SERVER_TRIAL, whatever becomes of it */
 };
 
 /*
  * Primaries first, then the backup tier (all of it balanced); `unknown` ranks
  * with up during a pool's first round of probes, afterwards behind everything.
  * Servers blocked by passive marking are skipped until their time has come;
- * then exactly one request is let through as a trial (server->trial). NULL with
- * *why. Any worker's thread; holds no lock; the pointer is good for as long as
- * the request keeps its snapshot. server_begin comes next, server_end in the
- * end; a server at max_conns is skipped, and as picks and begins of several
- * workers may cross, it can be exceeded by as many as there are workers.
+ * then exactly one request is let through as a trial (server->trial_ms). NULL
+ * with *why. Any worker's thread; holds no lock; the pointer is good for as long
+ * as the request keeps its snapshot. Each pick is followed by server_begin and,
+ * in the end, server_end, which is given this ask's now_ms back.
  */
 struct server *lb_pick(struct pool *p, const struct lb_ask *ask, enum lb_miss *why);
 
