@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# tlsd in front of the servers that people run: each sees the client's address from PROXY v2.
+
+load tls_helper
+
+setup() {
+	tls_setup
+	cert site ec 30 DNS:localhost,IP:127.0.0.1
+}
+teardown() { tls_teardown; }
+
+free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+
+behind() { # TO [RELAY]
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: "$1", relay: ${2:-proxy_v2}, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+}
+
+get() { curl -sS --cacert site.crt --connect-to "localhost:$PORT:127.0.0.1:$PORT" "$@"; }
+url() { echo "https://localhost:$PORT$1"; }
+
+big() { head -c 3000000 /dev/urandom >big.bin; }
+
+@test "relay: none to a plain Python server" {
+	big
+	port=$(free_port)
+	spawn python python3 -m http.server "$port" --bind 127.0.0.1 --directory "$D"
+	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+	behind "127.0.0.1:$port" none
+	get "$(url /big.bin)" -o got.bin
+	cmp big.bin got.bin
+	get --tls-max 1.2 "$(url /big.bin)" -o got.bin
+	cmp big.bin got.bin
+}
+
+@test "tlsd to nginx with proxy_protocol" {
+	command -v nginx >/dev/null || skip "nginx is not installed"
+	big
+	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")"
+	chmod 644 big.bin
+	cat >nginx.conf <<X
+daemon off; pid $D/nginx.pid; error_log $D/nginx-error.log; worker_processes 1; user root;
+events { }
+http {
+  access_log off; client_body_temp_path $D/cb; proxy_temp_path $D/pt; fastcgi_temp_path $D/ft; uwsgi_temp_path $D/ut; scgi_temp_path $D/st;
+  client_max_body_size 20m;
+  server {
+    listen unix:$RUN/n.sock proxy_protocol; real_ip_header proxy_protocol; set_real_ip_from unix:;
+    location /who { return 200 "\$proxy_protocol_addr \$proxy_protocol_port \$remote_addr\n"; }
+    location /up { client_body_in_file_only off; proxy_pass http://unix:$RUN/n2.sock; }
+    location / { root $D; }
+  }
+  server { listen unix:$RUN/n2.sock; location / { return 200 "took \$http_content_length\n"; } }
+}
+X
+	spawn nginx nginx -e "$D/nginx-error.log" -c "$D/nginx.conf" -p "$D"
+	until_ok test -S "$RUN/n.sock"
+	behind "unix:$RUN/n.sock"
+	[[ "$(get "$(url /who)")" =~ ^127.0.0.1\ [0-9]+\ 127.0.0.1$ ]]
+	get "$(url /big.bin)" -o got.bin
+	cmp big.bin got.bin
+	[ "$(get --data-binary @big.bin "$(url /up)")" = "took 3000000" ]
+	# keep-alive: two requests, one connection
+	get "$(url /who)" "$(url /who)" -w '%{num_connects}\n' | grep -q '^0$'
+}
+
+@test "tlsd to HAProxy with accept-proxy" {
+	command -v haproxy >/dev/null || skip "haproxy is not installed"
+	cat >haproxy.cfg <<X
+defaults
+  mode http
+  timeout client 10s
+  timeout server 10s
+  timeout connect 1s
+frontend f
+  bind $RUN/h.sock accept-proxy
+  http-request return status 200 content-type text/plain lf-string "%ci %[fc_pp_authority] %[fc_pp_unique_id,length]\n"
+X
+	spawn haproxy haproxy -db -f haproxy.cfg
+	until_ok test -S "$RUN/h.sock"
+	behind "unix:$RUN/h.sock"
+	[ "$(get "$(url /)")" = "127.0.0.1 localhost 24" ]
+}
+
+@test "tlsd to Varnish with PROXY v2" {
+	command -v varnishd >/dev/null || skip "varnish is not installed"
+	port=$(free_port)
+	echo hello >hello.txt
+	spawn python python3 -m http.server "$port" --bind 127.0.0.1 --directory "$D"
+	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+	mkdir -p vwork
+	chmod 777 vwork "$RUN"
+	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")"
+	cat >v.vcl <<X
+vcl 4.1;
+import proxy;
+import std;
+backend default { .host = "127.0.0.1"; .port = "$port"; }
+sub vcl_deliver { set resp.http.X-Client = client.ip + " " + proxy.authority() + " " + proxy.alpn() + " " + proxy.is_ssl() + " " + proxy.ssl_version(); }
+X
+	vport=$(free_port)
+	spawn varnish varnishd -F -f "$D/v.vcl" -a "127.0.0.1:$vport,PROXY" -n "$D/vwork" -s malloc,10m
+	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$vport"
+	behind "127.0.0.1:$vport"
+	ready() { [ "$(get "$(url /hello.txt)")" = hello ]; }
+	until_ok ready
+	get -D head.txt -o /dev/null "$(url /hello.txt)"
+	grep -qi '^X-Client: 127.0.0.1 localhost http/1.1 true TLSv1.3' head.txt
+}
+
+@test "clients: curl with 1.2 and 1.3, Node, Python" {
+	port=$(free_port)
+	echo hello >hello.txt
+	spawn python python3 -m http.server "$port" --bind 127.0.0.1 --directory "$D"
+	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+	behind "127.0.0.1:$port" none
+	[ "$(get --tlsv1.3 "$(url /hello.txt)")" = hello ]
+	[ "$(get --tls-max 1.2 "$(url /hello.txt)")" = hello ]
+	[ "$(python3 -c "
+import ssl, urllib.request as u
+print(u.urlopen('$(url /hello.txt)', context=ssl.create_default_context(cafile='site.crt')).read().decode(), end='')")" = hello ]
+	command -v node >/dev/null || skip "the rest needs node"
+	[ "$(NODE_EXTRA_CA_CERTS=$D/site.crt node -e "
+require('https').get('$(url /hello.txt)', r => r.on('data', d => process.stdout.write(d)))")" = hello ]
+}

@@ -1,0 +1,59 @@
+/*
+ * certs: a certificate with its chain and key, as read from PEM files, checked to belong together.
+ * Shared by generations, counted. Nothing is opened after loading.
+ */
+#ifndef TLSD_CERTS_H
+#define TLSD_CERTS_H
+
+#include <openssl/x509.h>
+#include <sys/stat.h>
+
+#include "libcommon/err.h"
+
+struct cert {
+	_Atomic unsigned refs;
+	char *cert_path;
+	char *key_path; /* the same as cert_path when the key stands there */
+	X509 *leaf;
+	STACK_OF(X509) * chain; /* without the leaf; may be NULL */
+	EVP_PKEY *key;
+	char **names; /* DNS names (the common name when there are none), then addresses */
+	size_t nnames;
+	size_t ndns;          /* of them, how many are DNS names */
+	const char *key_type; /* "RSA", "ECDSA", "Ed25519" ... */
+	int64_t not_before;   /* seconds since 1970 */
+	int64_t not_after;
+	char serial[64];         /* hex */
+	char fingerprint[65];    /* SHA-256 of the leaf, hex */
+	struct stat cert_st;     /* of the certificate file as it was read */
+	bool is_self_signed_own; /* made by us */
+};
+
+/* A descriptor for a file that cannot be opened any more (EACCES), or -1. */
+typedef int (*cert_fd_fn)(void *arg, const char *path);
+
+struct cert_error {
+	int no; /* errno when a file could not be read, else 0 */
+	const char *path;
+	struct err err; /* names the file */
+};
+
+/* key_path NULL: in the certificate's file. NULL with e. get_fd may be NULL. Blocks on files. */
+struct cert *cert_load(const char *cert_path, const char *key_path, cert_fd_fn get_fd, void *arg,
+	struct cert_error *e);
+/*
+ * For a reload when the key cannot be read: `old` was loaded from the same files. If the
+ * certificate there still belongs to the old key, the pair (old again when nothing changed);
+ * NULL with e when it does not, or when it cannot be told.
+ */
+struct cert *cert_renew(struct cert *old, struct cert_error *e);
+struct cert *cert_ref(struct cert *c);
+void cert_unref(struct cert *c);
+
+bool cert_is_expired(const struct cert *c, int64_t now_s);
+/* Findings (warnings) for a certificate that is expired or not yet valid. */
+void cert_warn_dates(const struct cert *c, struct err_at at, const char *path, struct errs *errs);
+/* "2026-11-24T10:00:00Z" */
+void cert_format_time(int64_t s, char out[static 32]);
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * config: the schema of section `tls`, and the checks that need several keys. Driven by
+ * cfgbind through daemon.c. Nothing here keeps a file open or has any other effect.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libcommon/sock.h"
+#include "tlsd/certs.h"
+#include "tlsd/config.h"
+#include "tlsd/selfsigned.h"
+#include "tlsd/sni.h"
+
+#define LISTEN_MAX 256
+
+static const char *const relay_words[] = { "proxy_v2", "none", NULL };
+static const char *const version_words[] = { "1.2", "1.3", NULL };
+static atomic_bool files_elsewhere;
+
+static void certcfg_check(struct cfg_ctx *, const struct cfg_node *, const char *, void *);
+static void listen_check(struct cfg_ctx *, const struct cfg_node *, const char *, void *);
+
+static const struct cfg_row cert_rows[] = {
+	{ .type = CFGT_NODE, .offset = offsetof(struct certcfg, node) },
+	{ .key = "cert",
+		.type = CFGT_PATH,
+		.offset = offsetof(struct certcfg, cert),
+		.help = "PEM file: the certificate, then the chain up to the root" },
+	{ .key = "key",
+		.type = CFGT_PATH,
+		.offset = offsetof(struct certcfg, key),
+		.help = "PEM file of the private key; left out: it stands in `cert`" },
+	{ .key = "self_signed",
+		.type = CFGT_STRING_LIST,
+		.offset = offsetof(struct certcfg, self_signed),
+		.help = "names and addresses of a certificate made at the first start, for trials "
+			"only" },
+	{ 0 },
+};
+
+static const struct cfg_schema certcfg_schema = {
+	.name = "certificate",
+	.size = sizeof(struct certcfg),
+	.rows = cert_rows,
+	.check = certcfg_check,
+};
+
+static const struct cfg_row listen_rows[] = {
+	{ .type = CFGT_NODE, .offset = offsetof(struct tlslistencfg, node) },
+	{ .key = "address",
+		.type = CFGT_ADDR,
+		.offset = offsetof(struct tlslistencfg, address),
+		.min = 443,
+		.flags = CFG_REQUIRED,
+		.help = "where clients connect: \"*:443\", \"127.0.0.1:8443\", \"[::1]:443\"" },
+	{ .key = "to",
+		.type = CFGT_STRING,
+		.offset = offsetof(struct tlslistencfg, to),
+		.flags = CFG_REQUIRED | CFG_NONEMPTY,
+		.help = "a listener of routerd by name, or the address of another server: "
+			"\"unix:/path\", \"127.0.0.1:8080\"" },
+	{ .key = "relay",
+		.type = CFGT_ENUM,
+		.offset = offsetof(struct tlslistencfg, relay),
+		.def = "proxy_v2",
+		.choices = relay_words,
+		.help = "what is sent before the decrypted bytes: a PROXY v2 header, or nothing" },
+	{ .key = "alpn",
+		.type = CFGT_STRING_LIST,
+		.offset = offsetof(struct tlslistencfg, alpn),
+		.help = "application protocols offered, best first; left out: not negotiated" },
+	{ .key = "min_version",
+		.type = CFGT_ENUM,
+		.offset = offsetof(struct tlslistencfg, min_version),
+		.def = "1.2",
+		.choices = version_words,
+		.help = "the oldest TLS version that is accepted" },
+	{ .key = "ciphers",
+		.type = CFGT_STRING_LIST,
+		.offset = offsetof(struct tlslistencfg, ciphers),
+		.help = "cipher suites by OpenSSL's names, best first; those of TLS 1.3 begin with "
+			"TLS_; left out: AEAD suites with forward secrecy" },
+	{ .key = "backlog",
+		.type = CFGT_INT,
+		.offset = offsetof(struct tlslistencfg, backlog),
+		.def = "4096",
+		.min = 1,
+		.max = 65535,
+		.help = "connections that may wait to be accepted, per worker" },
+	{ .key = "certificates",
+		.type = CFGT_LIST,
+		.offset = offsetof(struct tlslistencfg, certificates),
+		.sub = &certcfg_schema,
+		.flags = CFG_REQUIRED | CFG_NONEMPTY,
+		.help = "chosen by the name that the client asks for; the first one when none fits" },
+	{ 0 },
+};
+
+static const struct cfg_schema listen_schema = {
+	.name = "TLS listener",
+	.size = sizeof(struct tlslistencfg),
+	.rows = listen_rows,
+	.check = listen_check,
+};
+
+static const struct cfg_row ticket_rows[] = {
+	{ .key = "enabled",
+		.type = CFGT_BOOL,
+		.offset = offsetof(struct ticketcfg, enabled),
+		.def = "on",
+		.help = "let clients resume sessions by tickets" },
+	{ .key = "rotate",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct ticketcfg, rotate_ms),
+		.def = "12h",
+		.min = 1000,
+		.max = 7.0 * 86400 * 1000,
+		.unit = "ms",
+		.help = "a new ticket key this often; the one before is accepted for one more "
+			"period" },
+	{ 0 },
+};
+
+static const struct cfg_schema ticket_schema = {
+	.name = "tickets",
+	.size = sizeof(struct ticketcfg),
+	.rows = ticket_rows,
+};
+
+static const struct cfg_row tls_rows[] = {
+	{ .key = "user",
+		.type = CFGT_STRING,
+		.offset = offsetof(struct tlscfg, user),
+		.flags = CFG_RESTART,
+		.help = "whom tlsd becomes when started by root" },
+	{ .key = "workers",
+		.type = CFGT_INT,
+		.offset = offsetof(struct tlscfg, workers),
+		.def = "0",
+		.max = 256,
+		.flags = CFG_RESTART,
+		.help = "threads that make handshakes and relay; 0: one per core" },
+	{ .key = "handshake_timeout",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct tlscfg, handshake_timeout_ms),
+		.def = "10s",
+		.min = 100,
+		.max = 600000,
+		.unit = "ms",
+		.help = "a handshake must be complete by then" },
+	{ .key = "handoff_timeout",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct tlscfg, handoff_timeout_ms),
+		.def = "5s",
+		.min = 100,
+		.max = 600000,
+		.unit = "ms",
+		.help = "how long a finished handshake waits while nobody listens behind us" },
+	{ .key = "idle_timeout",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct tlscfg, idle_timeout_ms),
+		.def = "6h",
+		.min = 0,
+		.max = 30.0 * 86400 * 1000,
+		.unit = "ms",
+		.help = "a relayed connection without a byte in either direction ends; 0: never "
+			"(whom we relay to has its own, shorter timeouts)" },
+	{ .key = "max_connections",
+		.type = CFGT_INT,
+		.offset = offsetof(struct tlscfg, max_connections),
+		.def = "0",
+		.max = 10000000,
+		.help = "accepting pauses here; 0: what the descriptor limit allows" },
+	{ .key = "tickets",
+		.type = CFGT_MAP,
+		.offset = offsetof(struct tlscfg, tickets),
+		.sub = &ticket_schema,
+		.help = "session tickets" },
+	{ .key = "listen",
+		.type = CFGT_LIST,
+		.offset = offsetof(struct tlscfg, listen),
+		.sub = &listen_schema,
+		.flags = CFG_REQUIRED | CFG_NONEMPTY,
+		.help = "where TLS is accepted" },
+	{ 0 },
+};
+
+const struct cfg_schema tlscfg_schema = {
+	.name = "tls",
+	.size = sizeof(struct tlscfg),
+	.rows = tls_rows,
+};
+
+static struct err_at
+at_key(const struct cfg_ctx *ctx, const struct cfg_node *node, const char *key)
+{
+	const struct cfg_node *child = cfg_get(node, key);
+
+	return cfg_at(ctx->cfg, child != NULL ? child : node);
+}
+
+static void
+certcfg_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	const struct certcfg *c = obj;
+	struct err_at at = cfg_at(ctx->cfg, node);
+
+	if (c->self_signed.n > 0 && (c->cert != NULL || c->key != NULL))
+		errs_add(ctx->errs, FINDING_ERROR, at, path,
+			"has both files and self_signed, expected one of them");
+	else if (c->self_signed.n == 0 && c->cert == NULL)
+		errs_add(ctx->errs, FINDING_ERROR, at, path,
+			"has no certificate, expected `cert` (and `key`) or `self_signed`");
+	for (size_t i = 0; i < c->self_signed.n; i++) {
+		const char *name = *CFG_AT(char *, c->self_signed, i);
+
+		if (!selfsigned_name_ok(name))
+			errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, "self_signed"), path,
+				"self_signed: `%s` is neither a host name nor an address", name);
+	}
+}
+
+static bool
+is_plain_name(const char *s)
+{
+	return s[0] != '.' &&
+		s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] ==
+		'\0';
+}
+
+/* "unix:PATH" counts from the file's folder when it is relative. */
+static char *
+absolute_to(struct cfg_ctx *ctx, char *to)
+{
+	if (strncmp(to, "unix:", 5) != 0 || to[5] == '/' || to[5] == '\0')
+		return to;
+	return arena_printf(
+		ctx->arena, "unix:%s", cfg_path(ctx->cfg, ctx->arena, slice_str(to + 5)));
+}
+
+static void
+check_to(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, struct tlslistencfg *l)
+{
+	struct err_at at = at_key(ctx, node, "to");
+	struct addr_spec spec;
+	struct err err;
+
+	if (strpbrk(l->to, ":/") == NULL) {
+		if (!is_plain_name(l->to))
+			errs_add(ctx->errs, FINDING_ERROR, at, path,
+				"to: `%s` is no listener name, expected letters, digits, _ . or -",
+				l->to);
+		return;
+	}
+	l->is_foreign = true;
+	l->to = absolute_to(ctx, l->to);
+	if (addr_parse(slice_str(l->to), 0, &spec, &err) < 0)
+		errs_add(ctx->errs, FINDING_ERROR, at, path, "to: %s", err.text);
+	else if (spec.kind == ADDR_NAME)
+		errs_add(ctx->errs, FINDING_ERROR, at, path,
+			"to: `%s` is a host name, expected an address: tlsd resolves nothing",
+			l->to);
+	else if (spec.kind == ADDR_IP && spec.port == 0)
+		errs_add(ctx->errs, FINDING_ERROR, at, path, "to: port 0 cannot be connected to");
+	else
+		l->to_addr = spec.addr;
+}
+
+static void
+check_alpn(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
+	const struct tlslistencfg *l)
+{
+	struct err_at at = at_key(ctx, node, "alpn");
+	size_t total = 0;
+
+	for (size_t i = 0; i < l->alpn.n; i++) {
+		const char *name = *CFG_AT(char *, l->alpn, i);
+		size_t n = strlen(name);
+
+		total += n + 1;
+		if (n == 0 || n > 255)
+			errs_add(ctx->errs, FINDING_ERROR, at, path,
+				"alpn: `%s` is no protocol name, expected 1 to 255 bytes", name);
+		else if (!l->is_foreign && strcmp(name, "http/1.1") != 0 &&
+			strcmp(name, "http/1.0") != 0)
+			errs_add(ctx->errs, FINDING_ERROR, at, path,
+				"alpn: routerd does not speak `%s`, expected http/1.1", name);
+	}
+	if (total > 4096)
+		errs_add(ctx->errs, FINDING_ERROR, at, path, "alpn: too many protocols");
+}
+
+static void
+listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	struct tlslistencfg *l = obj;
+	char text[ADDR_TEXT];
+
+	if (l->address.kind == ADDR_NAME) {
+		errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, "address"), path,
+			"address: `%s` is a host name, expected an address or `*`",
+			l->address.name);
+		return;
+	}
+	addr_format(&l->address.addr.sa, l->address.addr.len, text);
+	l->address_text = l->address.is_any ? arena_printf(ctx->arena, "*:%u", l->address.port)
+					    : arena_strdup(ctx->arena, text);
+	if (l->to != NULL && l->to[0] != '\0') {
+		check_to(ctx, node, path, l);
+		check_alpn(ctx, node, path, l);
+	}
+	if (!l->is_foreign && l->relay == RELAY_NONE)
+		errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, "relay"), path,
+			"relay: none, but routerd's listeners expect proxy_v2");
+}
+
+static void
+check_duplicates(struct cfg_ctx *ctx, const struct tlscfg *t)
+{
+	for (size_t i = 0; i < t->listen.n; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct tlslistencfg *a = CFG_AT(struct tlslistencfg, t->listen, j);
+			const struct tlslistencfg *b = CFG_AT(struct tlslistencfg, t->listen, i);
+			char path[64];
+
+			if (a->address_text == NULL || b->address_text == NULL ||
+				strcmp(a->address_text, b->address_text) != 0 ||
+				(b->address.kind == ADDR_IP && b->address.port == 0))
+				continue;
+			snprintf(path, sizeof(path), "tls.listen[%zu].address", i);
+			errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, b->node, "address"), path,
+				"%s is used twice, the first time in line %u", b->address_text,
+				a->node->line);
+		}
+}
+
+/* Self-signed ones are made at the start; there is nothing to check before. */
+static void
+check_files(struct cfg_ctx *ctx, const struct certcfg *c, const char *path)
+{
+	struct err_at at = cfg_at(ctx->cfg, c->node);
+	struct cert_error e;
+	struct cert *cert;
+
+	if (c->cert == NULL)
+		return;
+	cert = cert_load(c->cert, c->key, NULL, NULL, &e);
+	if (cert == NULL && e.no == EACCES && geteuid() != 0)
+		errs_add(ctx->errs, FINDING_WARNING, at, path, "not checked: %s", e.err.text);
+	else if (cert == NULL)
+		errs_add(ctx->errs, FINDING_ERROR, at, path, "%s", e.err.text);
+	else
+		cert_warn_dates(cert, at, path, ctx->errs);
+	cert_unref(cert);
+}
+
+void
+config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
+{
+	const struct tlscfg *t = dc->own;
+
+	check_duplicates(ctx, t);
+	if (t->listen.n > LISTEN_MAX)
+		errs_add(ctx->errs, FINDING_ERROR, (struct err_at){ .file = ctx->cfg->file },
+			"tls.listen", "%zu listeners, expected at most %d", t->listen.n,
+			LISTEN_MAX);
+	if (atomic_load(&files_elsewhere))
+		return;
+	for (size_t i = 0; i < t->listen.n; i++) {
+		const struct tlslistencfg *l = CFG_AT(struct tlslistencfg, t->listen, i);
+
+		for (size_t j = 0; j < l->certificates.n; j++) {
+			char path[96];
+
+			snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", i, j);
+			check_files(ctx, CFG_AT(struct certcfg, l->certificates, j), path);
+		}
+	}
+}
+
+void
+config_files_checked_elsewhere(void)
+{
+	atomic_store(&files_elsewhere, true);
+}
+
+const char *
+config_user(const struct daemon_cfg *dc)
+{
+	const struct tlscfg *t = dc->own;
+
+	return t->user;
+}

@@ -1,0 +1,60 @@
+/*
+ * config: the `tls` section as structs: what the schema binds. Nothing here is opened or loaded;
+ * site.c does that.
+ */
+#ifndef TLSD_CONFIG_H
+#define TLSD_CONFIG_H
+
+#include "libcommon/daemon.h"
+
+enum relay_kind { RELAY_PROXY_V2, RELAY_NONE };
+enum tls_version { TLS_1_2, TLS_1_3 };
+
+struct certcfg {
+	const struct cfg_node *node;
+	char *cert; /* PEM: the certificate, then its chain; NULL for a self-signed one */
+	char *key;  /* PEM; NULL: in the same file */
+	struct cfg_list self_signed; /* char *: names and addresses; made at the first start */
+};
+
+struct tlslistencfg {
+	const struct cfg_node *node;
+	struct addr_spec address;
+	char *address_text; /* as addr_format writes it, or "*:443" */
+	char *to;           /* a listener of routerd, or an address */
+	bool is_foreign;    /* `to` is the address to_addr; else run_dir/TO/<instance>.sock */
+	struct addr to_addr;
+	int relay;
+	struct cfg_list alpn; /* char *, best first; empty: not negotiated */
+	int min_version;
+	struct cfg_list ciphers;      /* char *: OpenSSL's names; empty: ours */
+	struct cfg_list certificates; /* struct certcfg */
+	int64_t backlog;
+};
+
+struct ticketcfg {
+	bool enabled;
+	int64_t rotate_ms;
+};
+
+struct tlscfg {
+	char *user;
+	int64_t workers; /* 0: one per core */
+	int64_t handshake_timeout_ms;
+	int64_t handoff_timeout_ms;
+	int64_t idle_timeout_ms;
+	int64_t max_connections; /* 0: from the descriptor limit */
+	struct ticketcfg tickets;
+	struct cfg_list listen; /* struct tlslistencfg */
+};
+
+extern const struct cfg_schema tlscfg_schema;
+/* What needs the whole section: addresses used twice, certificates that can be read and belong to
+ * their keys (file contents; no effects). */
+void config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc);
+/* From when a process runs, config_check leaves files alone: a reload loads them for real, with
+ * descriptors that only it has. */
+void config_files_checked_elsewhere(void);
+const char *config_user(const struct daemon_cfg *dc);
+
+#endif

@@ -1,0 +1,290 @@
+/*
+ * control: `status` and `show certificates`. Runs on the main thread; counters of the workers are
+ * read as they stand and added up.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <time.h>
+
+#include "libcommon/units.h"
+#include "tlsd/control.h"
+#include "tlsd/server.h"
+
+struct counter {
+	const char *name;
+	const char *meaning;
+	size_t offset;
+};
+
+static const struct counter counters[] = {
+#define C(name, meaning) { #name, meaning, offsetof(struct stats, name) },
+#include "tlsd/stats.def"
+#undef C
+};
+
+static const struct counter gauges[] = {
+	{ "open", "client connections", offsetof(struct stats, open) },
+	{ "handshaking", "in a handshake", offsetof(struct stats, handshaking) },
+	{ "waiting", "waiting for a server to listen", offsetof(struct stats, waiting) },
+	{ "relaying", "relayed", offsetof(struct stats, relaying) },
+};
+
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+static uint64_t
+sum_at(const struct server *s, size_t offset)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < s->nstarted; i++)
+		sum += stats_get((
+			const _Atomic uint64_t *)(const void *)((const char *)&s->workers[i].stats +
+			offset));
+	return sum;
+}
+
+static uint64_t
+sum_failed(const struct server *s, unsigned reason)
+{
+	return sum_at(s, offsetof(struct stats, failed) + reason * sizeof(_Atomic uint64_t));
+}
+
+static json_t *
+numbers(const struct server *s, const struct counter *list, size_t n)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < n; i++)
+		json_object_set_new(
+			o, list[i].name, json_integer((json_int_t)sum_at(s, list[i].offset)));
+	return o;
+}
+
+static json_t *
+failures(const struct server *s)
+{
+	json_t *o = json_object();
+
+	for (unsigned r = 0; r < REASON_COUNT; r++)
+		json_object_set_new(o, reason_word(r), json_integer((json_int_t)sum_failed(s, r)));
+	return o;
+}
+
+static json_t *
+cert_json(const struct site_listener *l, const struct cert *c)
+{
+	json_t *o = json_object();
+	json_t *names = json_array();
+	char when[32];
+
+	for (size_t i = 0; i < c->nnames; i++)
+		json_array_append_new(names, json_string(c->names[i]));
+	json_object_set_new(o, "listen", json_string(l->cfg->address_text));
+	json_object_set_new(o, "path", json_string(c->cert_path));
+	json_object_set_new(o, "key_path", json_string(c->key_path));
+	json_object_set_new(o, "key_type", json_string(c->key_type));
+	json_object_set_new(o, "names", names);
+	cert_format_time(c->not_before, when);
+	json_object_set_new(o, "not_before", json_string(when));
+	cert_format_time(c->not_after, when);
+	json_object_set_new(o, "not_after", json_string(when));
+	json_object_set_new(o, "expired", json_boolean(cert_is_expired(c, (int64_t)time(NULL))));
+	json_object_set_new(o, "for_trials_only", json_boolean(c->is_self_signed_own));
+	json_object_set_new(o, "serial", json_string(c->serial));
+	json_object_set_new(o, "sha256", json_string(c->fingerprint));
+	return o;
+}
+
+static json_t *
+listener_json(const struct site_listener *l)
+{
+	json_t *o = json_object();
+	json_t *alpn = json_array();
+	char text[ADDR_TEXT];
+
+	addr_format(&l->listen->bound.sa, l->listen->bound.len, text);
+	for (size_t i = 0; i < l->cfg->alpn.n; i++)
+		json_array_append_new(alpn, json_string(*CFG_AT(char *, l->cfg->alpn, i)));
+	json_object_set_new(o, "address", json_string(l->cfg->address_text));
+	json_object_set_new(o, "bound", json_string(text));
+	json_object_set_new(o, "to", json_string(l->cfg->to));
+	json_object_set_new(
+		o, "relay", json_string(l->cfg->relay == RELAY_NONE ? "none" : "proxy_v2"));
+	json_object_set_new(
+		o, "min_version", json_string(l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2"));
+	json_object_set_new(o, "alpn", alpn);
+	json_object_set_new(o, "certificates", json_integer((json_int_t)l->ncerts));
+	return o;
+}
+
+static void
+add_backend(void *arg, struct backend *b)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "address", json_string(b->name));
+	json_object_set_new(o, "active", json_integer(atomic_load(&b->active)));
+	json_object_set_new(o, "connected", json_integer((json_int_t)atomic_load(&b->connected)));
+	json_object_set_new(o, "failed", json_integer((json_int_t)atomic_load(&b->failed)));
+	json_object_set_new(o, "listed", json_boolean(atomic_load(&b->is_listed)));
+	json_array_append_new(arg, o);
+}
+
+static json_t *
+tickets_json(const struct server *s)
+{
+	json_t *o = json_object();
+	bool enabled = s->site->cfg->tickets.enabled;
+
+	json_object_set_new(o, "enabled", json_boolean(enabled));
+	json_object_set_new(o, "keys", json_integer(ticket_keys_count(s->tickets)));
+	json_object_set_new(o, "age_ms",
+		json_integer((json_int_t)ticket_keys_age_ms(s->tickets, server_now_ms())));
+	json_object_set_new(
+		o, "rotate_ms", json_integer((json_int_t)s->site->cfg->tickets.rotate_ms));
+	return o;
+}
+
+static void
+status_json(const struct server *s, json_t *o)
+{
+	json_t *listeners = json_array();
+	json_t *backends = json_array();
+	json_t *now = numbers(s, gauges, COUNT(gauges));
+
+	for (size_t i = 0; i < s->site->nlisteners; i++)
+		json_array_append_new(listeners, listener_json(&s->site->listeners[i]));
+	backends_each(s->pool.backends, add_backend, backends);
+	json_object_set_new(now, "max", json_integer((json_int_t)atomic_load(&s->pool.max)));
+	json_object_set_new(o, "workers", json_integer(s->nstarted));
+	json_object_set_new(o, "connections", now);
+	json_object_set_new(o, "counters", numbers(s, counters, COUNT(counters)));
+	json_object_set_new(o, "handshake_failures", failures(s));
+	json_object_set_new(o, "tickets", tickets_json(s));
+	json_object_set_new(o, "listeners", listeners);
+	json_object_set_new(o, "servers", backends);
+}
+
+static void
+text_failures(const struct server *s, struct sbuf *out)
+{
+	bool any = false;
+
+	for (unsigned r = 0; r < REASON_COUNT; r++) {
+		uint64_t n = sum_failed(s, r);
+
+		if (n > 0)
+			sbuf_addf(out, "%s%s %" PRIu64,
+				any ? ", " : "handshake failures: ", reason_word(r), n);
+		any |= n > 0;
+	}
+	if (any)
+		sbuf_addc(out, '\n');
+}
+
+static void
+text_backend(void *arg, struct backend *b)
+{
+	if (atomic_load(&b->is_listed) || atomic_load(&b->active) > 0)
+		sbuf_addf(arg,
+			"  server %s  active %u  connected %" PRIu64 "  failed %" PRIu64 "%s\n",
+			b->name, atomic_load(&b->active), atomic_load(&b->connected),
+			atomic_load(&b->failed), atomic_load(&b->is_listed) ? "" : "  gone");
+}
+
+static void
+text_listener(const struct site_listener *l, struct sbuf *out)
+{
+	char text[ADDR_TEXT];
+
+	addr_format(&l->listen->bound.sa, l->listen->bound.len, text);
+	sbuf_addf(out, "  listen %s  to %s  relay %s  TLS %s+  certificates %zu", text, l->cfg->to,
+		l->cfg->relay == RELAY_NONE ? "none" : "proxy_v2",
+		l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2", l->ncerts);
+	for (size_t i = 0; i < l->cfg->alpn.n; i++)
+		sbuf_addf(out, "%s%s", i == 0 ? "  alpn " : ",", *CFG_AT(char *, l->cfg->alpn, i));
+	sbuf_addc(out, '\n');
+}
+
+static void
+status_text(const struct server *s, struct sbuf *out)
+{
+	sbuf_addf(out, "%u workers, connections:", s->nstarted);
+	for (size_t i = 0; i < COUNT(gauges); i++)
+		sbuf_addf(out, "%s %s %" PRIu64, i > 0 ? "," : "", gauges[i].name,
+			sum_at(s, gauges[i].offset));
+	sbuf_addf(out, ", max %" PRIu64 "\n", (uint64_t)atomic_load(&s->pool.max));
+	for (size_t i = 0; i < s->site->nlisteners; i++)
+		text_listener(&s->site->listeners[i], out);
+	backends_each(s->pool.backends, text_backend, out);
+	for (size_t i = 0; i < COUNT(counters); i++) {
+		uint64_t n = sum_at(s, counters[i].offset);
+
+		if (n > 0)
+			sbuf_addf(out, "  %-16s %12" PRIu64 "  %s\n", counters[i].name, n,
+				counters[i].meaning);
+	}
+	text_failures(s, out);
+}
+
+void
+control_status(void *self, struct json_t *object, struct sbuf *out)
+{
+	const struct server *s = self;
+
+	if (out != NULL)
+		status_text(s, out);
+	else
+		status_json(s, object);
+}
+
+/* ---- show certificates ---- */
+
+static void
+cert_text(const struct site_listener *l, const struct cert *c, struct sbuf *out)
+{
+	int64_t now = (int64_t)time(NULL);
+	char when[32];
+
+	cert_format_time(c->not_after, when);
+	sbuf_addf(out, "%s  %s  %s  until %s (", l->cfg->address_text, c->cert_path, c->key_type,
+		when);
+	if (cert_is_expired(c, now))
+		sbuf_adds(out, "EXPIRED");
+	else
+		sbuf_addf(out, "%" PRId64 " days", (c->not_after - now) / 86400);
+	sbuf_addf(out, ")%s ", c->is_self_signed_own ? "  for trials only" : "");
+	for (size_t i = 0; i < c->nnames; i++)
+		sbuf_addf(out, " %s", c->names[i]);
+	sbuf_addc(out, '\n');
+}
+
+static void
+show_certificates(struct ctl_req *req)
+{
+	const struct server *s = req->arg;
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < s->site->nlisteners; i++) {
+		const struct site_listener *l = &s->site->listeners[i];
+
+		for (size_t j = 0; j < l->ncerts; j++) {
+			if (req->is_json)
+				json_array_append_new(array, cert_json(l, l->certs[j]));
+			else
+				cert_text(l, l->certs[j], &req->out);
+		}
+	}
+	if (req->is_json) {
+		ctl_done_json(req, array);
+		return;
+	}
+	json_decref(array);
+	ctl_done(req);
+}
+
+const struct ctl_command control_commands[] = {
+	{ "show certificates", "", "certificates in force: listener, names, expiry", CTL_VIEW,
+		show_certificates },
+	{ 0 },
+};

@@ -1,0 +1,248 @@
+/*
+ * server: start, reload, drain and stop. A reload is prepared here on the main thread while the
+ * workers go on; the commit posts the new site to each, and is over when all have answered.
+ */
+#include <pwd.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libcommon/mem.h"
+#include "libcommon/sock.h"
+#include "tlsd/server.h"
+
+#define FDS_RESERVED 96 /* listeners, loops, control socket, files of a reload */
+
+int64_t
+server_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static unsigned
+count_workers(const struct tlscfg *cfg)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (cfg->workers > 0)
+		return (unsigned)cfg->workers;
+	return cores < 1 ? 1 : cores > 64 ? 64 : (unsigned)cores;
+}
+
+/* Each connection takes two descriptors: the client's and the server's. */
+static void
+set_max(struct server *s)
+{
+	uint64_t fds = sock_raise_nofile();
+	uint64_t most = fds > FDS_RESERVED + 2 ? (fds - FDS_RESERVED) / 2 : 1;
+	uint64_t want = (uint64_t)s->site->cfg->max_connections;
+
+	if (want > most)
+		LOG_WARN("max_connections_lowered", L_INT("asked", want), L_INT("now", most),
+			L_INT("descriptors", fds));
+	atomic_store(&s->pool.max, want == 0 || want > most ? most : want);
+}
+
+static uid_t
+future_uid(const struct daemon_cfg *dc)
+{
+	const char *name = config_user(dc);
+	const struct passwd *pw = name != NULL && geteuid() == 0 ? getpwnam(name) : NULL;
+
+	return pw != NULL ? pw->pw_uid : (uid_t)-1;
+}
+
+static struct site_env
+env_of(const struct server *s, const struct daemon_cfg *dc)
+{
+	return (struct site_env){
+		.daemon = s->daemon,
+		.listens = s->listens,
+		.tickets = s->tickets,
+		.old = s->site,
+		.uid = future_uid(dc),
+	};
+}
+
+static void
+free_server(struct server *s)
+{
+	if (s->site != NULL) {
+		site_retire(s->site, s->listens);
+		site_unref(s->site);
+	}
+	listens_free(s->listens);
+	ticket_keys_free(s->tickets);
+	backends_free(s->pool.backends);
+	free(s->workers);
+	free(s);
+}
+
+void *
+server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
+{
+	struct server *s = xcalloc(1, sizeof(*s));
+	const struct tlscfg *cfg = dc->own;
+
+	s->daemon = d;
+	s->nworkers = count_workers(cfg);
+	s->workers = xcalloc(s->nworkers, sizeof(*s->workers));
+	s->listens = listens_new(s->nworkers);
+	s->pool.backends = backends_new();
+	s->pool.main_loop = daemon_loop(d);
+	s->tickets = ticket_keys_new(server_now_ms(), cfg->tickets.rotate_ms);
+	if (s->tickets == NULL) {
+		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "tls.tickets",
+			"no memory or randomness for ticket keys");
+		free_server(s);
+		return NULL;
+	}
+
+	struct site_env env = env_of(s, dc);
+
+	s->site = site_new(dc, &env, errs);
+	if (s->site == NULL) {
+		free_server(s);
+		return NULL;
+	}
+	config_files_checked_elsewhere();
+	site_log_certs(s->site);
+	set_max(s);
+	return s;
+}
+
+/* ---- ticket keys ---- */
+
+static void
+turn_tickets(void *arg)
+{
+	struct server *s = arg;
+	int64_t now = server_now_ms();
+
+	if (ticket_keys_turn(s->tickets, now))
+		LOG_INFO("ticket_keys", L_INT("keys", ticket_keys_count(s->tickets)));
+	loop_timer_set(
+		s->ticket_timer, (uint64_t)ticket_keys_wait_ms(s->tickets, server_now_ms()), false);
+}
+
+/* ---- commit ---- */
+
+static void
+site_left(struct server *s)
+{
+	if (s->leaving != NULL) {
+		site_retire(s->leaving, s->listens);
+		site_unref(s->leaving);
+		s->leaving = NULL;
+	}
+}
+
+static void
+on_adopted(void *arg)
+{
+	struct server *s = arg;
+
+	if (--s->pending > 0)
+		return;
+	site_left(s);
+	if (s->is_committing)
+		daemon_committed(s->daemon);
+	s->is_committing = false;
+}
+
+static void
+adopt_everywhere(struct server *s)
+{
+	s->pending = s->nstarted;
+	for (unsigned i = 0; i < s->nstarted; i++)
+		worker_adopt(&s->workers[i], s->site, on_adopted);
+}
+
+int
+server_run(void *self, struct err *err)
+{
+	struct server *s = self;
+
+	for (unsigned i = 0; i < s->nworkers; i++) {
+		if (worker_start(&s->workers[i], i, &s->pool, s->nworkers, s, err) < 0)
+			return -1;
+		s->nstarted++;
+	}
+	adopt_everywhere(s);
+	s->ticket_timer = loop_timer_new(daemon_loop(s->daemon), turn_tickets, s);
+	turn_tickets(s);
+	return 0;
+}
+
+void *
+server_prepare(void *self, struct daemon_cfg *dc, struct errs *errs)
+{
+	struct server *s = self;
+	struct site_env env = env_of(s, dc);
+
+	return site_new(dc, &env, errs);
+}
+
+void
+server_commit(void *self, void *candidate, struct daemon_cfg *dc)
+{
+	struct server *s = self;
+
+	(void)dc; /* the candidate has it */
+	s->leaving = s->site;
+	s->site = candidate;
+	s->is_committing = true;
+	ticket_keys_set(s->tickets, s->site->cfg->tickets.rotate_ms);
+	turn_tickets(s);
+	site_log_certs(s->site);
+	set_max(s);
+	adopt_everywhere(s);
+}
+
+void
+server_discard(void *self, void *candidate)
+{
+	struct server *s = self;
+	struct site *site = candidate;
+
+	site->dc = NULL; /* stays the caller's */
+	site_retire(site, s->listens);
+	site_unref(site);
+}
+
+/* ---- the end ---- */
+
+static void
+on_drained(void *arg)
+{
+	struct server *s = arg;
+
+	if (--s->pending == 0)
+		daemon_drained(s->daemon);
+}
+
+void
+server_drain(void *self)
+{
+	struct server *s = self;
+
+	s->pending = s->nstarted;
+	for (unsigned i = 0; i < s->nstarted; i++)
+		worker_drain(&s->workers[i], on_drained);
+}
+
+void
+server_stop(void *self)
+{
+	struct server *s = self;
+
+	for (unsigned i = 0; i < s->nstarted; i++)
+		worker_stop(&s->workers[i]);
+	if (s->ticket_timer != NULL)
+		loop_timer_free(s->ticket_timer);
+	site_left(s);
+	free_server(s);
+}

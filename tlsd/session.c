@@ -1,0 +1,661 @@
+/*
+ * session: the life of a client connection as a table. Events only note what a socket can do and
+ * run the driver; a step returns the next state or WAIT. Closing detaches at once; the memory is
+ * used again after the loop's turn.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libcommon/addr.h"
+#include "libcommon/mem.h"
+#include "libcommon/proxyproto.h"
+#include "libcommon/sock.h"
+#include "tlsd/header.h"
+#include "tlsd/pump.h"
+#include "tlsd/session.h"
+
+#define MAGIC       0x53455353u
+#define WAIT        (-1)
+#define FIRST_MS    LOOP_TICK_MS /* how long the header waits for bytes to ride with */
+#define LINGER_MS   3000
+#define LINGER_MAX  (1u << 20)
+#define QUOTA_FIRST (64u << 10)
+
+static int do_handshake(struct session *s);
+static int do_first(struct session *s);
+static int do_connect(struct session *s);
+static int do_relay(struct session *s);
+static int do_linger(struct session *s);
+static int late_handshake(struct session *s);
+static int late_first(struct session *s);
+static int late_connect(struct session *s);
+static int late_relay(struct session *s);
+static int late_linger(struct session *s);
+
+static const struct state {
+	const char *name;
+	int (*step)(struct session *s);
+	int (*late)(struct session *s); /* the deadline passed: the next state */
+} states[] = {
+	[SESSION_HANDSHAKE] = { "handshake", do_handshake, late_handshake },
+	[SESSION_FIRST] = { "first", do_first, late_first },
+	[SESSION_CONNECT] = { "connect", do_connect, late_connect },
+	[SESSION_RELAY] = { "relay", do_relay, late_relay },
+	[SESSION_LINGER] = { "linger", do_linger, late_linger },
+};
+
+/* ---- events ---- */
+
+static void session_run(struct session *s);
+
+static struct session *
+check(void *p)
+{
+	struct session *s = p;
+
+	assert(s->magic == MAGIC);
+	return s;
+}
+
+static void
+on_client(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = check(arg);
+
+	(void)fd;
+	s->wire.is_readable |= (what & (EV_READ | EV_CLOSED)) != 0;
+	s->wire.is_writable |= (what & EV_WRITE) != 0;
+	s->wire.is_hup |= (what & EV_CLOSED) != 0;
+	session_run(s);
+}
+
+static void
+on_backend(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = check(arg);
+
+	(void)fd;
+	s->b_readable |= (what & (EV_READ | EV_CLOSED)) != 0;
+	s->b_writable |= (what & EV_WRITE) != 0;
+	s->b_hup |= (what & EV_CLOSED) != 0;
+	session_run(s);
+}
+
+static void
+watch(struct session *s, struct event *ev, int fd, bool is_write, event_callback_fn fn)
+{
+	short what = EV_READ | EV_CLOSED | EV_ET | EV_PERSIST | (is_write ? EV_WRITE : 0);
+
+	event_assign(ev, loop_base(s->w->loop), fd, what, fn, s);
+	event_add(ev, NULL);
+}
+
+/* Registering anew makes epoll report at once what is ready, so no edge is lost. */
+void
+session_watch_client_write(struct session *s)
+{
+	if (s->c_watches_write)
+		return;
+	s->c_watches_write = true;
+	event_del(&s->cev);
+	watch(s, &s->cev, s->wire.fd, true, on_client);
+}
+
+void
+session_watch_backend_write(struct session *s)
+{
+	if (s->b_watches_write)
+		return;
+	s->b_watches_write = true;
+	event_del(&s->bev);
+	watch(s, &s->bev, s->bfd, true, on_backend);
+}
+
+static void
+on_again(struct run_item *item)
+{
+	session_run((struct session *)(void *)((char *)item - offsetof(struct session, again)));
+}
+
+/* ---- the end ---- */
+
+static void
+forget_hello(struct session *s)
+{
+	if (s->hello != NULL) {
+		s->hello->next_free = s->w->hello_free;
+		s->w->hello_free = s->hello;
+		s->hello = NULL;
+		if (s->wire.ssl != NULL)
+			SSL_set_app_data(s->wire.ssl, NULL);
+	}
+	if (s->site != NULL) {
+		worker_site_put(s->w, s->site);
+		s->site = NULL;
+		s->listener = NULL;
+	}
+}
+
+static void
+drop_backend(struct session *s)
+{
+	if (s->bfd >= 0) {
+		event_del(&s->bev);
+		close(s->bfd);
+		s->bfd = -1;
+	}
+	if (s->backend != NULL) {
+		target_release(s->backend);
+		s->backend = NULL;
+	}
+	spill_fini(&s->up);
+}
+
+static void
+gauge(struct session *s, int delta)
+{
+	struct stats *st = &s->w->stats;
+
+	if (s->state == SESSION_HANDSHAKE)
+		stats_add(&st->handshaking, (uint64_t)delta);
+	else if (s->state == SESSION_RELAY)
+		stats_add(&st->relaying, (uint64_t)delta);
+}
+
+static void
+recycle(void *p)
+{
+	struct session *s = p;
+
+	s->next = s->w->free_list;
+	s->w->free_list = s;
+}
+
+static void
+session_close(struct session *s)
+{
+	struct worker *w = s->w;
+
+	s->state = SESSION_CLOSED;
+	worker_unwait(w, s);
+	drop_backend(s);
+	forget_hello(s);
+	event_del(&s->cev);
+	close(s->wire.fd);
+	wire_fini(&s->wire);
+	deadline_fini(&s->deadline);
+	loop_run_cancel(w->loop, &s->again);
+	worker_session_ended(w, s);
+	s->magic = 0;
+	loop_defer(w->loop, recycle, s);
+}
+
+void
+session_kill(struct session *s)
+{
+	gauge(s, -1);
+	session_close(s);
+}
+
+void
+session_free_list(struct worker *w)
+{
+	while (w->free_list != NULL) {
+		struct session *s = w->free_list;
+
+		w->free_list = s->next;
+		free(s);
+	}
+	while (w->hello_free != NULL) {
+		struct session_hello *h = w->hello_free;
+
+		w->hello_free = h->next_free;
+		free(h);
+	}
+}
+
+/* ---- driver ---- */
+
+static void
+enter(struct session *s, int next)
+{
+	gauge(s, -1);
+	LOG_DEBUG("session_state", L_INT("fd", s->wire.fd), L_STR("from", states[s->state].name),
+		L_STR("to", next == SESSION_CLOSED ? "closed" : states[next].name));
+	s->state = (uint8_t)next;
+	deadline_clear(&s->deadline);
+	gauge(s, 1);
+}
+
+static void
+drive(struct session *s, int next)
+{
+	while (next != WAIT) {
+		if (next != s->state)
+			enter(s, next);
+		if (next == SESSION_CLOSED) {
+			session_close(s);
+			return;
+		}
+		next = states[s->state].step(s);
+	}
+}
+
+static void
+session_run(struct session *s)
+{
+	drive(s, s->state);
+}
+
+static void
+on_deadline(struct deadline *d)
+{
+	struct session *s = check((void *)((char *)d - offsetof(struct session, deadline)));
+
+	drive(s, states[s->state].late(s));
+}
+
+/* ---- handshake ---- */
+
+static void
+log_failed(struct session *s, enum reason why, const char *detail)
+{
+	uint32_t dropped = 0;
+	char peer[ADDR_TEXT];
+
+	if (!log_allow(&s->w->log_failed, &dropped))
+		return;
+	addr_format((struct sockaddr *)&s->hello->peer, s->hello->peer_len, peer);
+	LOG_INFO("handshake_failed", L_STR("reason", reason_word(why)), L_STR("client", peer),
+		L_STR("listen", s->listener->cfg->address_text),
+		L_SLICE("sni", slice_make(s->hello->tls.sni, s->hello->tls.sni_n)),
+		L_STR("detail", detail != NULL ? detail : ""), L_INT("not_logged", dropped));
+}
+
+/* An alert is worth telling: the client shall read it before the reset that unread bytes cause. */
+static int
+handshake_failed(struct session *s, enum reason why, const char *detail)
+{
+	bool has_alert = s->wire.bufs->out_n > 0;
+
+	stats_add(&s->w->stats.handshake_failed, 1);
+	stats_add(&s->w->stats.failed[why], 1);
+	log_failed(s, why, detail);
+	if (has_alert && wire_flush(&s->wire) == SPILL_DONE)
+		return SESSION_LINGER;
+	return SESSION_CLOSED;
+}
+
+static int
+tls_failed(struct session *s)
+{
+	const char *detail;
+	enum reason why = wire_reason(&s->wire, &detail);
+
+	return handshake_failed(s, why, detail);
+}
+
+static void
+handshake_done(struct session *s)
+{
+	struct stats *st = &s->w->stats;
+
+	s->is_tls = true;
+	stats_add(&st->handshakes, 1);
+	if (SSL_session_reused(s->wire.ssl))
+		stats_add(&st->resumed, 1);
+	if (SSL_version(s->wire.ssl) == TLS1_3_VERSION)
+		stats_add(&st->tls13, 1);
+}
+
+static int
+do_handshake(struct session *s)
+{
+	if (!s->wire.is_readable)
+		return WAIT;
+
+	ssize_t n = wire_recv(&s->wire, WIRE_HELLO_IN);
+
+	if (n == -1)
+		return WAIT;
+	if (n == -2)
+		return handshake_failed(s, REASON_RESET, NULL);
+	if (n == 0)
+		return handshake_failed(s, REASON_EOF, NULL);
+
+	enum wire_result r = wire_handshake(&s->wire);
+
+	if (r == WIRE_FAILED)
+		return tls_failed(s);
+	if (wire_has_output(&s->wire)) {
+		enum spill_result sent = wire_flush(&s->wire);
+
+		if (sent == SPILL_FAILED)
+			return handshake_failed(s, REASON_RESET, NULL);
+		if (sent == SPILL_BLOCKED)
+			session_watch_client_write(s);
+	}
+	if (r == WIRE_MORE)
+		return SESSION_HANDSHAKE;
+	handshake_done(s);
+	return SESSION_FIRST;
+}
+
+static int
+late_handshake(struct session *s)
+{
+	return handshake_failed(s, REASON_TIMEOUT, NULL);
+}
+
+/* ---- first bytes ---- */
+
+/* Decrypts behind the room that the header will take. */
+static int
+take_first(struct session *s)
+{
+	size_t n;
+	enum wire_result r = wire_read(&s->wire, s->wire.bufs->plain + WIRE_ROOM, &n);
+
+	s->first_n = (uint32_t)n;
+	s->up_ended = r == WIRE_CLOSED;
+	if (s->wire.bufs->out_n > 0 && wire_flush(&s->wire) == SPILL_BLOCKED)
+		session_watch_client_write(s);
+	return r == WIRE_FAILED ? -1 : 0;
+}
+
+static int
+closed_for(_Atomic uint64_t *counter)
+{
+	stats_add(counter, 1);
+	return SESSION_CLOSED;
+}
+
+/*
+ * To routerd the first bytes travel with the header, in one send: they come with the handshake's
+ * last flight or right after it. Nobody else can be expected to wait for the client to speak.
+ */
+static int
+do_first(struct session *s)
+{
+	struct stats *st = &s->w->stats;
+
+	if (s->wire.in_n == 0 && s->wire.is_readable) {
+		ssize_t n = wire_recv(&s->wire, WIRE_HELLO_IN);
+
+		if (n == 0)
+			return closed_for(&st->client_cut);
+		if (n == -2)
+			return closed_for(&st->client_error);
+	}
+	if (take_first(s) < 0) {
+		wire_drop(&s->wire);
+		ERR_clear_error();
+		return closed_for(&st->client_error);
+	}
+	if (s->first_n > 0 || s->up_ended || s->listener->cfg->is_foreign)
+		return SESSION_CONNECT;
+	if (s->deadline.due_ms == 0)
+		deadline_set(s->w->loop, &s->deadline, FIRST_MS);
+	return WAIT;
+}
+
+static int
+late_first(struct session *s)
+{
+	(void)s;
+	return SESSION_CONNECT;
+}
+
+/* ---- connect ---- */
+
+static struct target *
+target_of(const struct session *s)
+{
+	return s->site->targets[s->listener - s->site->site->listeners];
+}
+
+/* The header in front of what take_first left in the worker's buffer. */
+static char *
+put_header(struct session *s)
+{
+	char head[PROXY_MAX];
+	char *at = s->wire.bufs->plain + WIRE_ROOM;
+
+	_Static_assert(WIRE_ROOM >= PROXY_MAX, "room for a header");
+	if (s->listener->cfg->relay != RELAY_PROXY_V2)
+		return at;
+
+	size_t n = header_write(s, head, sizeof(head));
+
+	assert(n > 0);
+	memcpy(at - n, head, n);
+	s->first_n += (uint32_t)n;
+	return at - n;
+}
+
+static int
+connected(struct session *s)
+{
+	s->is_relayed = true;
+	s->b_is_unix =
+		s->listener->folder != NULL || s->listener->cfg->to_addr.sa.sa_family == AF_UNIX;
+	s->quota = QUOTA_FIRST;
+	s->idle_ms = (uint64_t)s->site->site->cfg->idle_timeout_ms;
+	stats_add(&s->w->stats.relayed, 1);
+	worker_unwait(s->w, s);
+	forget_hello(s);
+	return SESSION_RELAY;
+}
+
+static int
+wait_for_server(struct session *s)
+{
+	stats_add(&s->w->stats.connect_failed, 1);
+	worker_wait(s->w, s);
+	return WAIT;
+}
+
+static int
+finish_connect(struct session *s)
+{
+	if (!s->b_writable)
+		return WAIT;
+	if (sock_error(s->bfd) == 0) {
+		atomic_fetch_add_explicit(&s->backend->connected, 1, memory_order_relaxed);
+		return connected(s);
+	}
+	target_failed(target_of(s), loop_now_ms(s->w->loop), s->backend);
+	s->backend = NULL;
+	event_del(&s->bev);
+	close(s->bfd);
+	s->bfd = -1;
+	s->b_writable = s->b_readable = s->b_hup = s->b_watches_write = false;
+	return wait_for_server(s);
+}
+
+/* Header and first bytes leave the worker's buffer: to the server, or to be held. */
+static void
+send_first(struct session *s, char *at, bool is_connected)
+{
+	size_t n = s->first_n;
+
+	s->first_n = 0;
+	if (n == 0)
+		return;
+	if (!is_connected)
+		(void)spill_add(&s->up, at, n);
+	else if (spill_send_new(&s->up, s->bfd, at, n) == SPILL_BLOCKED)
+		s->b_writable = false;
+	/* A failure shows again when the relay reads or writes. */
+}
+
+static int
+do_connect(struct session *s)
+{
+	struct worker *w = s->w;
+
+	if (s->bfd >= 0)
+		return finish_connect(s);
+	if (s->is_waiting && !s->is_retry)
+		return WAIT;
+	if (s->deadline.due_ms == 0)
+		deadline_set(
+			w->loop, &s->deadline, (uint64_t)s->site->site->cfg->handoff_timeout_ms);
+
+	enum target_result r =
+		target_connect(target_of(s), loop_now_ms(w->loop), &s->bfd, &s->backend);
+	char *first = s->has_header ? NULL : put_header(s);
+
+	if (!s->has_header)
+		send_first(s, first, r == TARGET_CONNECTED);
+	s->has_header = true;
+	if (r == TARGET_NONE)
+		return wait_for_server(s);
+	s->b_writable = r == TARGET_CONNECTED && s->b_writable;
+	s->b_watches_write = r == TARGET_PROGRESS || s->up.n > 0;
+	watch(s, &s->bev, s->bfd, s->b_watches_write, on_backend);
+	return r == TARGET_PROGRESS ? WAIT : connected(s);
+}
+
+static int
+late_connect(struct session *s)
+{
+	uint32_t dropped = 0;
+
+	stats_add(&s->w->stats.wait_timeout, 1);
+	if (log_allow(&s->w->log_other, &dropped))
+		LOG_WARN("handoff_timeout", L_STR("to", s->listener->cfg->to),
+			L_INT("waited_ms", s->site->site->cfg->handoff_timeout_ms),
+			L_INT("not_logged", dropped));
+	if (s->backend != NULL) {
+		target_failed(target_of(s), loop_now_ms(s->w->loop), s->backend);
+		s->backend = NULL;
+	}
+	return SESSION_LINGER; /* unread bytes would make a reset of it */
+}
+
+void
+session_retry(struct session *s)
+{
+	s->is_retry = true;
+	session_run(s);
+	s->is_retry = false;
+}
+
+/* ---- relay ---- */
+
+static int
+do_relay(struct session *s)
+{
+	struct stats *st = &s->w->stats;
+
+	switch (pump_run(s)) {
+	case PUMP_AGAIN: loop_run_soon(s->w->loop, &s->again); /* fallthrough */
+	case PUMP_WAIT: deadline_set(s->w->loop, &s->deadline, s->idle_ms); return WAIT;
+	case PUMP_DONE: return SESSION_CLOSED;
+	case PUMP_LINGER: return SESSION_LINGER;
+	case PUMP_CUT: return closed_for(&st->client_cut);
+	case PUMP_CLIENT_ERROR: ERR_clear_error(); return closed_for(&st->client_error);
+	case PUMP_BACKEND_ERROR: return closed_for(&st->backend_error);
+	}
+	return SESSION_CLOSED;
+}
+
+static int
+late_relay(struct session *s)
+{
+	return closed_for(&s->w->stats.idle_timeout);
+}
+
+/* ---- linger ---- */
+
+static int
+do_linger(struct session *s)
+{
+	if (s->deadline.due_ms == 0) {
+		drop_backend(s);
+		shutdown(s->wire.fd, SHUT_WR);
+		deadline_set(s->w->loop, &s->deadline, LINGER_MS);
+		s->wire.is_readable = true;
+	}
+	while (s->wire.is_readable && s->linger_n < LINGER_MAX) {
+		ssize_t n = wire_recv(&s->wire, WIRE_RECORD);
+
+		s->wire.in_n = 0;
+		if (n == -1)
+			break;
+		if (n <= 0)
+			return SESSION_CLOSED;
+		s->linger_n += (uint32_t)n;
+	}
+	return s->linger_n < LINGER_MAX ? WAIT : SESSION_CLOSED;
+}
+
+static int
+late_linger(struct session *s)
+{
+	(void)s;
+	return SESSION_CLOSED;
+}
+
+/* ---- the beginning ---- */
+
+static struct session *
+take_session(struct worker *w)
+{
+	struct session *s = w->free_list;
+
+	if (s == NULL)
+		return xcalloc(1, sizeof(*s));
+	w->free_list = s->next;
+	memset(s, 0, sizeof(*s));
+	return s;
+}
+
+static struct session_hello *
+take_hello(struct worker *w)
+{
+	struct session_hello *h = w->hello_free;
+
+	if (h == NULL)
+		h = xmalloc(sizeof(*h));
+	else
+		w->hello_free = h->next_free;
+	h->tls = (struct tls_hello){ .sni_n = 0 };
+	return h;
+}
+
+void
+session_new(struct worker *w, struct site_listener *l, int fd, const struct sockaddr *peer,
+	socklen_t len)
+{
+	struct session *s = take_session(w);
+
+	s->magic = MAGIC;
+	s->w = w;
+	s->bfd = -1;
+	s->b_writable = true;
+	s->listener = l;
+	s->site = w->site;
+	s->site->uses++;
+	s->hello = take_hello(w);
+	memset(&s->hello->peer, 0, sizeof(s->hello->peer));
+	memcpy(&s->hello->peer, peer, len);
+	s->hello->peer_len = len;
+	deadline_init(&s->deadline, on_deadline);
+	s->again.fn = on_again;
+	worker_session_began(w, s);
+	gauge(s, 1);
+	if (wire_init(&s->wire, tlsctx_default(l->ctx), fd, &w->bufs, &s->hello->tls) < 0) {
+		s->wire.fd = fd;
+		watch(s, &s->cev, fd, false, on_client);
+		session_kill(s);
+		return;
+	}
+	s->wire.is_writable = true;
+	watch(s, &s->cev, fd, false, on_client);
+	deadline_set(w->loop, &s->deadline, (uint64_t)w->site->site->cfg->handshake_timeout_ms);
+}

@@ -1,0 +1,92 @@
+/*
+ * session: one client connection from accept to close. Its state table in session.c is its
+ * documentation; pump.c moves the bytes while it is relayed. Used on its worker's thread only.
+ */
+#ifndef TLSD_SESSION_H
+#define TLSD_SESSION_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/socket.h>
+
+#include "libcommon/loop.h"
+#include "tlsd/spill.h"
+#include "tlsd/tlsctx.h"
+#include "tlsd/wire.h"
+#include "tlsd/worker.h"
+
+enum session_state {
+	SESSION_HANDSHAKE,
+	SESSION_FIRST, /* done; the first bytes are likely on their way, and ride with the header */
+	SESSION_CONNECT, /* to a server; while none listens it waits */
+	SESSION_RELAY,
+	SESSION_LINGER, /* we said all; read away what comes, so that no reset destroys it */
+	SESSION_CLOSED,
+};
+
+/* What only the time before the relay needs. */
+struct session_hello {
+	struct tls_hello tls;
+	struct sockaddr_storage peer;
+	socklen_t peer_len;
+	struct session_hello *next_free;
+};
+
+struct session {
+	uint32_t magic;
+	uint8_t state;
+	bool is_waiting; /* on the worker's list */
+	bool has_waited;
+	bool is_tls; /* the handshake succeeded */
+	bool is_relayed;
+	bool is_retry;   /* it is this one's turn to try */
+	bool has_header; /* written: sent, or held in `up` */
+	/* towards the server */
+	bool up_ended;   /* the client said close_notify */
+	bool up_shut;    /* and the server was told, or is gone */
+	bool up_deaf;    /* it is gone: the client may still be talking */
+	bool down_ended; /* the server closed its side */
+	bool down_shut;  /* and the client was told */
+	bool b_readable;
+	bool b_writable;
+	bool b_hup;
+	bool b_is_unix;
+	bool c_watches_write; /* events are registered for writing only once a socket was full */
+	bool b_watches_write;
+	int bfd;
+	uint32_t quota; /* how much is read from the server at a time */
+	struct worker *w;
+	struct session *prev;
+	struct session *next;
+	struct session *wait_prev;
+	struct session *wait_next;
+	struct wire wire;
+	struct spill up; /* what the server's socket would not take */
+	struct backend *backend;
+	struct session_hello *hello;
+	struct worker_site *site; /* until it is relayed */
+	struct site_listener *listener;
+	uint64_t idle_ms;
+	uint32_t first_n; /* decrypted bytes that wait in the worker's buffer for the header */
+	uint32_t linger_n;
+	struct deadline deadline;
+	struct run_item again; /* more to do, after others had their turn */
+	struct event cev;
+	struct event bev;
+};
+
+/* Takes fd over. */
+void session_new(struct worker *w, struct site_listener *l, int fd, const struct sockaddr *peer,
+	socklen_t len);
+/* Somebody may listen now. */
+void session_retry(struct session *s);
+/* At once, whatever it does. */
+void session_kill(struct session *s);
+/* Memory of sessions that ended. */
+void session_free_list(struct worker *w);
+
+/* For pump.c: have the socket's events tell of room to write from now on. */
+void session_watch_client_write(struct session *s);
+void session_watch_backend_write(struct session *s);
+
+#endif

@@ -1,0 +1,406 @@
+/*
+ * tlsctx: builds the contexts and holds OpenSSL's callbacks. The certificate is chosen in the
+ * client_hello callback, not in the servername one: so the session id context of the chosen
+ * group is in force when a ticket is judged, and no ticket of one name resumes under another.
+ */
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "libcommon/mem.h"
+#include "libcommon/sbuf.h"
+#include "tlsd/tlsctx.h"
+
+/* AEAD and forward secrecy only; cheap ones first, ECDSA first where the client can. */
+#define CIPHERS_12                                                     \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
+	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"   \
+	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
+#define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define GROUPS     "X25519:P-256:P-384"
+
+struct group {
+	uint32_t *certs;
+	uint32_t count;
+	SSL_CTX *ctx;
+};
+
+struct tlsctx {
+	struct group *groups;
+	size_t ngroups;
+	struct sni_index *index;
+	struct ticket_keys *tickets;
+	uint8_t *alpn; /* as on the wire: length, name, ... */
+	unsigned alpn_n;
+};
+
+/* Fetched once: an implicit fetch per ticket costs more than the ticket. */
+static EVP_CIPHER *ticket_cipher;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+fetch_once(void)
+{
+	ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	if (ticket_cipher == NULL)
+		abort();
+}
+
+static void __attribute__((destructor)) free_fetched(void)
+{
+	EVP_CIPHER_free(ticket_cipher);
+}
+
+static struct tlsctx *
+of_ssl(SSL *ssl)
+{
+	return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+}
+
+static int
+on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+	struct tlsctx *c = arg;
+	struct tls_hello *hello = SSL_get_app_data(ssl);
+	const unsigned char *ext;
+	size_t n;
+	struct slice name;
+
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &n) != 1)
+		return SSL_CLIENT_HELLO_SUCCESS;
+
+	int rc = sni_parse_ext(ext, n, &name);
+
+	if (rc < 0) {
+		*alert = SSL_AD_DECODE_ERROR;
+		return SSL_CLIENT_HELLO_ERROR;
+	}
+	if (rc == 0 || name.n > SNI_NAME_MAX)
+		return SSL_CLIENT_HELLO_SUCCESS;
+
+	const struct sni_entry *e = sni_find(c->index, name);
+
+	for (size_t i = 0; i < name.n; i++)
+		hello->sni[i] = ascii_lower(name.p[i]);
+	hello->sni_n = (uint8_t)name.n;
+	hello->is_sni_known = e != NULL;
+	if (e != NULL && e->group != 0 && SSL_set_SSL_CTX(ssl, c->groups[e->group].ctx) == NULL) {
+		*alert = SSL_AD_INTERNAL_ERROR;
+		return SSL_CLIENT_HELLO_ERROR;
+	}
+	return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* Only says whether the name was of use (RFC 6066 §3: an empty server_name in the answer). */
+static int
+on_servername(SSL *ssl, int *alert, void *arg)
+{
+	const struct tls_hello *hello = SSL_get_app_data(ssl);
+
+	(void)alert;
+	(void)arg;
+	return hello->is_sni_known ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+/* Our order decides (RFC 7301 §3.2); no common protocol is a fatal alert. */
+static int
+on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
+	unsigned in_n, void *arg)
+{
+	const struct tlsctx *c = arg;
+	unsigned char *chosen;
+
+	(void)ssl;
+	if (SSL_select_next_proto(&chosen, out_n, c->alpn, c->alpn_n, in, in_n) !=
+		OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static bool
+set_mac(EVP_MAC_CTX *mac, const struct ticket_key *k)
+{
+	char digest[] = "SHA256";
+	OSSL_PARAM params[2] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_end(),
+	};
+
+	return EVP_MAC_init(mac, k->mac, sizeof(k->mac), params) == 1;
+}
+
+static int
+seal_ticket(struct ticket_keys *keys, unsigned char *name, unsigned char *iv,
+	EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+{
+	struct ticket_key k;
+
+	ticket_key_seal(keys, &k);
+	memcpy(name, k.name, sizeof(k.name));
+
+	bool ok = RAND_bytes(iv, EVP_CIPHER_get_iv_length(ticket_cipher)) == 1 &&
+		EVP_EncryptInit_ex2(cipher, ticket_cipher, k.aes, iv, NULL) == 1 &&
+		set_mac(mac, &k);
+
+	OPENSSL_cleanse(&k, sizeof(k));
+	return ok ? 1 : -1;
+}
+
+static int
+open_ticket(struct ticket_keys *keys, const unsigned char *name, const unsigned char *iv,
+	EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+{
+	struct ticket_key k;
+	int which = ticket_key_open(keys, name, &k);
+
+	if (which == 0)
+		return 0; /* a full handshake, then */
+
+	bool ok = set_mac(mac, &k) &&
+		EVP_DecryptInit_ex2(cipher, ticket_cipher, k.aes, iv, NULL) == 1;
+
+	OPENSSL_cleanse(&k, sizeof(k));
+	return ok ? which : -1;
+}
+
+static int
+on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+	EVP_MAC_CTX *mac, int is_sealing)
+{
+	struct ticket_keys *keys = of_ssl(ssl)->tickets;
+
+	if (is_sealing)
+		return seal_ticket(keys, name, iv, cipher, mac);
+
+	int which = open_ticket(keys, name, iv, cipher, mac);
+
+	/* Clients use a ticket of TLS 1.3 once (RFC 8446 §C.4), so each resumption gives a new one.
+	 */
+	return which > 0 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : which;
+}
+
+static int
+fail(struct err *err, const char *what)
+{
+	unsigned long code = ERR_peek_last_error();
+
+	err_set(err, "%s: %s", what, code != 0 ? ERR_reason_error_string(code) : "failed");
+	ERR_clear_error();
+	return -1;
+}
+
+/* Names that begin with TLS_ are suites of TLS 1.3; an empty side keeps our own list. */
+static int
+set_ciphers(SSL_CTX *ctx, const struct tlslistencfg *cfg, struct err *err)
+{
+	struct sbuf v12 = { 0 };
+	struct sbuf v13 = { 0 };
+	int rc = 0;
+
+	for (size_t i = 0; i < cfg->ciphers.n; i++) {
+		const char *name = *CFG_AT(char *, cfg->ciphers, i);
+		struct sbuf *list = strncmp(name, "TLS_", 4) == 0 ? &v13 : &v12;
+
+		sbuf_addf(list, "%s%s", list->n > 0 ? ":" : "", name);
+	}
+	if (SSL_CTX_set_cipher_list(ctx, v12.n > 0 ? v12.p : CIPHERS_12) != 1)
+		rc = fail(err, "ciphers (TLS 1.2)");
+	else if (SSL_CTX_set_ciphersuites(ctx, v13.n > 0 ? v13.p : CIPHERS_13) != 1)
+		rc = fail(err, "ciphers (TLS 1.3)");
+	sbuf_fini(&v12);
+	sbuf_fini(&v13);
+	return rc;
+}
+
+static void
+set_tickets(SSL_CTX *ctx, const struct tlsctx *c, int64_t life_ms)
+{
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	if (c->tickets == NULL) {
+		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+		SSL_CTX_set_num_tickets(ctx, 0);
+		return;
+	}
+	SSL_CTX_set_num_tickets(ctx, 1);
+	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+	SSL_CTX_set_timeout(ctx, (long)((life_ms + 999) / 1000));
+}
+
+static int
+set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struct err *err)
+{
+	int min = cfg->min_version == TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+
+	SSL_CTX_set_options(ctx,
+		SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+			SSL_OP_PRIORITIZE_CHACHA);
+	/* NO_AUTO_CHAIN: what is not in the file is not searched for, at each handshake. */
+	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+	if (SSL_CTX_set_min_proto_version(ctx, min) != 1 ||
+		SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
+		return fail(err, "min_version");
+	SSL_CTX_set_app_data(ctx, c);
+	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);
+	SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
+	if (c->alpn_n > 0)
+		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, c);
+	return set_ciphers(ctx, cfg, err);
+}
+
+/* Tickets are bound to the listener and to the names that the group stands for; a renewed
+ * certificate for the same names goes on resuming. */
+static int
+set_session_context(SSL_CTX *ctx, const struct tlslistencfg *cfg, struct cert *const *certs,
+	const struct group *g, struct err *err)
+{
+	struct sbuf text = { 0 };
+	unsigned char md[SHA256_DIGEST_LENGTH];
+
+	sbuf_addf(&text, "%s\n", cfg->address_text);
+	for (uint32_t i = 0; i < g->count; i++)
+		for (size_t j = 0; j < certs[g->certs[i]]->nnames; j++)
+			sbuf_addf(&text, "%s\n", certs[g->certs[i]]->names[j]);
+	SHA256((const unsigned char *)text.p, text.n, md);
+	sbuf_fini(&text);
+	if (SSL_CTX_set_session_id_context(ctx, md, sizeof(md)) != 1)
+		return fail(err, "session context");
+	return 0;
+}
+
+static int
+use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, size_t *bad,
+	struct err *err)
+{
+	for (uint32_t i = 0; i < g->count; i++) {
+		struct cert *c = certs[g->certs[i]];
+		bool is_second = false;
+
+		for (uint32_t j = 0; j < i; j++)
+			is_second |= EVP_PKEY_get_base_id(certs[g->certs[j]]->key) ==
+				EVP_PKEY_get_base_id(c->key);
+		if (is_second)
+			continue;
+		*bad = g->certs[i];
+		if (SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->chain, 1) != 1)
+			return fail(err, c->cert_path);
+	}
+	return 0;
+}
+
+static int
+build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
+	struct cert *const *certs, size_t ncerts, int64_t life_ms, size_t *bad, struct err *err)
+{
+	*bad = ncerts;
+	g->ctx = SSL_CTX_new(TLS_server_method());
+	if (g->ctx == NULL)
+		return fail(err, "SSL_CTX_new");
+	if (set_policy(g->ctx, c, cfg, err) < 0 ||
+		set_session_context(g->ctx, cfg, certs, g, err) < 0)
+		return -1;
+	set_tickets(g->ctx, c, life_ms);
+	return use_certs(g->ctx, certs, g, bad, err);
+}
+
+static uint32_t
+find_or_add_group(struct tlsctx *c, const uint32_t *certs, uint32_t count)
+{
+	for (size_t i = 0; i < c->ngroups; i++)
+		if (c->groups[i].count == count &&
+			memcmp(c->groups[i].certs, certs, count * sizeof(*certs)) == 0)
+			return (uint32_t)i;
+	c->groups = xreallocarray(c->groups, c->ngroups + 1, sizeof(*c->groups));
+	c->groups[c->ngroups] = (struct group){
+		.certs = memcpy(xmalloc(count * sizeof(*certs)), certs, count * sizeof(*certs)),
+		.count = count,
+	};
+	return (uint32_t)c->ngroups++;
+}
+
+static void
+group_entry(void *arg, struct sni_entry *e)
+{
+	e->group = find_or_add_group(arg, e->certs, e->count);
+}
+
+/* Group 0, for clients that ask for no name of ours: the first certificate and those of other key
+ * types that stand for the same first name. */
+static void
+make_default_group(struct tlsctx *c, struct cert *const *certs, size_t ncerts)
+{
+	uint32_t *same = xmalloc(ncerts * sizeof(*same));
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < ncerts; i++)
+		if (i == 0 ||
+			(certs[0]->nnames > 0 && certs[i]->nnames > 0 &&
+				slice_caseeq(slice_str(certs[0]->names[0]),
+					slice_str(certs[i]->names[0]))))
+			same[count++] = i;
+	find_or_add_group(c, same, count);
+	free(same);
+}
+
+static void
+set_alpn(struct tlsctx *c, const struct cfg_list *names)
+{
+	struct sbuf wire = { 0 };
+
+	for (size_t i = 0; i < names->n; i++) {
+		const char *name = *CFG_AT(char *, *names, i);
+
+		sbuf_addc(&wire, (char)strlen(name));
+		sbuf_adds(&wire, name);
+	}
+	c->alpn_n = (unsigned)wire.n;
+	c->alpn = (uint8_t *)sbuf_take(&wire);
+}
+
+struct tlsctx *
+tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
+	struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad, struct err *err)
+{
+	struct tlsctx *c = xcalloc(1, sizeof(*c));
+
+	pthread_once(&once, fetch_once);
+	c->index = sni_new();
+	c->tickets = tickets;
+	set_alpn(c, &cfg->alpn);
+	make_default_group(c, certs, ncerts);
+	for (uint32_t i = 0; i < ncerts; i++)
+		for (size_t j = 0; j < certs[i]->ndns; j++)
+			sni_add(c->index, certs[i]->names[j], i);
+	sni_each(c->index, group_entry, c);
+	for (size_t i = 0; i < c->ngroups; i++)
+		if (build_group(c, &c->groups[i], cfg, certs, ncerts, ticket_life_ms, bad, err) <
+			0) {
+			tlsctx_free(c);
+			return NULL;
+		}
+	return c;
+}
+
+void
+tlsctx_free(struct tlsctx *c)
+{
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->ngroups; i++) {
+		SSL_CTX_free(c->groups[i].ctx);
+		free(c->groups[i].certs);
+	}
+	free(c->groups);
+	sni_free(c->index);
+	free(c->alpn);
+	free(c);
+}
+
+SSL_CTX *
+tlsctx_default(const struct tlsctx *c)
+{
+	return c->groups[0].ctx;
+}

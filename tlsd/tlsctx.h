@@ -1,0 +1,37 @@
+/*
+ * tlsctx: what a listener's handshakes obey: one SSL_CTX per group of certificates (those that
+ * serve the same names, of different key types), chosen by SNI before OpenSSL looks at anything
+ * else of the ClientHello; ALPN; tickets. Immutable once made; shared by workers.
+ */
+#ifndef TLSD_TLSCTX_H
+#define TLSD_TLSCTX_H
+
+#include <openssl/ssl.h>
+
+#include "tlsd/certs.h"
+#include "tlsd/config.h"
+#include "tlsd/sni.h"
+#include "tlsd/ticket.h"
+
+/* What a handshake found out; the session keeps one until its connection is relayed. Zeroed by the
+ * session, written by the callbacks. */
+struct tls_hello {
+	uint8_t sni_n;
+	bool is_sni_known; /* a certificate of ours has that name */
+	char sni[SNI_NAME_MAX + 1];
+};
+
+struct tlsctx;
+
+/*
+ * tickets NULL: no resumption. NULL with err; *bad is the number of the certificate at fault, or
+ * ncerts when it is not a certificate's. Two certificates of one key type for the same name: the
+ * first is used.
+ */
+struct tlsctx *tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
+	struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad, struct err *err);
+void tlsctx_free(struct tlsctx *c);
+/* The context that a connection begins with. */
+SSL_CTX *tlsctx_default(const struct tlsctx *c);
+
+#endif
