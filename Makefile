@@ -5,7 +5,8 @@
 #   make test       install what is missing, build, run every test
 #   make help       the other targets
 
-PROGRAMS := $(patsubst %/main.c,%,$(wildcard tlsd/main.c routerd/main.c healthd/main.c cachectl/main.c proxyctl/main.c))
+AREAS    := tlsd routerd healthd cachectl proxyctl
+PROGRAMS := $(patsubst %/main.c,%,$(wildcard $(AREAS:%=%/main.c)))
 VARIANT ?= release
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
@@ -59,14 +60,17 @@ $(COMMON_A): $(call objs,libcommon)
 	ar rcs $@ $^
 
 # What a program is made of without its main, so that its modules can be tested alone.
-define program
+define archive
 $(B)/$(1).a: $$(filter-out $(B)/$(1)/main.o,$$(call objs,$(1)))
 	@mkdir -p $$(@D); rm -f $$@
 	ar rcs $$@ $$^
+endef
+define program
 $(B)/bin/$(1): $(B)/$(1)/main.o $(B)/$(1).a $(COMMON_A)
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(SANFLAGS) $$(LDHARD) $$(LDFLAGS) -o $$@ $$^ $$(call pclibs,$(LIBS.$(1))) -pthread -lm
 endef
+$(foreach p,$(AREAS),$(eval $(call archive,$(p))))
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 $(B)/libcommon.a.empty:
 	@mkdir -p $(@D); rm -f $@; ar rcs $@
