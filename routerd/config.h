@@ -7,8 +7,8 @@
 
 #include "libcommon/daemon.h"
 
-/* Milliseconds. A route's own come over http's: INT64_MIN stands for "not set
- * here". */
+/* Milliseconds, at least 1. A route's own come over http's: 0 stands for "not
+ * set here". */
 struct timeoutcfg {
 	int64_t head;      /* 10s: a whole request head, from its first byte (or from
 			      accept) */
@@ -21,7 +21,7 @@ struct timeoutcfg {
 	int64_t tunnel;    /* 1h: an idle tunnel */
 };
 
-enum listen_from { LISTEN_ADDRESS, LISTEN_TLSD };
+enum listen_from { LISTEN_TLSD, LISTEN_ADDRESS };
 
 struct listencfg {
 	const struct cfg_node *node;
@@ -41,34 +41,37 @@ struct redirectcfg {
 	bool is_set;
 	char *scheme;   /* NULL: as it came */
 	char *host;     /* NULL: as it came (port dropped when the scheme changes) */
-	char *path;     /* NULL: path and query as they came */
-	int64_t status; /* 301 302 303 307 308; default 308 for other methods than GET
-			   and HEAD... see the man page */
+	char *path;     /* replaces path and query; NULL: both as they came */
+	int64_t status; /* 301 302 303 307 308; default 308: method and body stay */
 };
+
+#define CONFIG_RESPOND_HEADERS 10
 
 struct respondcfg {
 	bool is_set;
 	int64_t status;
-	char *body;
+	char *body; /* NULL: none; for 400 and up the text of an error answer */
 	char *content_type;
-	struct cfg_list headers; /* struct cfg_pair */
+	struct cfg_list headers; /* struct cfg_pair, at most CONFIG_RESPOND_HEADERS */
 };
 
 struct routecfg {
 	const struct cfg_node *node;
-	char *path;  /* prefix on segment borders; must begin with '/' */
-	char *strip; /* prefix taken off before forwarding, on segment borders */
+	char *path;  /* prefix on segment borders; begins with '/' */
+	char *strip; /* prefix taken off before forwarding, on segment borders; without a
+			slash at its end; NULL: none */
 	char *pool;  /* exactly one of pool, redirect, respond, echo */
 	struct redirectcfg redirect;
 	struct respondcfg respond;
 	bool echo;
 	struct timeoutcfg timeouts;
-	uint64_t max_body; /* 0: http's */
+	uint64_t max_body; /* 0: http's; UINT64_MAX: no limit (written as 0) */
 };
 
 struct hostcfg {
 	const struct cfg_node *node;
-	struct cfg_list names;  /* char *: "api.example.com", "*.example.com", "*" */
+	struct cfg_list names;  /* char *: "api.example.com", "*.example.com", "*"; lower
+				   case, no dot at the end */
 	struct cfg_list listen; /* char *: listener names; empty: all */
 	struct cfg_list routes; /* struct routecfg */
 };
@@ -100,15 +103,26 @@ struct httpcfg {
 		uint64_t body;          /* 100m; 0: no limit */
 		uint64_t response_head; /* 64k */
 		int64_t connections;    /* per process; 0: from the descriptor limit */
-		int64_t body_rate;      /* bytes per second a request body must keep on average
-					   after 10 s; 0 off; default 0? see man page */
+		uint64_t body_rate;     /* bytes per second that a request body must reach on
+					   average, looked at from its 10th second on; 0: off;
+					   default 64 */
 	} limits;
 };
+
+/* Listeners are bits in a word (snapshot.h). */
+#define CONFIG_LISTENERS_MAX 64
+/* Segments of a route's path: bounds what one look-up costs. */
+#define CONFIG_SEGMENTS_MAX 64
 
 extern const struct cfg_schema httpcfg_schema;
 /* What needs the whole configuration: pools that routes name exist, listeners
  * that hosts name exist, an address used twice, unreachable routes (warning).
  */
 void config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc);
+/* The listeners that a host answers on: bit i is http->listen[i]. Unknown names
+ * count for nothing. */
+uint64_t config_host_listeners(const struct httpcfg *http, const struct hostcfg *host);
+/* "http" or "https": what connections of a listener are when nothing else tells. */
+const char *config_listen_scheme(const struct listencfg *l);
 
 #endif
