@@ -3,8 +3,9 @@
  * incomplete head is taken up again.
  *
  * The usual head is complete when it is first seen, so it is parsed at once in one pass. When it is
- * not, only the new bytes are searched for its end, and it is parsed again when the end is there, a
- * limit is passed, or it has doubled; so every byte is looked at a small number of times.
+ * not, only the new bytes are searched for its end, and it is parsed again when the end is there,
+ * the start line is complete, a limit is passed, or it has doubled; so every byte is looked at a
+ * small number of times.
  */
 #include "libcommon/http1.h"
 
@@ -384,8 +385,9 @@ parse(struct http1_head *h, const char *p, size_t n, const struct http1_limits *
 }
 
 /*
- * Search the bytes that are new for a reason to parse again: the end of the head, a line end that
- * will be refused, or a limit. `line` is where the line being searched starts.
+ * Search the bytes that are new for a reason to parse again: the end of the head or of its first
+ * line, so that what is no HTTP at all is told at once, a line end that will be refused, or a
+ * limit. `line` is where the line being searched starts.
  */
 static bool
 search(struct http1_scan *scan, const char *p, size_t n, const struct http1_limits *limits)
@@ -398,8 +400,13 @@ search(struct http1_scan *scan, const char *p, size_t n, const struct http1_limi
 
 		if (at == scan->line || p[at - 1] != '\r' || (is_blank && scan->has_line))
 			return true;
+
+		bool is_start_line = !is_blank && !scan->has_line;
+
 		scan->has_line |= !is_blank;
 		scan->seen = scan->line = (uint32_t)at + 1;
+		if (is_start_line && at >= scan->tried)
+			return true;
 	}
 	scan->seen = (uint32_t)n;
 	return n >= limits->head_bytes ||

@@ -59,8 +59,9 @@ struct http1_scan {
  * bad_authority bad_version line_too_long; head_too_long too_many_fields obs_fold
  * space_before_colon empty_field_name bad_field_name bad_field_value dup_field; no_host dup_host
  * bad_host host_mismatch; cl_and_te dup_content_length bad_content_length bad_transfer_encoding
- * unknown_transfer_coding te_in_http10 bad_connection. A head that is wrong and incomplete may be
- * refused only when more of it arrives; a complete one is judged the same however it came.
+ * unknown_transfer_coding te_in_http10 bad_connection. A wrong start line is refused when it is
+ * complete, what is wrong behind it perhaps only when more of the head arrives; a complete head is
+ * judged the same however it came.
  */
 enum http1_result http1_request(struct http1_scan *scan, const char *p, size_t n,
 	const struct http1_limits *limits, struct msg *m, struct http1_error *err);
