@@ -91,20 +91,36 @@ reader_error(struct loader *l)
 		cfg_report(l->errs, at, "", "not UTF-8 (byte 0x%02x), expected UTF-8 text", byte);
 }
 
-/* Whether the blanks that a line begins with hold a tab; its column, from 1, or 0. */
-static unsigned
-tab_in_indent(const struct loader *l, size_t line)
+static struct slice
+line_of(const struct loader *l, size_t line)
 {
 	struct slice rest = l->text;
 	struct slice s = { 0 };
 
 	for (size_t i = 0; i <= line; i++)
 		if (!slice_next(&rest, '\n', &s))
-			return 0;
-	for (size_t i = 0; i < s.n && (s.p[i] == ' ' || s.p[i] == '\t'); i++)
-		if (s.p[i] == '\t')
+			return (struct slice){ 0 };
+	return s;
+}
+
+/* Whether the blanks that a line begins with hold a tab; its column, from 1, or 0. */
+static unsigned
+tab_in_indent(struct slice line)
+{
+	for (size_t i = 0; i < line.n && (line.p[i] == ' ' || line.p[i] == '\t'); i++)
+		if (line.p[i] == '\t')
 			return (unsigned)i + 1;
 	return 0;
+}
+
+/* Braces end plain text within [] and {}: the one trap of ${NAME} that YAML has. */
+static const char *
+hint(struct slice line)
+{
+	for (size_t i = 0; i + 1 < line.n; i++)
+		if (line.p[i] == '$' && line.p[i + 1] == '{')
+			return " (${NAME} needs quotes within [] and {})";
+	return "";
 }
 
 static void
@@ -112,7 +128,8 @@ syntax_error(struct loader *l)
 {
 	const yaml_parser_t *p = &l->parser;
 	struct err_at at = mark_at(l, p->problem_mark);
-	unsigned tab = tab_in_indent(l, p->problem_mark.line);
+	struct slice line = line_of(l, p->problem_mark.line);
+	unsigned tab = tab_in_indent(line);
 
 	l->is_fatal = true;
 	if (p->error == YAML_MEMORY_ERROR || p->problem == NULL) {
@@ -123,11 +140,11 @@ syntax_error(struct loader *l)
 		at.col = tab;
 		cfg_report(l->errs, at, "", "a tab in the indentation, expected spaces");
 	} else if (p->context != NULL) {
-		cfg_report(l->errs, at, "", "not valid YAML: %s, %s that begins at %zu:%zu",
+		cfg_report(l->errs, at, "", "not valid YAML: %s, %s that begins at %zu:%zu%s",
 			p->problem, p->context, p->context_mark.line + 1,
-			p->context_mark.column + 1);
+			p->context_mark.column + 1, hint(line));
 	} else {
-		cfg_report(l->errs, at, "", "not valid YAML: %s", p->problem);
+		cfg_report(l->errs, at, "", "not valid YAML: %s%s", p->problem, hint(line));
 	}
 }
 

@@ -113,6 +113,15 @@ expected_of(const struct cfg_row *row, struct sbuf *out, const char *what)
 	sbuf_addf(out, "%s%ss", what, row->sub->name);
 }
 
+/* What one member of a list of scalars is to be. */
+static const char *
+expected_item(enum cfg_type type)
+{
+	return type == CFGT_NET_LIST       ? "a network such as \"10.0.0.0/8\""
+		: type == CFGT_STATUS_LIST ? "a status such as 200 or \"200-399\""
+					   : "text";
+}
+
 void
 cfg_expected(const struct cfg_row *row, struct sbuf *out)
 {
@@ -151,7 +160,10 @@ refuse(const struct value_ctx *v, struct slice text, const char *problem)
 	else
 		cfg_quote(v->why, text);
 	sbuf_addf(v->why, " %s, expected ", problem);
-	cfg_expected(v->row, v->why);
+	if (cfg_type_is_scalar_list(v->row->type))
+		sbuf_adds(v->why, expected_item(v->row->type));
+	else
+		cfg_expected(v->row, v->why);
 	return false;
 }
 
@@ -330,6 +342,27 @@ parse_enum(const struct value_ctx *v, struct slice text, void *out)
 	return false;
 }
 
+/* addr's messages begin with the part that they mean, in quotes, or mean all of the text. */
+static bool
+refuse_addr(const struct value_ctx *v, struct slice text, const struct err *err)
+{
+	if (err->text[0] != '"') {
+		cfg_quote(v->why, text);
+		sbuf_adds(v->why, ": ");
+	}
+	sbuf_adds(v->why, err->text);
+	return false;
+}
+
+static bool
+has_control(struct slice text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
 static bool
 parse_addr(const struct value_ctx *v, struct slice text, void *out)
 {
@@ -337,6 +370,8 @@ parse_addr(const struct value_ctx *v, struct slice text, void *out)
 	struct slice at = text;
 	struct err err = { .text = "" };
 
+	if (has_control(text))
+		return refuse(v, text, "is not valid");
 	if (slice_starts(text, SLICE("unix:"))) {
 		char *path = cfg_path(v->cfg, v->arena, slice_skip(text, 5));
 
@@ -351,11 +386,9 @@ parse_addr(const struct value_ctx *v, struct slice text, void *out)
 		}
 		at = slice_str(arena_printf(v->arena, "unix:%s", path));
 	}
-	if (addr_parse(at, (uint16_t)v->row->min, spec, &err) == 0)
-		return true;
-	cfg_quote(v->why, text);
-	sbuf_addf(v->why, ": %s", err.text);
-	return false;
+	if (addr_parse(at, (uint16_t)v->row->min, spec, &err) < 0)
+		return refuse_addr(v, text, &err);
+	return true;
 }
 
 /* --- members of lists of scalars ---------------------------------------------------------------
@@ -366,11 +399,11 @@ parse_net(const struct value_ctx *v, struct slice text, void *out)
 {
 	struct err err = { .text = "" };
 
-	if (addr_net_parse(text, out, &err) == 0)
-		return true;
-	cfg_quote(v->why, text);
-	sbuf_addf(v->why, ": %s", err.text);
-	return false;
+	if (has_control(text))
+		return refuse(v, text, "is not valid");
+	if (addr_net_parse(text, out, &err) < 0)
+		return refuse_addr(v, text, &err);
+	return true;
 }
 
 static bool

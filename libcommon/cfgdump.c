@@ -293,24 +293,29 @@ diff_value(struct differ *d, const struct cfg_row *row, const struct cfg_node *a
 	json_decref(new);
 }
 
-/* The member of a that is the same thing as n of b: by name where they have names, by place else.
- */
+/* What tells a member from the others, wherever it stands; empty when nothing does. */
+static struct slice
+member_name(const struct cfg_row *row, const struct cfg_node *n)
+{
+	const struct cfg_node *name = cfg_get(n, "name");
+
+	if (row->type == CFGT_NAMED)
+		return n->key;
+	if (name != NULL)
+		return name->text;
+	return n->kind == CFG_SCALAR ? n->text : slice_make(NULL, 0);
+}
+
+/* The member of a that is the same thing as n, the i-th of its list: by name, else by place. */
 static const struct cfg_node *
 counterpart(const struct cfg_row *row, const struct cfg_node *a, const struct cfg_node *n, size_t i)
 {
-	const struct cfg_node *name = cfg_get(n, "name");
-	const struct cfg_node *other = a->first;
+	struct slice name = member_name(row, n);
 	size_t k = 0;
 
-	for (; other != NULL; other = other->next, k++) {
-		const struct cfg_node *other_name = cfg_get(other, "name");
-
-		if (row->type == CFGT_NAMED ? slice_eq(other->key, n->key)
-				: name != NULL
-				? other_name != NULL && slice_eq(name->text, other_name->text)
-				: k == i)
+	for (const struct cfg_node *other = a->first; other != NULL; other = other->next, k++)
+		if (name.n > 0 ? slice_eq(member_name(row, other), name) : k == i)
 			return other;
-	}
 	return NULL;
 }
 
@@ -358,7 +363,7 @@ diff_row(struct differ *d, const struct cfg_row *row, const struct cfg_node *a,
 	else if (row->type == CFGT_MAP)
 		diff_struct(d, row->sub, a ? cfg_as_mapping(&d->before.arena, row->sub, a) : NULL,
 			b ? cfg_as_mapping(&d->after.arena, row->sub, b) : NULL);
-	else if (a != NULL && b != NULL)
+	else if (row->type != CFGT_CUSTOM && a != NULL && b != NULL)
 		diff_members(d, row, a, b);
 }
 
@@ -475,8 +480,8 @@ add_schema_row(void *arg, const char *path, const struct cfg_row *row)
 	json_object_set_new(entry, "choices", choices);
 	json_object_set_new(entry, "min", json_bound(row, row->min));
 	json_object_set_new(entry, "max", json_bound(row, row->max));
-	json_object_set_new(entry, "is_required", json_boolean(row->flags & CFG_REQUIRED));
-	json_object_set_new(entry, "is_reloadable", json_boolean(!(row->flags & CFG_RESTART)));
+	json_object_set_new(entry, "required", json_boolean(row->flags & CFG_REQUIRED));
+	json_object_set_new(entry, "restart", json_boolean(row->flags & CFG_RESTART));
 	json_object_set_new(entry, "help", json_or_null(row->help));
 	json_array_append_new(arg, entry);
 }

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "libcommon/log.h"
 
@@ -41,27 +42,39 @@ commoncfg_check_name(
 /* --- servers -----------------------------------------------------------------------------------
  */
 
+/* What is wrong with a server's name, or NULL. A default name has what addresses have. */
+static const char *
+server_name_problem(const struct servercfg *s, bool is_default)
+{
+	if (is_name(slice_str(s->name), "._-:[]/%", 128))
+		return NULL;
+	return is_default ? "the address makes no good name, expected a name as well"
+			  : "not a name, expected letters, digits and any of . _ - : [ ] / %, at "
+			    "most 128, the first no '.'";
+}
+
 static void
 check_server(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
 	struct servercfg *s = obj;
 	const struct cfg_node *address = cfg_get(node, "address");
 	const struct cfg_node *name = cfg_get(node, "name");
+	bool is_default = s->name == NULL;
+	const char *problem;
 
 	s->address_text = arena_strndup(ctx->arena, address->text.p, address->text.n);
-	if (s->address.is_any)
-		cfg_error(ctx, address, path,
-			"%s stands for any address, expected one to connect to", s->address_text);
-	if (s->name == NULL)
+	if (is_default)
 		s->name = s->address_text;
-	/* A default name has what addresses have. */
-	if (name == NULL && !is_name(slice_str(s->name), "._-:[]/%", 128))
-		cfg_error(
-			ctx, node, path, "the address makes no good name, expected a name as well");
-	if (name != NULL && !name->is_broken && !is_name(slice_str(s->name), "._-:[]/%", 128))
-		cfg_error(ctx, name, path,
-			"not a name, expected letters, digits and any of . _ - : [ ] / %%, at most "
-			"128, the first no '.'");
+	if (s->address.is_any) {
+		cfg_error(ctx, address, arena_printf(ctx->arena, "%s.address", path),
+			"\"%s\" means any address, expected one to connect to", s->address_text);
+		return;
+	}
+	problem = server_name_problem(s, is_default);
+	if (problem != NULL)
+		cfg_error(ctx, is_default ? address : name,
+			arena_printf(ctx->arena, "%s.%s", path, is_default ? "address" : "name"),
+			"%s", problem);
 }
 
 static const struct cfg_row server_rows[] = {
@@ -89,6 +102,9 @@ static const struct cfg_schema server_schema = {
 /* --- checks ------------------------------------------------------------------------------------
  */
 
+/* What a token of HTTP may hold besides letters and digits. */
+#define TOKEN_BYTES "!#$%&'*+-.^_`|~"
+
 static bool
 has_byte_below(const char *s, unsigned char least)
 {
@@ -101,7 +117,7 @@ has_byte_below(const char *s, unsigned char least)
 static void
 check_token(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
 {
-	if (!is_name(slice_str(*(char **)field), "!#$%&'*+-.^_`|~", 32))
+	if (!is_name(slice_str(*(char **)field), TOKEN_BYTES, 32))
 		cfg_error(ctx, node, path, "not a method, expected a word such as GET");
 }
 
@@ -122,25 +138,39 @@ check_host(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, v
 		cfg_error(ctx, node, path, "not a host, expected one such as \"app.example:8080\"");
 }
 
+/* What is wrong with one more field of the probe, or NULL. */
+static const char *
+header_problem(const struct cfg_pair *pair)
+{
+	static const char *const ours[] = { "connection", "content-length", "transfer-encoding" };
+
+	if (!is_name(slice_str(pair->name), TOKEN_BYTES, 128))
+		return "not a field name, expected a word such as X-Probe";
+	if (strcasecmp(pair->name, "host") == 0)
+		return "set by the probe itself, expected it as \"host\" beside \"headers\"";
+	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+		if (strcasecmp(pair->name, ours[i]) == 0)
+			return "set by the probe itself";
+	return has_byte_below(pair->value, ' ') ? "a control character in the value" : NULL;
+}
+
 static void
 check_headers(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
 {
 	const struct cfg_list *list = field;
-	static const char *const ours[] = { "host", "connection", "content-length",
-		"transfer-encoding" };
 
 	(void)node;
 	for (size_t i = 0; i < list->n; i++) {
 		const struct cfg_pair *pair = CFG_AT(struct cfg_pair, *list, i);
+		const char *problem = header_problem(pair);
+		struct sbuf where = { 0 };
 
-		if (!is_name(slice_str(pair->name), "!#$%&'*+-.^_`|~", 128))
-			cfg_error(ctx, pair->node, path, "\"%s\" is no field name", pair->name);
-		for (size_t k = 0; k < sizeof(ours) / sizeof(*ours); k++)
-			if (strcasecmp(pair->name, ours[k]) == 0)
-				cfg_error(ctx, pair->node, path, "%s is set by the probe itself%s",
-					pair->name, k == 0 ? ", expected check.http.host" : "");
-		if (has_byte_below(pair->value, ' '))
-			cfg_error(ctx, pair->node, path, "a control character in a field value");
+		if (problem == NULL)
+			continue;
+		sbuf_adds(&where, path);
+		cfg_path_push(&where, slice_str(pair->name));
+		cfg_error(ctx, pair->node, where.p, "%s", problem);
+		sbuf_fini(&where);
 	}
 }
 

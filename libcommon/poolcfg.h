@@ -81,7 +81,8 @@ struct commoncfg {
 extern const struct cfg_schema commoncfg_schema; /* top level: run_dir, state_dir, control_group,
 						    log, shutdown_timeout, pools */
 extern const struct cfg_schema poolcfg_schema;
-/* The sections that other programs own: "tls", "http", "health", "up": for other_keys of cfg_bind. */
+/* The sections that other programs own: "tls", "http", "health", "up": for other_keys of cfg_bind.
+ */
 extern const char *const commoncfg_sections[];
 
 /* A row's `parse` for names that stand in paths, logs and messages: letters, digits, '.', '_' and

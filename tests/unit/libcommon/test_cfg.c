@@ -185,6 +185,9 @@ static const struct yaml_case cases[] = {
 		NULL, "w.yaml:1:1: not UTF-8 (byte 0xff), expected UTF-8 text\n" },
 	{ "control character", "a: \x07\n", NULL,
 		"w.yaml:1:4: a control character (0x07), expected text\n" },
+	{ "variable in a flow without quotes", "a: {b: ${W_ONE}}\n", NULL,
+		"w.yaml:1:9: not valid YAML: did not find expected ',' or '}', while parsing a flow "
+		"mapping that begins at 1:4 (${NAME} needs quotes within [] and {})\n" },
 	{ "errors before the syntax error are kept", "a: ${W_UNSET}\nb: [\n", NULL,
 		"w.yaml:1:4: a: ${W_UNSET}: the environment variable W_UNSET is not set\n"
 		"w.yaml:3:1: not valid YAML: did not find expected node content, while parsing a "

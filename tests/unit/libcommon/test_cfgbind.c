@@ -1,0 +1,752 @@
+/*
+ * cfgbind: a schema of every type: what is bound, what is said about what cannot be, what is
+ * dumped.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "libcommon/addr.h"
+#include "libcommon/cfgbind.h"
+
+struct item {
+	const struct cfg_node *node;
+	char *name;
+	int64_t n;
+};
+
+struct inner {
+	const struct cfg_node *node;
+	char *must;
+	int64_t n;
+};
+
+struct all {
+	const struct cfg_node *node;
+	bool flag;
+	int64_t count;
+	int64_t any;
+	double share;
+	int64_t wait_ms;
+	int64_t age_ms;
+	uint64_t size;
+	char *text;
+	char *full;
+	char *path;
+	int color;
+	struct addr_spec addr;
+	struct addr_spec listen;
+	struct cfg_list nets;
+	struct cfg_list texts;
+	struct cfg_list statuses;
+	struct cfg_list pairs;
+	struct inner inner;
+	int64_t level;
+	struct cfg_list items;
+	struct cfg_list named;
+	int custom;
+	char *password;
+};
+
+static int checks_run;
+
+static void
+check_item(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	struct item *item = obj;
+
+	checks_run++;
+	assert_non_null(item->name);
+	assert_ptr_equal(item->node, node);
+	if (item->n == 13)
+		cfg_error(ctx, node, path, "thirteen");
+}
+
+static const struct cfg_row item_rows[] = {
+	CFG_ROW(struct item, name, "name", CFGT_STRING, .flags = CFG_REQUIRED),
+	CFG_ROW(struct item, n, "n", CFGT_INT, .def = "7", .flags = CFG_RESTART),
+	CFG_NODE_ROW(struct item, node),
+	CFG_END,
+};
+static const struct cfg_schema item_schema = {
+	.name = "item",
+	.size = sizeof(struct item),
+	.rows = item_rows,
+	.short_key = "name",
+	.check = check_item,
+};
+
+static const struct cfg_row named_rows[] = {
+	CFG_KEY_ROW(struct item, name),
+	CFG_ROW(struct item, n, "n", CFGT_INT, .def = "7", .flags = CFG_RESTART),
+	CFG_NODE_ROW(struct item, node),
+	CFG_END,
+};
+static const struct cfg_schema named_schema = {
+	.name = "thing",
+	.size = sizeof(struct item),
+	.rows = named_rows,
+	.check = check_item,
+};
+
+static const struct cfg_row inner_rows[] = {
+	CFG_ROW(struct inner, must, "must", CFGT_STRING, .flags = CFG_REQUIRED),
+	CFG_ROW(struct inner, n, "n", CFGT_INT, .def = "5"),
+	CFG_NODE_ROW(struct inner, node),
+	CFG_END,
+};
+static const struct cfg_schema inner_schema = {
+	.name = "inner",
+	.size = sizeof(struct inner),
+	.rows = inner_rows,
+};
+
+static const struct cfg_row log_rows[] = {
+	CFG_ROW(struct all, level, "level", CFGT_INT, .def = "3"),
+	CFG_END,
+};
+static const struct cfg_schema log_schema = {
+	.name = "log",
+	.size = sizeof(struct all),
+	.rows = log_rows,
+};
+
+static void
+parse_custom(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
+{
+	if (node->kind != CFG_SEQUENCE)
+		cfg_error(ctx, node, path, "expected a list");
+	else
+		*(int *)field = (int)node->count;
+}
+
+static void
+parse_even(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
+{
+	if (*(int64_t *)field % 2 != 0)
+		cfg_error(ctx, node, path, "odd, expected an even number");
+}
+
+static const char *const colors[] = { "red", "green", "light_blue", NULL };
+
+static const struct cfg_row rows[] = {
+	CFG_ROW(struct all, flag, "flag", CFGT_BOOL, .def = "on", .help = "a flag"),
+	CFG_ROW(struct all, count, "count", CFGT_INT, .def = "2", .min = 1, .max = 10,
+		.unit = "percent", .flags = CFG_RESTART),
+	CFG_ROW(struct all, any, "any", CFGT_INT, .parse = parse_even),
+	CFG_ROW(struct all, share, "share", CFGT_DECIMAL, .def = "0.5", .max = 1),
+	CFG_ROW(struct all, wait_ms, "wait", CFGT_DURATION, .def = "10s", .min = 1, .max = 3600000),
+	CFG_ROW(struct all, age_ms, "age", CFGT_DURATION),
+	CFG_ROW(struct all, size, "size", CFGT_SIZE, .def = "64k", .min = 1024, .max = 1 << 30),
+	CFG_ROW(struct all, text, "text", CFGT_STRING),
+	CFG_ROW(struct all, full, "full", CFGT_STRING, .def = "f", .flags = CFG_NONEMPTY),
+	CFG_ROW(struct all, path, "path", CFGT_PATH, .def = "run"),
+	CFG_ROW(struct all, color, "color", CFGT_ENUM, .def = "green", .choices = colors),
+	CFG_ROW(struct all, addr, "addr", CFGT_ADDR, .min = 80),
+	CFG_ROW(struct all, listen, "listen", CFGT_ADDR),
+	CFG_ROW(struct all, nets, "nets", CFGT_NET_LIST),
+	CFG_ROW(struct all, texts, "texts", CFGT_STRING_LIST, .def = "one"),
+	CFG_ROW(struct all, statuses, "statuses", CFGT_STATUS_LIST, .def = "200-399",
+		.flags = CFG_NONEMPTY),
+	CFG_ROW(struct all, pairs, "pairs", CFGT_PAIRS),
+	CFG_ROW(struct all, inner, "inner", CFGT_MAP, .sub = &inner_schema),
+	CFG_SUB_ROW("log", &log_schema),
+	CFG_ROW(struct all, items, "items", CFGT_LIST, .sub = &item_schema, .flags = CFG_NONEMPTY),
+	CFG_ROW(struct all, named, "named", CFGT_NAMED, .sub = &named_schema),
+	CFG_ROW(struct all, custom, "custom", CFGT_CUSTOM, .parse = parse_custom),
+	CFG_ROW(struct all, password, "password", CFGT_STRING, .flags = CFG_SECRET),
+	CFG_NODE_ROW(struct all, node),
+	CFG_END,
+};
+static const struct cfg_schema schema = {
+	.name = "test",
+	.size = sizeof(struct all),
+	.rows = rows,
+};
+
+static const char *const others[] = { "foreign", NULL };
+
+struct bound {
+	struct errs errs;
+	struct cfg *cfg;
+	struct arena arena;
+	struct all all;
+};
+
+static void
+bind_text(struct bound *b, const char *text)
+{
+	*b = (struct bound){ 0 };
+	arena_init(&b->arena, 0);
+	b->cfg = cfg_parse("w.yaml", "/etc/weir", slice_str(text), &b->errs);
+	assert_non_null(b->cfg);
+
+	struct cfg_ctx ctx = { .cfg = b->cfg, .arena = &b->arena, .errs = &b->errs };
+
+	/* Zeroing is the binder's. */
+	memset(&b->all, 0xa5, sizeof(b->all));
+	cfg_bind(&ctx, &schema, b->cfg->root, "", others, &b->all);
+}
+
+static void
+unbind(struct bound *b)
+{
+	errs_fini(&b->errs);
+	arena_fini(&b->arena);
+	cfg_free(b->cfg);
+}
+
+static void
+check_defaults(const struct all *a)
+{
+	assert_true(a->flag);
+	assert_int_equal(a->count, 2);
+	assert_int_equal(a->any, 0);
+	assert_true(a->share == 0.5);
+	assert_int_equal(a->wait_ms, 10000);
+	assert_int_equal(a->age_ms, 0);
+	assert_int_equal(a->size, 65536);
+	assert_null(a->text);
+	assert_string_equal(a->full, "f");
+	assert_string_equal(a->path, "/etc/weir/run");
+	assert_int_equal(a->color, 1);
+	assert_int_equal(a->addr.port, 0);
+	assert_int_equal(a->nets.n, 0);
+	assert_int_equal(a->texts.n, 1);
+	assert_string_equal(*CFG_AT(char *, a->texts, 0), "one");
+	assert_int_equal(a->statuses.n, 1);
+	assert_int_equal(CFG_AT(struct cfg_range, a->statuses, 0)->hi, 399);
+	assert_int_equal(a->pairs.n, 0);
+	assert_null(a->inner.node);
+	assert_null(a->inner.must);
+	assert_int_equal(a->inner.n, 5);
+	assert_int_equal(a->level, 3);
+	assert_int_equal(a->items.n, 0);
+	assert_int_equal(a->named.n, 0);
+	assert_int_equal(a->custom, 0);
+	assert_null(a->password);
+}
+
+/* An empty file and an empty mapping: all defaults, nothing in absent mappings is required. */
+static void
+test_defaults(void **state)
+{
+	struct bound b;
+
+	(void)state;
+	bind_text(&b, "");
+	assert_int_equal(b.errs.n, 0);
+	check_defaults(&b.all);
+	assert_null(b.all.node);
+	unbind(&b);
+	bind_text(&b, "{}");
+	assert_int_equal(b.errs.n, 0);
+	check_defaults(&b.all);
+	assert_non_null(b.all.node);
+	unbind(&b);
+	/* Containers whose content is commented out. */
+	bind_text(&b, "nets:\ntexts:\npairs:\nlog:\nnamed:\n");
+	assert_int_equal(b.errs.n, 0);
+	assert_int_equal(b.all.texts.n, 0);
+	assert_int_equal(b.all.level, 3);
+	unbind(&b);
+}
+
+static const char full[] = "flag: no\ncount: 10\nany: -4\nshare: 0.25\nwait: 1h\nage: 1d\n"
+			   "size: 1m\ntext: 1.20\nfull: 007\npath: ./x/y\ncolor: light_blue\n"
+			   "addr: '[::1]'\nlisten: unix:run/x.sock\nnets: [10.0.0.0/8, fd00::/8]\n"
+			   "texts: [a, '']\nstatuses: [200, 300-399]\npairs: {A: 1, B: two}\n"
+			   "inner: {must: x}\nlog: {level: 9}\n"
+			   "items: [short, {name: long, n: 1}]\nnamed: {x: {n: 2}, y: }\n"
+			   "custom: [1, 2, 3]\npassword: pw\nforeign: {anything: [goes]}\n";
+
+static void
+test_all_types(void **state)
+{
+	struct bound b;
+	const struct all *a = &b.all;
+
+	(void)state;
+	bind_text(&b, full);
+	assert_int_equal(b.errs.n, 0);
+	assert_false(a->flag);
+	assert_int_equal(a->count, 10);
+	assert_int_equal(a->any, -4);
+	assert_true(a->share == 0.25);
+	assert_int_equal(a->wait_ms, 3600000);
+	assert_int_equal(a->age_ms, 86400000);
+	assert_int_equal(a->size, 1 << 20);
+	assert_string_equal(a->text, "1.20");
+	assert_string_equal(a->full, "007");
+	assert_string_equal(a->path, "/etc/weir/x/y");
+	assert_int_equal(a->color, 2);
+	assert_int_equal(a->addr.kind, ADDR_IP);
+	assert_int_equal(a->addr.port, 80);
+	assert_int_equal(a->listen.kind, ADDR_UNIX);
+	assert_string_equal(a->listen.addr.un.sun_path, "/etc/weir/run/x.sock");
+	assert_int_equal(a->nets.n, 2);
+	assert_int_equal(CFG_AT(struct addr_net, a->nets, 0)->family, AF_INET);
+	assert_int_equal(CFG_AT(struct addr_net, a->nets, 1)->bits, 8);
+	assert_int_equal(a->texts.n, 2);
+	assert_string_equal(*CFG_AT(char *, a->texts, 1), "");
+	assert_int_equal(a->statuses.n, 2);
+	assert_int_equal(CFG_AT(struct cfg_range, a->statuses, 0)->hi, 200);
+	assert_int_equal(CFG_AT(struct cfg_range, a->statuses, 1)->lo, 300);
+	assert_int_equal(a->pairs.n, 2);
+	assert_string_equal(CFG_AT(struct cfg_pair, a->pairs, 1)->name, "B");
+	assert_string_equal(CFG_AT(struct cfg_pair, a->pairs, 1)->value, "two");
+	assert_string_equal(a->inner.must, "x");
+	assert_int_equal(a->inner.n, 5);
+	assert_non_null(a->inner.node);
+	assert_int_equal(a->level, 9);
+	assert_int_equal(a->items.n, 2);
+	assert_string_equal(CFG_AT(struct item, a->items, 0)->name, "short");
+	assert_int_equal(CFG_AT(struct item, a->items, 0)->n, 7);
+	assert_int_equal(CFG_AT(struct item, a->items, 1)->n, 1);
+	assert_int_equal(a->named.n, 2);
+	assert_string_equal(CFG_AT(struct item, a->named, 0)->name, "x");
+	assert_int_equal(CFG_AT(struct item, a->named, 0)->n, 2);
+	assert_string_equal(CFG_AT(struct item, a->named, 1)->name, "y");
+	assert_int_equal(CFG_AT(struct item, a->named, 1)->n, 7);
+	assert_int_equal(a->custom, 3);
+	assert_string_equal(a->password, "pw");
+	unbind(&b);
+}
+
+/* The key decides: quotes and variables change nothing. */
+static void
+test_spellings(void **state)
+{
+	static const char *const on[] = { "on", "On", "true", "TRUE", "yes", "'yes'" };
+	static const char *const off[] = { "off", "false", "False", "no", "\"off\"" };
+	struct bound b;
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(on) / sizeof(*on); i++) {
+		snprintf(text, sizeof(text), "flag: %s", on[i]);
+		bind_text(&b, text);
+		assert_true(b.errs.n == 0 && b.all.flag);
+		unbind(&b);
+	}
+	for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++) {
+		snprintf(text, sizeof(text), "flag: %s", off[i]);
+		bind_text(&b, text);
+		assert_true(b.errs.n == 0 && !b.all.flag);
+		unbind(&b);
+	}
+	setenv("W_COUNT", "4", 1);
+	bind_text(&b, "{count: '${W_COUNT}', any: \"8\", age: 0, size: 2048}");
+	assert_int_equal(b.errs.n, 0);
+	assert_int_equal(b.all.count, 4);
+	assert_int_equal(b.all.any, 8);
+	assert_int_equal(b.all.size, 2048);
+	unbind(&b);
+	/* One member needs no list. */
+	bind_text(&b, "{texts: x, nets: 10.1.2.3, statuses: 204}");
+	assert_int_equal(b.errs.n, 0);
+	assert_int_equal(b.all.nets.n, 1);
+	assert_int_equal(CFG_AT(struct cfg_range, b.all.statuses, 0)->lo, 204);
+	unbind(&b);
+}
+
+struct bad_case {
+	const char *text;
+	const char *errors;
+};
+
+#define KEYS                                                                                      \
+	"flag, count, any, share, wait, age, size, text, full, path, color, addr, listen, nets, " \
+	"texts, statuses, pairs, inner, log, items, named, custom, password, foreign"
+
+static const struct bad_case bad[] = {
+	{ "[1]", "w.yaml:1:1: found a list, expected a mapping\n" },
+	{ "text", "w.yaml:1:1: found \"text\", expected a mapping\n" },
+
+	{ "colour: red", "w.yaml:1:1: colour: unknown key, did you mean \"color\"?\n" },
+	{ "foreing: 1", "w.yaml:1:1: foreing: unknown key, did you mean \"foreign\"?\n" },
+	{ "zzzzzz: 1", "w.yaml:1:1: zzzzzz: unknown key, expected one of " KEYS "\n" },
+	{ "inner: {must: x, m: 1}", "w.yaml:1:18: inner.m: unknown key, did you mean \"n\"?\n" },
+	{ "items: [{name: a, nam: b}]",
+		"w.yaml:1:19: items[0].nam: unknown key, did you mean \"name\"?\n" },
+	{ "named: {x: {zzz: 1}}", "w.yaml:1:13: named.x.zzz: unknown key, expected one of n\n" },
+
+	{ "flag: maybe", "w.yaml:1:7: flag: \"maybe\" is not valid, expected on or off\n" },
+	{ "flag: 1", "w.yaml:1:7: flag: \"1\" is not valid, expected on or off\n" },
+	{ "flag:", "w.yaml:1:6: flag: empty, expected on or off\n" },
+	{ "flag: [on]", "w.yaml:1:7: flag: found a list, expected on or off\n" },
+	{ "flag: {a: 1}", "w.yaml:1:7: flag: found a mapping, expected on or off\n" },
+
+	{ "count: 0",
+		"w.yaml:1:8: count: \"0\" is out of range, expected a whole number from 1 to 10\n" },
+	{ "count: 11",
+		"w.yaml:1:8: count: \"11\" is out of range, expected a whole number from 1 to 10\n" },
+	{ "count: x",
+		"w.yaml:1:8: count: \"x\" is not valid, expected a whole number from 1 to 10\n" },
+	{ "count: 1.5",
+		"w.yaml:1:8: count: \"1.5\" is not valid, expected a whole number from 1 to 10\n" },
+	{ "any: 010", "w.yaml:1:6: any: \"010\" has a leading zero, expected a whole number\n" },
+	{ "any: -08", "w.yaml:1:6: any: \"-08\" has a leading zero, expected a whole number\n" },
+	{ "any: 0x10", "w.yaml:1:6: any: \"0x10\" is not valid, expected a whole number\n" },
+	{ "any: 1_000", "w.yaml:1:6: any: \"1_000\" is not valid, expected a whole number\n" },
+	{ "any: 1:30", "w.yaml:1:6: any: \"1:30\" is not valid, expected a whole number\n" },
+	{ "any: +1", "w.yaml:1:6: any: \"+1\" is not valid, expected a whole number\n" },
+	{ "any: 9223372036854775808",
+		"w.yaml:1:6: any: \"9223372036854775808\" is not valid, expected a whole number\n" },
+	{ "any: 3", "w.yaml:1:1: any: odd, expected an even number\n" },
+
+	{ "share: 1.5",
+		"w.yaml:1:8: share: \"1.5\" is out of range, expected a number from 0 to 1\n" },
+	{ "share: nan",
+		"w.yaml:1:8: share: \"nan\" is not valid, expected a number from 0 to 1\n" },
+	{ "share: 0x1",
+		"w.yaml:1:8: share: \"0x1\" is not valid, expected a number from 0 to 1\n" },
+	{ "share: 1.2.3",
+		"w.yaml:1:8: share: \"1.2.3\" is not valid, expected a number from 0 to 1\n" },
+
+	{ "wait: 10",
+		"w.yaml:1:7: wait: \"10\" has no unit, expected a duration such as \"10s\"\n" },
+	{ "wait: 10 s",
+		"w.yaml:1:7: wait: \"10 s\" is not valid, expected a duration from 1ms to 1h\n" },
+	{ "wait: -5s",
+		"w.yaml:1:7: wait: \"-5s\" is not valid, expected a duration from 1ms to 1h\n" },
+	{ "wait: 2h",
+		"w.yaml:1:7: wait: \"2h\" is out of range, expected a duration from 1ms to 1h\n" },
+	{ "wait: 0",
+		"w.yaml:1:7: wait: \"0\" is out of range, expected a duration from 1ms to 1h\n" },
+	{ "age: x", "w.yaml:1:6: age: \"x\" is not valid, expected a duration such as \"30s\"\n" },
+	{ "size: 10", "w.yaml:1:7: size: \"10\" is out of range, expected a size from 1k to 1g\n" },
+	{ "size: 10kb",
+		"w.yaml:1:7: size: \"10kb\" is not valid, expected a size from 1k to 1g\n" },
+	{ "size: 010k",
+		"w.yaml:1:7: size: \"010k\" has a leading zero, expected a size from 1k to 1g\n" },
+
+	{ "full: ''", "w.yaml:1:7: full: empty, expected text\n" },
+	{ "full:", "w.yaml:1:6: full: empty, expected text\n" },
+	{ "text: ~", "w.yaml:1:7: text: empty, expected text\n" },
+	{ "text: [a]", "w.yaml:1:7: text: found a list, expected text\n" },
+	{ "path: ''", "w.yaml:1:7: path: empty, expected a path\n" },
+	{ "color: gren", "w.yaml:1:8: color: \"gren\" is not known, did you mean \"green\"?\n" },
+	{ "color: light-blue",
+		"w.yaml:1:8: color: \"light-blue\" is not known, did you mean \"light_blue\"?\n" },
+	{ "color: mauve",
+		"w.yaml:1:8: color: \"mauve\" is not known, expected one of red, green, "
+		"light_blue\n" },
+
+	{ "addr: \"a\\nb:80\"",
+		"w.yaml:1:7: addr: \"a\\u000ab:80\" is not valid, expected an "
+		"address such as \"127.0.0.1:8080\"\n" },
+	{ "addr: 'unix:'",
+		"w.yaml:1:7: addr: \"unix:\" has no path, expected an address such as "
+		"\"127.0.0.1:8080\"\n" },
+	{ "statuses: [200, abc, 99, 600, 300-200, 200-]",
+		"w.yaml:1:17: statuses[1]: \"abc\" is not valid, expected a status such as 200 or "
+		"\"200-399\"\n"
+		"w.yaml:1:22: statuses[2]: \"99\" is not valid, expected a status such as 200 or "
+		"\"200-399\"\n"
+		"w.yaml:1:26: statuses[3]: \"600\" is not valid, expected a status such as 200 or "
+		"\"200-399\"\n"
+		"w.yaml:1:31: statuses[4]: \"300-200\" is the wrong way round, expected a status "
+		"such as 200 or \"200-399\"\n"
+		"w.yaml:1:40: statuses[5]: \"200-\" is not valid, expected a status such as 200 or "
+		"\"200-399\"\n" },
+	{ "statuses: []",
+		"w.yaml:1:1: statuses: empty, expected a list of statuses such as 200 or "
+		"\"200-399\"\n" },
+	{ "texts: {a: 1}", "w.yaml:1:8: texts: found a mapping, expected a list of texts\n" },
+	{ "texts: [a, [b]]", "w.yaml:1:12: texts[1]: found a list, expected a list of texts\n" },
+	{ "pairs: [a]", "w.yaml:1:8: pairs: found a list, expected a mapping of names to texts\n" },
+	{ "pairs: {a: [1]}", "w.yaml:1:12: pairs.a: found a list, expected text\n" },
+
+	{ "inner: {n: 1}", "w.yaml:1:1: inner.must: missing, expected text\n" },
+	{ "inner:", "w.yaml:1:1: inner.must: missing, expected text\n" },
+	{ "inner: 5", "w.yaml:1:8: inner: found \"5\", expected a mapping\n" },
+	{ "log: [1]", "w.yaml:1:6: log: found a list, expected a mapping\n" },
+	{ "items: []", "w.yaml:1:1: items: empty, expected a list of items\n" },
+	{ "items:", "w.yaml:1:1: items: empty, expected a list of items\n" },
+	{ "items: x", "w.yaml:1:8: items: found \"x\", expected a list of items\n" },
+	{ "items: {a: 1}", "w.yaml:1:8: items: found a mapping, expected a list of items\n" },
+	{ "items: [[a]]", "w.yaml:1:9: items[0]: found a list, expected a mapping\n" },
+	{ "items: [{n: 1}]", "w.yaml:1:9: items[0].name: missing, expected text\n" },
+	{ "items: [{name: a, n: 13}]", "w.yaml:1:9: items[0]: thirteen\n" },
+	{ "named: [a]",
+		"w.yaml:1:8: named: found a list, expected a mapping of names to things\n" },
+	{ "named: {a: 1}", "w.yaml:1:12: named.a: found \"1\", expected a mapping\n" },
+	{ "custom: 1", "w.yaml:1:1: custom: expected a list\n" },
+	{ "password: [x]", "w.yaml:1:11: password: found a list, expected text\n" },
+
+	/* Broken already: nothing more is said, and nothing is missing. */
+	{ "inner: {must: '${W_UNSET}'}",
+		"w.yaml:1:15: inner.must: ${W_UNSET}: the environment "
+		"variable W_UNSET is not set\n" },
+	{ "items: [*nope]", "w.yaml:1:9: items[0]: no anchor \"nope\" stands above this alias\n" },
+	{ "log: !x {level: z}",
+		"w.yaml:1:6: log: a YAML tag, expected none: the key decides what "
+		"a value is\n" },
+
+	/* All at once. */
+	{ "flag: 3\ncolour: x\nitems:\n- {n: x}\n- {name: a, n: 13}\nwait: 5\n",
+		"w.yaml:1:7: flag: \"3\" is not valid, expected on or off\n"
+		"w.yaml:2:1: colour: unknown key, did you mean \"color\"?\n"
+		"w.yaml:4:3: items[0].name: missing, expected text\n"
+		"w.yaml:4:7: items[0].n: \"x\" is not valid, expected a whole number\n"
+		"w.yaml:5:3: items[1]: thirteen\n"
+		"w.yaml:6:7: wait: \"5\" has no unit, expected a duration such as \"5s\"\n" },
+};
+
+static void
+test_messages(void **state)
+{
+	struct bound b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct sbuf got = { 0 };
+
+		bind_text(&b, bad[i].text);
+		errs_sort(&b.errs);
+		errs_format(&b.errs, &got);
+		if (strcmp(got.p ? got.p : "", bad[i].errors) != 0)
+			fail_msg("%s:\n got %s\nwant %s", bad[i].text, got.p, bad[i].errors);
+		sbuf_fini(&got);
+		unbind(&b);
+	}
+}
+
+/* A long socket path names its limit; addr's own messages come through. */
+static void
+test_addresses(void **state)
+{
+	struct bound b;
+	char text[300];
+	char *deep = xmalloc(201);
+
+	(void)state;
+	memset(deep, 'd', 200);
+	deep[200] = '\0';
+	snprintf(text, sizeof(text), "listen: unix:%s", deep);
+	bind_text(&b, text);
+	assert_int_equal(b.errs.n, 1);
+	assert_non_null(strstr(b.errs.v[0].text, "is too long as a socket path (/etc/weir/ddd"));
+	assert_non_null(strstr(b.errs.v[0].text, "expected at most 107 bytes"));
+	unbind(&b);
+	bind_text(&b, "{listen: localhost, nets: [10.0.0.0/40, x], addr: '1.2.3.4.5'}");
+	assert_int_equal(b.errs.n, 4);
+	for (size_t i = 0; i < b.errs.n; i++)
+		assert_int_equal(b.errs.v[i].text[0], '"');
+	unbind(&b);
+	free(deep);
+}
+
+/* After an error the default stands; a list keeps only members that are sound. */
+static void
+test_recovery(void **state)
+{
+	struct bound b;
+
+	(void)state;
+	checks_run = 0;
+	bind_text(&b,
+		"{count: 99, wait: 10, color: x, texts: [a, [b], c], statuses: [1],\n"
+		"items: [{n: 1}, {name: a}, {name: b, n: x}], full: '', path: ''}");
+	assert_int_equal(b.all.count, 2);
+	assert_int_equal(b.all.wait_ms, 10000);
+	assert_int_equal(b.all.color, 1);
+	assert_int_equal(b.all.texts.n, 2);
+	assert_string_equal(*CFG_AT(char *, b.all.texts, 1), "c");
+	assert_int_equal(b.all.statuses.n, 0);
+	assert_string_equal(b.all.full, "f");
+	assert_string_equal(b.all.path, "/etc/weir/run");
+	assert_int_equal(b.all.items.n, 2);
+	assert_string_equal(CFG_AT(struct item, b.all.items, 0)->name, "a");
+	assert_int_equal(CFG_AT(struct item, b.all.items, 1)->n, 7);
+	/* Not for the one without a name. */
+	assert_int_equal(checks_run, 2);
+	unbind(&b);
+}
+
+static json_t *
+entry_of(const json_t *array, const char *path)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)array, i,
+		entry) if (strcmp(json_string_value(json_object_get(entry, "path")), path) ==
+		0) return entry;
+	fail_msg("no entry %s", path);
+	return NULL;
+}
+
+static void
+check_entry(const json_t *array, const char *path, const char *value, const char *origin)
+{
+	json_t *entry = entry_of(array, path);
+	char *got = json_dumps(json_object_get(entry, "value"), JSON_ENCODE_ANY | JSON_COMPACT);
+
+	if (strcmp(got, value) != 0)
+		fail_msg("%s: got %s, want %s", path, got, value);
+	assert_string_equal(json_string_value(json_object_get(entry, "origin")), origin);
+	free(got);
+}
+
+static void
+test_dump(void **state)
+{
+	json_t *array = json_array();
+	struct bound b;
+
+	(void)state;
+	bind_text(&b, full);
+	cfg_dump(b.cfg, &schema, b.cfg->root, "", array);
+	check_entry(array, "flag", "false", "w.yaml:1");
+	check_entry(array, "count", "10", "w.yaml:2");
+	check_entry(array, "share", "0.25", "w.yaml:4");
+	check_entry(array, "wait", "\"1h\"", "w.yaml:5");
+	check_entry(array, "size", "\"1m\"", "w.yaml:7");
+	check_entry(array, "text", "\"1.20\"", "w.yaml:8");
+	check_entry(array, "path", "\"/etc/weir/x/y\"", "w.yaml:10");
+	check_entry(array, "color", "\"light_blue\"", "w.yaml:11");
+	check_entry(array, "nets", "[\"10.0.0.0/8\",\"fd00::/8\"]", "w.yaml:14");
+	check_entry(array, "pairs", "{\"A\":\"1\",\"B\":\"two\"}", "w.yaml:17");
+	check_entry(array, "inner.n", "5", "default");
+	check_entry(array, "log.level", "9", "w.yaml:19");
+	check_entry(array, "items[0].name", "\"short\"", "w.yaml:20");
+	check_entry(array, "items[0].n", "7", "default");
+	check_entry(array, "named.x.n", "2", "w.yaml:21");
+	check_entry(array, "named.y.n", "7", "default");
+	check_entry(array, "custom", "[\"1\",\"2\",\"3\"]", "w.yaml:22");
+	check_entry(array, "password", "\"***\"", "w.yaml:23");
+	json_decref(array);
+	unbind(&b);
+
+	array = json_array();
+	bind_text(&b, "");
+	cfg_dump(b.cfg, &schema, b.cfg->root, "top", array);
+	check_entry(array, "top.flag", "true", "default");
+	check_entry(array, "top.wait", "\"10s\"", "default");
+	check_entry(array, "top.text", "null", "default");
+	check_entry(array, "top.texts", "[\"one\"]", "default");
+	check_entry(array, "top.path", "\"/etc/weir/run\"", "default");
+	check_entry(array, "top.inner", "null", "default");
+	check_entry(array, "top.log.level", "3", "default");
+	check_entry(array, "top.items", "[]", "default");
+	check_entry(array, "top.named", "{}", "default");
+	json_decref(array);
+	unbind(&b);
+}
+
+struct diff_case {
+	const char *before;
+	const char *after;
+	const char *warnings;
+};
+
+#define WARNS "a reload cannot change this, the old value stays until a restart\n"
+
+static const struct diff_case diffs[] = {
+	{ "count: 3", "count: 3", "" },
+	{ "count: 3", "{count: '3', flag: off}", "" },
+	/* A default that is spelled out is no change. */
+	{ "", "count: 2", "" },
+	{ "count: 3", "count: 4", "w.yaml:1:1: warning: count: " WARNS },
+	{ "count: 3", "flag: on", "w.yaml: warning: count: " WARNS },
+	/* Members are found by name, wherever they stand. */
+	{ "items: [{name: a, n: 1}, {name: b, n: 2}]", "items: [{name: b, n: 2}, {name: a, n: 1}]",
+		"" },
+	{ "items: [a, b]", "items: [c, {name: b, n: 8}]",
+		"w.yaml:1:22: warning: items[1].n: " WARNS },
+	{ "named: {a: {n: 1}, b: {n: 2}}", "named: {b: {n: 3}, c: {n: 4}}",
+		"w.yaml:1:13: warning: named.b.n: " WARNS },
+	{ "named: {a: {n: 1}}", "flag: on", "" },
+};
+
+static void
+test_restart_diff(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(diffs) / sizeof(*diffs); i++) {
+		struct bound a;
+		struct bound b;
+		struct errs errs = { 0 };
+		struct sbuf got = { 0 };
+
+		bind_text(&a, diffs[i].before);
+		bind_text(&b, diffs[i].after);
+		cfg_restart_diff(a.cfg, b.cfg, &schema, a.cfg->root, b.cfg->root, "", &errs);
+		errs_sort(&errs);
+		errs_format(&errs, &got);
+		if (strcmp(got.p ? got.p : "", diffs[i].warnings) != 0)
+			fail_msg("%s -> %s:\n got %s\nwant %s", diffs[i].before, diffs[i].after,
+				got.p, diffs[i].warnings);
+		assert_int_equal(errs.error_count, 0);
+		sbuf_fini(&got);
+		errs_fini(&errs);
+		unbind(&a);
+		unbind(&b);
+	}
+}
+
+static void
+check_schema_entry(const json_t *array, const char *path, const char *want)
+{
+	char *got = json_dumps(entry_of(array, path), JSON_COMPACT);
+
+	if (strcmp(got, want) != 0)
+		fail_msg("%s:\n got %s\nwant %s", path, got, want);
+	free(got);
+}
+
+static void
+test_schema_dump(void **state)
+{
+	json_t *array = json_array();
+
+	(void)state;
+	cfg_schema_dump(&schema, "", array);
+	check_schema_entry(array, "count",
+		"{\"path\":\"count\",\"type\":\"integer\",\"unit\":\"percent\",\"default\":\"2\","
+		"\"choices\":null,\"min\":1,\"max\":10,\"required\":false,\"restart\":true,"
+		"\"help\":null}");
+	check_schema_entry(array, "wait",
+		"{\"path\":\"wait\",\"type\":\"duration\",\"unit\":\"ms, s, m, h or d\","
+		"\"default\":\"10s\",\"choices\":null,\"min\":\"1ms\",\"max\":\"1h\","
+		"\"required\":false,\"restart\":false,\"help\":null}");
+	check_schema_entry(array, "color",
+		"{\"path\":\"color\",\"type\":\"choice\",\"unit\":null,\"default\":\"green\","
+		"\"choices\":[\"red\",\"green\",\"light_blue\"],\"min\":null,\"max\":null,"
+		"\"required\":false,\"restart\":false,\"help\":null}");
+	check_schema_entry(array, "addr",
+		"{\"path\":\"addr\",\"type\":\"address\",\"unit\":null,\"default\":null,"
+		"\"choices\":null,\"min\":null,\"max\":null,\"required\":false,\"restart\":false,"
+		"\"help\":null}");
+	entry_of(array, "inner.must");
+	entry_of(array, "log.level");
+	entry_of(array, "items[].name");
+	entry_of(array, "named.NAME.n");
+	json_decref(array);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_all_types),
+		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_recovery),
+		cmocka_unit_test(test_dump),
+		cmocka_unit_test(test_restart_diff),
+		cmocka_unit_test(test_schema_dump),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
