@@ -1,6 +1,6 @@
 /*
- * replay: stands in for libFuzzer's main: runs a fuzz target over the files (or folders of files) it is given, so that corpora and past
- * crashes are part of the normal suite without clang.
+ * replay: stands in for libFuzzer's main: runs a fuzz target over the files (or folders of files)
+ * it is given, so that corpora and past crashes are part of the normal suite without clang.
  */
 #include <dirent.h>
 #include <stdint.h>
