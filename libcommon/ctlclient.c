@@ -74,6 +74,8 @@ send_all(int fd, const char *p, size_t n, const int *fds, size_t nfds, int64_t d
 				return -1;
 			continue;
 		}
+		if (sent < 0 && errno == EPIPE)
+			return 0; /* it refused us before it read: its answer says why */
 		if (sent < 0 && errno != EINTR)
 			return -1;
 		if (sent > 0) {
