@@ -57,3 +57,31 @@ load helper
 	assert_failure
 	assert_output --partial "still not true"
 }
+
+@test "rawclient: bytes, pauses, pipelining, half-close" {
+	origin a
+	local raw="python3 $TOOLS/rawclient.py $(port_of a)"
+	run $raw --split 3 'GET /bytes/5 HTTP/1.1\r\nHost: a\r\n\r\n' @20 'GET /last HTTP/1.1\r\nHost: a\r\n\r\n'
+	assert_success
+	[ "$(grep -ao 'HTTP/1.1 200' <<<"$output" | wc -l)" = 2 ]
+	run $raw --timeout 1 'GET /silent HTTP/1.1\r\nHost: a\r\n\r\n'
+	assert_failure 3
+	run $raw 'GET /silent HTTP/1.1\r\nHost: a\r\n\r\n' @100 @half
+	assert_success
+	wait_for 'requests a | grep -q gone'
+	run $raw 'GET /reset HTTP/1.1\r\nHost: a\r\n\r\n'
+	assert_failure 4
+}
+
+@test "origins: WebSocket frames come back, ours and Node's" {
+	origin a
+	spawn n node "$TOOLS/node_origin.js" node1
+	wait_for 'grep -q ready "$(log_of n)"'
+	local port upgrade='GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+	for port in "$(port_of a)" "$(port_of n)"; do
+		run python3 "$TOOLS/rawclient.py" "$port" --until 'hi' "$upgrade" '@wait:\r\n\r\n' '\x81\x82\x00\x00\x00\x00hi'
+		assert_success
+		assert_output --partial 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+	done
+	[ "$(http "http://127.0.0.1:$(port_of n)/")" = "hello from node1" ]
+}
