@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "libcommon/sbuf.h"
 #include "libcommon/sock.h"
 #include "tlsd/certs.h"
 #include "tlsd/config.h"
@@ -201,6 +202,23 @@ at_key(const struct cfg_ctx *ctx, const struct cfg_node *node, const char *key)
 	return cfg_at(ctx->cfg, child != NULL ? child : node);
 }
 
+/* One error at a key of the mapping. */
+static void __attribute__((format(printf, 5, 6))) bad(struct cfg_ctx *ctx,
+	const struct cfg_node *node, const char *path, const char *key, const char *fmt, ...)
+{
+	struct sbuf where = { 0 };
+	struct sbuf text = { 0 };
+	va_list ap;
+
+	va_start(ap, fmt);
+	sbuf_vaddf(&text, fmt, ap);
+	va_end(ap);
+	sbuf_addf(&where, "%s.%s", path, key);
+	errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, key), where.p, "%s", text.p);
+	sbuf_fini(&where);
+	sbuf_fini(&text);
+}
+
 static void
 certcfg_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
@@ -217,8 +235,8 @@ certcfg_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 		const char *name = *CFG_AT(char *, c->self_signed, i);
 
 		if (!selfsigned_name_ok(name))
-			errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, "self_signed"), path,
-				"self_signed: `%s` is neither a host name nor an address", name);
+			bad(ctx, node, path, "self_signed",
+				"`%s` is neither a host name nor an address", name);
 	}
 }
 
@@ -243,27 +261,25 @@ absolute_to(struct cfg_ctx *ctx, char *to)
 static void
 check_to(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, struct tlslistencfg *l)
 {
-	struct err_at at = at_key(ctx, node, "to");
 	struct addr_spec spec;
 	struct err err;
 
 	if (strpbrk(l->to, ":/") == NULL) {
 		if (!is_plain_name(l->to))
-			errs_add(ctx->errs, FINDING_ERROR, at, path,
-				"to: `%s` is no listener name, expected letters, digits, _ . or -",
+			bad(ctx, node, path, "to",
+				"`%s` is no listener name, expected letters, digits, _ . or -",
 				l->to);
 		return;
 	}
 	l->is_foreign = true;
 	l->to = absolute_to(ctx, l->to);
 	if (addr_parse(slice_str(l->to), 0, &spec, &err) < 0)
-		errs_add(ctx->errs, FINDING_ERROR, at, path, "to: %s", err.text);
+		bad(ctx, node, path, "to", "%s", err.text);
 	else if (spec.kind == ADDR_NAME)
-		errs_add(ctx->errs, FINDING_ERROR, at, path,
-			"to: `%s` is a host name, expected an address: tlsd resolves nothing",
-			l->to);
+		bad(ctx, node, path, "to",
+			"`%s` is a host name, expected an address: tlsd resolves nothing", l->to);
 	else if (spec.kind == ADDR_IP && spec.port == 0)
-		errs_add(ctx->errs, FINDING_ERROR, at, path, "to: port 0 cannot be connected to");
+		bad(ctx, node, path, "to", "port 0 cannot be connected to");
 	else
 		l->to_addr = spec.addr;
 }
@@ -272,7 +288,6 @@ static void
 check_alpn(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	const struct tlslistencfg *l)
 {
-	struct err_at at = at_key(ctx, node, "alpn");
 	size_t total = 0;
 
 	for (size_t i = 0; i < l->alpn.n; i++) {
@@ -281,15 +296,15 @@ check_alpn(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 
 		total += n + 1;
 		if (n == 0 || n > 255)
-			errs_add(ctx->errs, FINDING_ERROR, at, path,
-				"alpn: `%s` is no protocol name, expected 1 to 255 bytes", name);
+			bad(ctx, node, path, "alpn",
+				"`%s` is no protocol name, expected 1 to 255 bytes", name);
 		else if (!l->is_foreign && strcmp(name, "http/1.1") != 0 &&
 			strcmp(name, "http/1.0") != 0)
-			errs_add(ctx->errs, FINDING_ERROR, at, path,
-				"alpn: routerd does not speak `%s`, expected http/1.1", name);
+			bad(ctx, node, path, "alpn",
+				"routerd does not speak `%s`, expected http/1.1", name);
 	}
 	if (total > 4096)
-		errs_add(ctx->errs, FINDING_ERROR, at, path, "alpn: too many protocols");
+		bad(ctx, node, path, "alpn", "too many protocols");
 }
 
 static void
@@ -299,8 +314,7 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	char text[ADDR_TEXT];
 
 	if (l->address.kind == ADDR_NAME) {
-		errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, "address"), path,
-			"address: `%s` is a host name, expected an address or `*`",
+		bad(ctx, node, path, "address", "`%s` is a host name, expected an address or `*`",
 			l->address.name);
 		return;
 	}
@@ -312,8 +326,7 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 		check_alpn(ctx, node, path, l);
 	}
 	if (!l->is_foreign && l->relay == RELAY_NONE)
-		errs_add(ctx->errs, FINDING_ERROR, at_key(ctx, node, "relay"), path,
-			"relay: none, but routerd's listeners expect proxy_v2");
+		bad(ctx, node, path, "relay", "none, but routerd's listeners expect proxy_v2");
 }
 
 static void
@@ -356,12 +369,31 @@ check_files(struct cfg_ctx *ctx, const struct certcfg *c, const char *path)
 	cert_unref(cert);
 }
 
+/* Where routerd's instances will be looked for must be a path that a Unix socket can have. */
+static void
+check_folders(struct cfg_ctx *ctx, const struct tlscfg *t, const char *run_dir)
+{
+	for (size_t i = 0; i < t->listen.n; i++) {
+		const struct tlslistencfg *l = CFG_AT(struct tlslistencfg, t->listen, i);
+		char path[64];
+
+		if (l->is_foreign || l->to == NULL ||
+			strlen(run_dir) + strlen(l->to) + sizeof("//0.sock") <= SOCK_PATH_MAX)
+			continue;
+		snprintf(path, sizeof(path), "tls.listen[%zu]", i);
+		bad(ctx, l->node, path, "to",
+			"%s/%s/0.sock is too long for a socket's path, expected %d bytes at most",
+			run_dir, l->to, SOCK_PATH_MAX - 1);
+	}
+}
+
 void
 config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 {
 	const struct tlscfg *t = dc->own;
 
 	check_duplicates(ctx, t);
+	check_folders(ctx, t, dc->common.run_dir);
 	if (t->listen.n > LISTEN_MAX)
 		errs_add(ctx->errs, FINDING_ERROR, (struct err_at){ .file = ctx->cfg->file },
 			"tls.listen", "%zu listeners, expected at most %d", t->listen.n,

@@ -7,9 +7,7 @@ setup() {
 	tls_setup
 	cert site ec 30 DNS:localhost,IP:127.0.0.1
 }
-teardown() { tls_teardown; }
-
-free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+teardown() { weir_teardown; }
 
 behind() { # TO [RELAY]
 	tlsd_config <<X

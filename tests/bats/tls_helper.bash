@@ -1,99 +1,58 @@
-# tls_helper.bash: starts tlsd and its peers for tls.bats and interop.bats. Everything lives in
-# $BATS_TEST_TMPDIR; every process that a test started is ended by its pid.
+# tls_helper.bash: on top of helper.bash, what tls.bats and interop.bats share: certificates, tlsd's
+# configuration, openssl as a client, tests/tools/tlsrelay.py as both ends of a relay.
 
-ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-BINS=$ROOT/${BUILD:-build/release}/bin
-RELAY="$ROOT/tests/tools/tlsrelay.py"
+load helper
+
+RELAY=$TOOLS/tlsrelay.py
 # sanitizers' shadow memory is no growth of ours
 case ${BUILD:-} in *san*) export RELAY_RSS_KB=400000 RELAY_MB=${RELAY_MB:-20} ;; esac
 
 tls_setup() {
-	D=$BATS_TEST_TMPDIR
-	cd "$D"
-	# Unix socket paths are short: 108 bytes
-	RUN=$(mktemp -d /tmp/weir.XXXXXX)
-	: >"$D/pids"
+	weir_setup
+	D=$T
+	RUN=$T/run
+	mkdir -p "$RUN"
 }
 
-tls_teardown() {
-	local pid name
-	while read -r pid name; do
-		kill -TERM "$pid" 2>/dev/null || true
-	done <"$D/pids"
-	while read -r pid name; do
-		wait_gone "$pid" 5 || { kill -KILL "$pid" 2>/dev/null || true; }
-	done <"$D/pids"
-	if [ -z "${BATS_TEST_COMPLETED:-}" ]; then
-		for name in "$D"/*.log; do
-			[ -f "$name" ] && { echo "--- $name"; tail -40 "$name"; }
-		done
-	fi
-	if grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer' "$D"/*.log 2>/dev/null; then
-		cat "$D"/*.log
-		return 1
-	fi
-	rm -rf "$RUN"
-}
-
-# spawn NAME COMMAND...: in the background, output in NAME.log, pid in $SPAWNED
-spawn() {
-	local name=$1
-	shift
-	"$@" >"$D/$name.log" 2>&1 3>&- &
-	SPAWNED=$!
-	echo "$SPAWNED $name" >>"$D/pids"
-}
-
-# a zombie of ours is gone too
-wait_gone() { # PID SECONDS
-	local i
-	for i in $(seq $(($2 * 50))); do
-		case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in '' | Z) return 0 ;; esac
-		sleep 0.02
-	done
-	return 1
-}
-
-# until COMMAND... succeeds, 15 s at most
+# until_ok COMMAND...: until it succeeds, 15 s at most
 until_ok() {
-	local i
-	for i in $(seq 300); do
-		"$@" >/dev/null 2>&1 && return 0
+	local deadline=$((SECONDS + 15))
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $deadline ] || { echo "never came true: $*"; return 1; }
 		sleep 0.05
 	done
-	echo "never came true: $*"
-	return 1
 }
 
 # tlsd_config <LINES: weir.yaml with run_dir, state_dir and the given section
 tlsd_config() {
 	local lines
 	lines=$(cat)
-	{
-		echo "run_dir: $RUN"
-		echo "state_dir: $D/state"
-		echo "tls:"
-		echo "  workers: 2"
-		# nobody shall wait long for what a test does not start
-		grep -q handoff_timeout <<<"$lines" || echo "  handoff_timeout: 300ms"
-		printf '%s\n' "$lines"
-	} >"$D/weir.yaml"
+	config <<X
+run_dir: run
+state_dir: state
+tls:
+  workers: 2
+$(grep -q handoff_timeout <<<"$lines" || echo '  handoff_timeout: 300ms') # nobody waits for what a test does not start
+$lines
+X
 }
 
+LOG=proc/tlsd.0.log
 tlsd_start() { # [ARGS...]
-	spawn tlsd "$BINS/tlsd" -c "$D/weir.yaml" "$@"
-	TLSD=$SPAWNED
-	until_ok grep -q ' started ' "$D/tlsd.log"
+	start tlsd "$@"
+	TLSD=$(pid_of tlsd.0)
 }
 
-ctl() { printf '%s\n' "$*" | socat -t 10 stdio "unix:$RUN/tlsd.0.sock"; }
+tlsctl() { ctl tlsd.0 "$@"; }
 # port of the n-th listener, from 0
-tls_port() { ctl json status | jq -r ".listeners[$1].bound" | sed 's/.*://'; }
-counter() { ctl json status | jq -r ".counters.$1"; }
-failures() { ctl json status | jq -r ".handshake_failures.$1"; }
+tls_port() { tlsctl json status | jq -r ".listeners[$1].bound" | sed 's/.*://'; }
+counter() { tlsctl json status | jq -r ".counters.$1"; }
+failures() { tlsctl json status | jq -r ".handshake_failures.$1"; }
+open_now() { tlsctl json status | jq .connections.open; }
 # counter NAME has reached N
 reached() { [ "$(counter "$1")" -ge "$2" ]; }
 failed_reached() { [ "$(failures "$1")" -ge "$2" ]; }
+ticks() { awk '{print $14 + $15}' "/proc/$TLSD/stat"; }
 
 # cert NAME KIND DAYS SAN: NAME.crt, NAME.key, NAME.pem; KIND is ec or rsa
 cert() {
@@ -128,3 +87,17 @@ s_client() { openssl s_client -connect "127.0.0.1:$PORT" "$@" </dev/null 2>&1 ||
 served() { s_client "$@" | sed -n 's/^subject=.*CN = \([^,]*\).*/\1/p' | head -1; }
 serial_of() { openssl x509 -noout -serial -in "$1"; }
 served_serial() { s_client "$@" | openssl x509 -noout -serial; }
+
+simple() { # a listener that relays bytes as they are to b.sock
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  handshake_timeout: ${1:-10s}
+  handoff_timeout: ${2:-5s}
+  listen:
+    - { address: "127.0.0.1:0", to: "unix:$RUN/b.sock", relay: none, certificates: [{ cert: site.crt, key: site.key }] }
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+}
+
+relay() { python3 "$RELAY" "$1" "$PORT" "$RUN/b.sock" "${@:2}"; }

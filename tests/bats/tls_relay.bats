@@ -1,0 +1,147 @@
+#!/usr/bin/env bats
+# What tlsd promises of the bytes it relays, and of connections that nobody takes.
+
+load tls_helper
+
+setup() { tls_setup; }
+teardown() { weir_teardown; }
+
+# ---- the relay ----
+
+@test "bytes pass both ways, in records of any size, in pieces of any size" {
+	simple
+	for v in 1.2 1.3; do
+		relay echo version=$v
+		relay records version=$v
+		relay pieces version=$v
+	done
+}
+
+@test "close_notify becomes the server's end of input, and its answer still arrives" {
+	simple
+	relay client_half_close version=1.2
+	relay client_half_close version=1.3
+}
+
+@test "the server's end becomes close_notify, and the client can still send" {
+	simple
+	relay server_half_close version=1.2
+	relay server_half_close version=1.3
+}
+
+@test "a client that is cut off is no clean end" {
+	simple
+	relay client_cut
+	[ "$(counter client_cut)" -ge 1 ]
+}
+
+@test "a TCP server's reset does not look like a clean end" {
+	cert site ec 30 DNS:localhost
+	port=$(free_port)
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: "127.0.0.1:$port", relay: none, certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	python3 "$RELAY" server_reset "$PORT" "$port"
+	[ "$(counter backend_error)" -ge 1 ]
+	python3 "$RELAY" echo "$PORT" "$port"
+}
+
+@test "an early answer to an upload is not lost in a reset" {
+	simple
+	for i in 1 2 3; do relay early_answer; done
+}
+
+@test "both directions flow at once" {
+	simple
+	relay both version=1.2
+	relay both version=1.3
+}
+
+@test "a slow reader holds the server back, and memory stays bounded" {
+	simple
+	relay download pid="$TLSD"
+	relay download pid="$TLSD" version=1.2
+}
+
+@test "a slow server holds the client back, and memory stays bounded" {
+	simple
+	relay upload pid="$TLSD"
+	relay upload pid="$TLSD" version=1.2
+}
+
+@test "the PROXY header says who came, how, and rides with the first bytes" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: web, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	mkdir -p "$RUN/web"
+	run python3 "$RELAY" header "$PORT" "$RUN/web/0.sock" name=Some.Host.test
+	[ "$status" -eq 0 ]
+	for fact in command=1 family=0x11 src=127.0.0.1:same dst=127.0.0.1:same alpn=http/1.1 authority=some.host.test \
+		"ssl version=TLSv1.3" "ssl cipher=TLS_AES_128_GCM_SHA256" "unique_id=24 bytes" together=True; do
+		[[ "$output" == *"$fact"* ]] || { echo "missing: $fact in: $output"; false; }
+	done
+}
+
+@test "an idle relay ends at idle_timeout" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  idle_timeout: 1s
+  listen: [{ address: "127.0.0.1:0", to: "unix:$RUN/b.sock", relay: none, certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	spawn sink socat "unix-listen:$RUN/b.sock,fork" EXEC:cat
+	until_ok test -S "$RUN/b.sock"
+	spawn client bash -c "sleep 20 | openssl s_client -connect 127.0.0.1:$PORT"
+	until_ok reached idle_timeout 1
+	[ "$(open_now)" = 0 ]
+}
+
+# ---- nobody behind ----
+
+@test "finished handshakes wait for routerd within handoff_timeout" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  handoff_timeout: 5s
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	mkdir -p "$RUN/web"
+	python3 "$RELAY" waits "$PORT" "$RUN/web/0.sock" after=1
+	[ "$(counter waited)" = 1 ]
+	[ "$(counter wait_timeout)" = 0 ]
+	# a dead socket file is as good as none; another instance serves
+	python3 "$RELAY" waits "$PORT" "$RUN/web/b.sock" after=0.3
+	[ "$(counter wait_timeout)" = 0 ]
+}
+
+@test "when nobody comes they are closed after handoff_timeout, and counted" {
+	simple 10s 1s
+	run relay nobody
+	[ "$status" -eq 0 ]
+	ms=${output#closed_after_ms=}
+	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+	[ "$(counter wait_timeout)" = 1 ]
+	grep -q ' handoff_timeout ' "$LOG"
+}
+
+@test "new connections go to the instance that has fewer" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+X
+	mkdir -p "$RUN/web"
+	for i in a b; do spawn "sink$i" socat "unix-listen:$RUN/web/$i.sock,fork" EXEC:cat; done
+	until_ok test -S "$RUN/web/a.sock" -a -S "$RUN/web/b.sock"
+	tlsd_start
+	PORT=$(tls_port 0)
+	for i in 1 2 3 4 5 6; do spawn "c$i" bash -c "sleep 30 | openssl s_client -connect 127.0.0.1:$PORT"; done
+	until_ok reached relayed 6
+	[ "$(tlsctl json status | jq -c '[.servers[].active] | sort')" = "[3,3]" ]
+}

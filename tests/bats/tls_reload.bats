@@ -1,0 +1,172 @@
+#!/usr/bin/env bats
+# What tlsd promises of reloads, privileges and its end.
+
+load tls_helper
+
+setup() { tls_setup; }
+teardown() { weir_teardown; }
+
+# ---- reload and the end ----
+
+@test "a reload serves the new certificate and leaves open connections alone" {
+	simple
+	old=$(serial_of site.crt)
+	spawn keep python3 "$RELAY" keep "$PORT" "$RUN/b.sock" go="$D/go"
+	until_ok grep -q ready proc/keep.log
+	cert site ec 30 DNS:localhost
+	[ "$(served_serial)" = "$old" ]
+	run tlsctl reload
+	[[ "$output" != *error* ]]
+	new=$(serial_of site.crt)
+	[ "$new" != "$old" ]
+	[ "$(served_serial)" = "$new" ]
+	touch go
+	until_ok grep -q 'went on' proc/keep.log
+}
+
+@test "a bad certificate does not get in by reload, and the reply says why" {
+	simple
+	old=$(serial_of site.crt)
+	cert other ec 30 DNS:localhost
+	cp other.crt site.crt
+	run tlsctl reload
+	[[ "$output" == *error*"site.key: the private key does not belong"* ]]
+	kill -HUP "$TLSD"
+	until_ok grep -q 'site.key: the private key does not belong' "$LOG"
+	[ "$(served_serial)" = "$old" ]
+	[ "$(tlsctl json status | jq .generation)" = 1 ]
+}
+
+@test "listeners come and go by reload; the ones that stay keep their sockets" {
+	simple
+	second=$(free_port)
+	cp weir.yaml one.yaml
+	cat >>weir.yaml <<X
+    - { address: "127.0.0.1:$second", to: web, certificates: [{ cert: site.crt, key: site.key }] }
+X
+	tlsctl reload
+	[ "$(tls_port 0)" = "$PORT" ]
+	first=$PORT
+	PORT=$second
+	[ "$(served)" = site ]
+	cp one.yaml weir.yaml
+	tlsctl reload
+	run bash -c "exec 3<>/dev/tcp/127.0.0.1/$second"
+	[ "$status" -ne 0 ]
+	PORT=$first
+	[ "$(served)" = site ]
+}
+
+@test "100 reloads under handshakes: not one fails" {
+	simple
+	spawn sink socat "unix-listen:$RUN/b.sock,fork" EXEC:cat
+	until_ok test -S "$RUN/b.sock"
+	fds=$(ls "/proc/$TLSD/fd" | wc -l)
+	spawn load bash -c "for i in \$(seq 60); do openssl s_client -connect 127.0.0.1:$PORT </dev/null 2>&1 | grep -q 'New, TLSv1.3' || echo FAILED; done; echo finished"
+	for i in $(seq 100); do
+		[[ "$(tlsctl reload)" != *error* ]]
+	done
+	until_ok grep -q finished proc/load.log
+	! grep -q FAILED proc/load.log
+	[ "$(tlsctl json status | jq .generation)" = 101 ]
+	idle() { [ "$(open_now)" = 0 ] && [ "$(ls "/proc/$TLSD/fd" | wc -l)" -le $((fds + 1)) ]; }
+	until_ok idle
+}
+
+@test "SIGTERM refuses new clients, lets relays finish, and ends with 0" {
+	simple
+	spawn keep python3 "$RELAY" keep "$PORT" "$RUN/b.sock" go="$D/go"
+	until_ok grep -q ready proc/keep.log
+	kill -TERM "$TLSD"
+	refused() { ! (exec 3<>"/dev/tcp/127.0.0.1/$PORT"); }
+	until_ok refused
+	kill -0 "$TLSD"
+	touch go
+	until_ok grep -q 'went on' proc/keep.log
+	_reap tlsd.0 10
+	[ "$status" = 0 ]
+	grep -q ' drained ' "$LOG"
+}
+
+@test "a second SIGTERM ends at once" {
+	simple
+	spawn keep python3 "$RELAY" keep "$PORT" "$RUN/b.sock" go="$D/never"
+	until_ok grep -q ready proc/keep.log
+	kill -TERM "$TLSD"
+	until_ok grep -q draining "$LOG"
+	kill -TERM "$TLSD"
+	_reap tlsd.0 3
+}
+
+@test "listeners can be inherited by LISTEN_FDS" {
+	cert site ec 30 DNS:localhost
+	port=$(free_port)
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:$port", to: web, certificates: [{ cert: site.pem }] }]
+X
+	cat >pass.py <<'X'
+import os, socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", int(sys.argv[1])))
+s.listen(16)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+X
+	spawn tlsd.0 python3 pass.py "$port" "$BIN/tlsd" -c weir.yaml
+	until_ok grep -q ' started ' "$LOG"
+	PORT=$port
+	for i in 1 2 3 4 5; do [ "$(served)" = site ]; done
+}
+
+@test "started by root it becomes the user, and a key that only root may read comes as a descriptor" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	id nobody >/dev/null
+	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")" "$RUN"
+	chown nobody "$RUN"
+	cert site ec 30 DNS:localhost
+	chmod 644 site.crt
+	chmod 600 site.key
+	tlsd_config <<X
+  user: nobody
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.crt, key: site.key }] }]
+X
+	chmod 644 weir.yaml
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(ps -o user= -p "$TLSD")" = nobody ]
+	old=$(served_serial)
+	# the same certificate: its key need not be read again
+	[[ "$(tlsctl reload)" != *error* ]]
+	# another one: refused, the old one stays, and the reply says why
+	cert site ec 30 DNS:localhost
+	chmod 644 site.crt
+	chmod 600 site.key
+	run tlsctl reload
+	[[ "$output" == *error*"site.key: cannot be read: Permission denied"*"The certificate in force stays"* ]]
+	[ "$(served_serial)" = "$old" ]
+	# root passes the key on
+	python3 - "$RUN/tlsd.0.sock" "$D/site.key" <<'X'
+import array, socket, sys
+def ask(line, fds=()):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    s.sendmsg([line.encode() + b"\n"], anc)
+    out = b""
+    while True:
+        d = s.recv(4096)
+        if not d:
+            return out.decode()
+        out += d
+with open(sys.argv[2]) as f:
+    print(ask("give " + sys.argv[2], [f.fileno()]))
+answer = ask("reload")
+print(answer)
+sys.exit("error" in answer)
+X
+	[ "$(served_serial)" = "$(serial_of site.crt)" ]
+	[ "$(served_serial)" != "$old" ]
+}
