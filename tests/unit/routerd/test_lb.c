@@ -1,0 +1,390 @@
+/* Round robin: the sequence, tiers, who is skipped, and that it is exact over
+ * threads. */
+#include "tests/unit/routerd/pools.h"
+
+#include <pthread.h>
+#include <time.h>
+
+struct fixture {
+	struct loop *loop;
+	struct backends *b;
+};
+
+static int
+setup(void **state)
+{
+	struct fixture *f = xcalloc(1, sizeof(*f));
+	struct err err;
+
+	f->loop = loop_new();
+	assert_non_null(f->loop);
+	f->b = backends_new(f->loop, &err);
+	assert_non_null(f->b);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	backends_free(f->b);
+	loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+/* --- the sequence --- */
+
+static void
+test_sequences(void **state)
+{
+	static const struct {
+		const char *name;
+		int weights[5];
+		const char *expect;
+	} cases[] = {
+		{ "5,1,1", { 5, 1, 1 }, "aabacaaaabacaa" },
+		{ "3,3,1", { 3, 3, 1 }, "abcabababcabab" },
+		{ "equal", { 2, 2, 2 }, "abcabc" },
+		{ "reduced", { 10, 2, 2 }, "aabacaa" },
+		{ "one", { 7 }, "aaaa" },
+		{ "2,1", { 2, 1 }, "abaaba" },
+		{ "1,2,3", { 1, 2, 3 }, "cbacbccba" },
+		{ "256,1", { 256, 1 }, "aaaaaaaa" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		struct pools_server v[5];
+		static const char *const names[] = { "a", "b", "c", "d", "e" };
+		char out[32];
+		size_t n = 0;
+
+		for (; n < 5 && cases[c].weights[n] > 0; n++)
+			v[n] = (struct pools_server){ names[n], cases[c].weights[n], false, false };
+
+		struct poolcfg *cfg = pools_cfg(cases[c].name, v, n);
+		struct pool *p = backends_pool(f->b, cfg);
+
+		backends_commit(f->b, &p, 1);
+		assert_string_equal(
+			pools_picks(p, (unsigned)strlen(cases[c].expect), out), cases[c].expect);
+		pools_cfg_free(cfg);
+	}
+}
+
+/* What the definition says, worked out pick by pick. */
+static void
+test_agrees_with_definition(void **state)
+{
+	struct fixture *f = *state;
+
+	srand(7);
+	for (int round = 0; round < 50; round++) {
+		struct pools_server v[12];
+		int64_t current[12] = { 0 };
+		char names[12][2];
+		size_t n = 1 + (size_t)rand() % 12;
+		int64_t total = 0;
+
+		for (size_t i = 0; i < n; i++) {
+			names[i][0] = (char)('a' + i);
+			names[i][1] = '\0';
+			v[i] = (struct pools_server){ names[i], 1 + rand() % 20, false, false };
+			total += v[i].weight;
+		}
+
+		char pool[32];
+
+		snprintf(pool, sizeof(pool), "p%d", round);
+
+		struct poolcfg *cfg = pools_cfg(pool, v, n);
+		struct pool *p = backends_pool(f->b, cfg);
+		char out[600];
+
+		pools_picks(p, (unsigned)total * 2, out);
+		for (int64_t at = 0; at < total * 2; at++) {
+			size_t best = 0;
+
+			for (size_t i = 0; i < n; i++) {
+				current[i] += v[i].weight;
+				if (current[i] > current[best])
+					best = i;
+			}
+			current[best] -= total;
+			assert_int_equal(out[at], names[best][0]);
+		}
+		pools_cfg_free(cfg);
+	}
+}
+
+/* --- tiers and verdicts --- */
+
+static void
+test_tiers(void **state)
+{
+	static const struct {
+		const char *name;
+		struct pools_server v[4];
+		const char *states; /* NULL: nobody has said anything */
+		bool is_round_done;
+		const char *expect;
+	} cases[] = {
+		{ "nothing known: all", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, NULL, false,
+			"abab" },
+		{ "first answer does not get all", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, "u?",
+			false, "abab" },
+		{ "unknown after the round is last", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, "u?",
+			true, "aaaa" },
+		{ "unknown rather than nothing", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, "d?", true,
+			"bbbb" },
+		{ "down is not picked", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 }, { "c", 1, 0, 0 } },
+			"udu", true, "acac" },
+		{ "backup waits", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 } }, "uu", true, "aaaa" },
+		{ "backups, all of them", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 }, { "c", 1, 1, 0 } },
+			"duu", true, "bcbc" },
+		{ "backup before unknown", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 } }, "?u", true,
+			"bbbb" },
+		{ "config down", { { "a", 1, 0, 1 }, { "b", 1, 0, 0 } }, "uu", true, "bbbb" },
+		{ "weight 0", { { "a", 0, 0, 0 }, { "b", 1, 0, 0 } }, "uu", true, "bbbb" },
+		{ "all down", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 } }, "dd", true, "----" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		size_t n = 0;
+		char out[8];
+
+		while (n < 4 && cases[c].v[n].name)
+			n++;
+
+		struct poolcfg *cfg = pools_cfg(cases[c].name, cases[c].v, n);
+
+		cfg->check.kind = CHECK_HTTP;
+
+		struct pool *p = backends_pool(f->b, cfg);
+
+		backends_commit(f->b, &p, 1);
+		if (cases[c].states) {
+			pools_say(f->b, cfg, cases[c].states, cases[c].is_round_done);
+			backend_judge_now(p);
+		}
+		print_message("%s\n", cases[c].name);
+		assert_string_equal(pools_picks(p, 4, out), cases[c].expect);
+		pools_cfg_free(cfg);
+	}
+}
+
+static void
+test_tried(void **state)
+{
+	static const struct pools_server v[] = { { "a", 5, 0, 0 }, { "b", 1, 0, 0 },
+		{ "c", 1, 1, 0 } };
+	struct fixture *f = *state;
+	struct poolcfg *cfg = pools_cfg("tried", v, 3);
+	struct pool *p = backends_pool(f->b, cfg);
+	struct lb_ask ask = { .now_ms = 1 };
+	enum lb_miss why = LB_NO_SERVER;
+
+	for (const char *expect = "abc"; *expect; expect++) {
+		struct server *s = lb_pick(p, &ask, &why);
+
+		assert_non_null(s);
+		assert_int_equal(s->name[0], *expect);
+		ask.tried[ask.tried_count++] = s;
+	}
+	assert_null(lb_pick(p, &ask, &why));
+	assert_int_equal(why, LB_ALL_TRIED);
+	pools_cfg_free(cfg);
+}
+
+/* The others share what a skipped one leaves as the sequence has them. */
+static void
+test_skip_keeps_shares(void **state)
+{
+	static const struct pools_server v[] = { { "a", 5, 0, 0 }, { "b", 1, 0, 0 },
+		{ "c", 1, 0, 0 } };
+	struct fixture *f = *state;
+	struct poolcfg *cfg = pools_cfg("skip", v, 3);
+	struct pool *p = backends_pool(f->b, cfg);
+	char out[16];
+
+	atomic_store(&p->members[0].server->blocked_until_ms, UINT64_MAX);
+	assert_string_equal(pools_picks(p, 8, out), "bcbcbcbc");
+	pools_cfg_free(cfg);
+}
+
+/* --- many servers --- */
+
+#define MANY 5000
+
+static struct poolcfg *
+many_cfg(int max_weight)
+{
+	struct pools_server *v = xcalloc(MANY, sizeof(*v));
+	struct poolcfg *cfg;
+
+	for (int i = 0; i < MANY; i++)
+		v[i] = (struct pools_server){ xasprintf("s%d", i), 1 + i % max_weight, 0, 0 };
+	cfg = pools_cfg("many", v, MANY);
+	for (int i = 0; i < MANY; i++)
+		free((char *)(uintptr_t)v[i].name);
+	free(v);
+	return cfg;
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void
+test_many(void **state)
+{
+	struct fixture *f = *state;
+	struct poolcfg *cfg = many_cfg(256);
+	uint64_t start = now_ns();
+	struct pool *p = backends_pool(f->b, cfg);
+	uint64_t made = now_ns();
+	struct lb_ask ask = { .now_ms = 1 };
+	uint64_t period = 0;
+	enum lb_miss why;
+
+	for (unsigned i = 0; i < p->count; i++)
+		period += p->members[i].weight;
+	uint32_t *counts = xcalloc(MANY, sizeof(*counts));
+
+	for (uint64_t i = 0; i < period; i++)
+		counts[lb_pick(p, &ask, &why)->id]++;
+	for (unsigned i = 0; i < p->count; i++)
+		assert_int_equal(counts[p->members[i].server->id], p->members[i].weight);
+	free(counts);
+
+	uint64_t before = now_ns();
+
+	for (int i = 0; i < 2000000; i++)
+		assert_true(lb_pick(p, &ask, &why) != NULL);
+	print_message("%d servers, period %llu: made in %.1f ms, %.1f ns a pick\n", MANY,
+		(unsigned long long)period, (double)(made - start) / 1e6,
+		(double)(now_ns() - before) / 2e6);
+	pools_cfg_free(cfg);
+}
+
+/* In a spread sequence, too, a server's places lie evenly. */
+static void
+test_spread_is_even(void **state)
+{
+	struct fixture *f = *state;
+	struct poolcfg *cfg = many_cfg(256);
+	struct pool *p = backends_pool(f->b, cfg);
+	struct lb_ask ask = { .now_ms = 1 };
+	uint64_t period = 0;
+	const struct server *heavy = p->members[255].server;
+	uint64_t last = 0;
+	enum lb_miss why;
+
+	assert_int_equal(p->members[255].weight, 256);
+	for (unsigned i = 0; i < p->count; i++)
+		period += p->members[i].weight;
+	for (uint64_t i = 1; i <= period; i++) {
+		if (lb_pick(p, &ask, &why) != heavy)
+			continue;
+		if (last > 0)
+			assert_in_range(i - last, period / 256 - 2 * 256, period / 256 + 2 * 256);
+		last = i;
+	}
+	pools_cfg_free(cfg);
+}
+
+/* --- threads --- */
+
+#define THREADS 4
+#define PICKS   70000
+
+struct picker {
+	pthread_t thread;
+	struct pool *p;
+	uint32_t counts[8];
+};
+
+static void *
+pick_many(void *arg)
+{
+	struct picker *k = arg;
+	struct lb_ask ask = { .now_ms = 1 };
+	enum lb_miss why;
+
+	for (int i = 0; i < PICKS; i++) {
+		struct server *s = lb_pick(k->p, &ask, &why);
+
+		server_begin(s);
+		k->counts[s->name[0] - 'a']++;
+		server_end(s, k->p, SERVER_OK, ask.now_ms, ask.now_ms);
+	}
+	return NULL;
+}
+
+static void
+run_pickers(struct picker *k, struct pool *p, uint32_t sums[8])
+{
+	memset(sums, 0, 8 * sizeof(sums[0]));
+	for (int i = 0; i < THREADS; i++) {
+		k[i] = (struct picker){ .p = p };
+		assert_int_equal(pthread_create(&k[i].thread, NULL, pick_many, &k[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(k[i].thread, NULL);
+		for (int s = 0; s < 8; s++)
+			sums[s] += k[i].counts[s];
+	}
+}
+
+static void
+test_threads_exact(void **state)
+{
+	static const struct pools_server v[] = { { "a", 5, 0, 0 }, { "b", 1, 0, 0 },
+		{ "c", 1, 0, 0 } };
+	struct fixture *f = *state;
+	struct poolcfg *cfg = pools_cfg("threads", v, 3);
+	struct pool *p = backends_pool(f->b, cfg);
+	struct picker k[THREADS];
+	uint32_t sums[8];
+
+	run_pickers(k, p, sums);
+	assert_int_equal(sums[0], THREADS * PICKS / 7 * 5);
+	assert_int_equal(sums[1], THREADS * PICKS / 7);
+	assert_int_equal(sums[2], THREADS * PICKS / 7);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(atomic_load(&p->members[i].server->inflight), 0);
+
+	/* With one skipped, what is left is exact too. */
+	atomic_store(&p->members[0].server->blocked_until_ms, UINT64_MAX);
+	run_pickers(k, p, sums);
+	assert_int_equal(sums[0], 0);
+	assert_int_equal(sums[1], THREADS * PICKS / 2);
+	assert_int_equal(sums[2], THREADS * PICKS / 2);
+	pools_cfg_free(cfg);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_sequences, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_agrees_with_definition, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tiers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tried, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_skip_keeps_shares, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spread_is_even, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_threads_exact, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("lb", tests, NULL, NULL);
+}
