@@ -58,19 +58,40 @@ nominate(struct http1_head *h, struct slice name)
 	return true;
 }
 
+/* Is s one of the options that are about the connection itself? */
+static bool
+is_own_option(struct connection *c, struct slice s)
+{
+	if (slice_caseeq(s, SLICE("keep-alive")))
+		c->has_keep_alive = true;
+	else if (slice_caseeq(s, SLICE("close")))
+		c->has_close = true;
+	else if (slice_caseeq(s, SLICE("upgrade")))
+		c->has_upgrade = true;
+	else
+		return false;
+	return true;
+}
+
 static bool
 connection_option(struct http1_head *h, struct connection *c, struct slice option)
 {
-	if (++c->count > CONNECTION_MAX || !http1_is_token(option))
+	if (++c->count > CONNECTION_MAX)
 		return false;
-	if (slice_caseeq(option, SLICE("close")))
-		c->has_close = true;
-	else if (slice_caseeq(option, SLICE("keep-alive")))
-		c->has_keep_alive = true;
-	else if (slice_caseeq(option, SLICE("upgrade")))
-		c->has_upgrade = true;
-	else
-		return nominate(h, option);
+	return is_own_option(c, option) || (http1_is_token(option) && nominate(h, option));
+}
+
+/* One field's list; nearly always it has one member, and that is our own. */
+static bool
+connection_field(struct http1_head *h, struct connection *c, struct slice rest)
+{
+	struct slice option;
+
+	if (is_own_option(c, rest))
+		return true;
+	while (field_list_next(&rest, &option))
+		if (!connection_option(h, c, option))
+			return false;
 	return true;
 }
 
@@ -116,14 +137,9 @@ read_connection(struct http1_head *h)
 		unsigned i = m->first[FIELD_CONNECTION] - 1u;
 		const struct field *f;
 
-		while ((f = next_field(m, FIELD_CONNECTION, &i)) != NULL) {
-			struct slice rest = f->value;
-			struct slice option;
-
-			while (field_list_next(&rest, &option))
-				if (!connection_option(h, &c, option))
-					return http1_refuse(h, 400, "bad_connection");
-		}
+		while ((f = next_field(m, FIELD_CONNECTION, &i)) != NULL)
+			if (!connection_field(h, &c, f->value))
+				return http1_refuse(h, 400, "bad_connection");
 	}
 	m->keep_alive = !c.has_close && (m->version_minor == 1 || c.has_keep_alive);
 	read_upgrade(m, &c);

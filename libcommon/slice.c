@@ -28,19 +28,17 @@ caseeq8(const char *a, const char *b)
 
 /* Eight bytes at a time, since every field name of every message comes through here. */
 bool
-slice_caseeq(struct slice a, struct slice b)
+ascii_caseeq(const char *a, const char *b, size_t n)
 {
 	size_t i = 0;
 
-	if (a.n != b.n)
-		return false;
-	for (; a.n - i >= 8; i += 8)
-		if (!caseeq8(a.p + i, b.p + i))
+	for (; n - i >= 8; i += 8)
+		if (!caseeq8(a + i, b + i))
 			return false;
-	if (a.n >= 8)
-		return caseeq8(a.p + a.n - 8, b.p + a.n - 8);
-	for (; i < a.n; i++)
-		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+	if (n >= 8)
+		return caseeq8(a + n - 8, b + n - 8);
+	for (; i < n; i++)
+		if (ascii_lower(a[i]) != ascii_lower(b[i]))
 			return false;
 	return true;
 }
@@ -91,9 +89,9 @@ slice_to_u64(struct slice s, uint64_t *out)
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
 
-		if (digit > 9 || v > (UINT64_MAX - digit) / 10)
+		if (digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
+			__builtin_add_overflow(v, digit, &v))
 			return false;
-		v = v * 10 + digit;
 	}
 	*out = v;
 	return true;

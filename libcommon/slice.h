@@ -74,7 +74,13 @@ ascii_lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-bool slice_caseeq(struct slice a, struct slice b);
+bool ascii_caseeq(const char *a, const char *b, size_t n);
+
+static inline bool
+slice_caseeq(struct slice a, struct slice b)
+{
+	return a.n == b.n && ascii_caseeq(a.p, b.p, a.n);
+}
 
 /* Without leading and trailing blanks (space and tab: the OWS of RFC 9110 §5.6.3). */
 struct slice slice_trim(struct slice s);
