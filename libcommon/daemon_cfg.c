@@ -180,7 +180,9 @@ daemon_log_findings(const struct errs *errs, const char *event)
 		const struct finding *f = &errs->v[i];
 		struct sbuf at = { 0 };
 
-		sbuf_addf(&at, "%s:%u:%u", f->file ? f->file : "-", f->line, f->col);
+		sbuf_adds(&at, f->file ? f->file : "-");
+		if (f->line > 0)
+			sbuf_addf(&at, ":%u:%u", f->line, f->col);
 		LOG_AT(f->level == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, event,
 			L_STR("at", at.p), L_STR("path", f->path), L_STR("text", f->text));
 		sbuf_fini(&at);

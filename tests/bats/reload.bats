@@ -1,0 +1,142 @@
+# Reload: all daemons take the configuration, or none does.
+load helper
+
+pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
+
+# A tlsd by FILE; both files name the same run_dir.
+tls_config() { # FILE PORT [MORE]
+	cat >"$T/$1" <<-EOF
+	run_dir: run
+	tls:
+	  ${3:-}
+	  listen:
+	    - address: "127.0.0.1:$2"
+	      to: "127.0.0.1:1"
+	      certificates: [{ self_signed: [localhost] }]
+	EOF
+}
+
+generation() { ctl "$1" json status | jq .generation; }
+
+two() {
+	PORT_A=$(free_port)
+	PORT_B=$(free_port)
+	tls_config weir.yaml "$PORT_A"
+	tls_config b.yaml "$PORT_B"
+	start tlsd
+	start tlsd -i b -c "$T/b.yaml"
+}
+
+@test "proxyctl reload: every daemon adopts it" {
+	two
+	run pctl reload
+	assert_success
+	assert_line "tlsd.0: generation 2"
+	assert_line "tlsd.b: generation 2"
+}
+
+@test "proxyctl reload: when one refuses, none does, and the reasons are said once" {
+	two
+	tls_config b.yaml "$PORT_B" "handshake_timeot: 1s"
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "b.yaml:3:"
+	assert_output --partial "handshake_timeot"
+	assert_output --partial "nothing was changed"
+	[ "$(grep -c handshake_timeot <<<"$output")" = 1 ]
+	[ "$(generation tlsd.0)" = 1 ]
+	[ "$(generation tlsd.b)" = 1 ]
+	# Nothing stays prepared: the next one goes through.
+	tls_config b.yaml "$PORT_B"
+	run pctl reload
+	assert_success
+	[ "$(generation tlsd.0)" = 2 ]
+}
+
+@test "proxyctl reload: a daemon that hangs is named, and nothing is changed" {
+	two
+	kill -STOP "$(pid_of tlsd.b)"
+	run timeout 20 "$BIN/proxyctl" -c weir.yaml reload
+	kill -CONT "$(pid_of tlsd.b)"
+	[ "$status" -eq 1 ]
+	assert_output --partial "tlsd.b: "
+	assert_output --partial "nothing was changed"
+	[ "$(generation tlsd.0)" = 1 ]
+}
+
+@test "a refused reload says why on stderr, in the reply and as an event" {
+	two
+	spawn events "$BIN/proxyctl" -c weir.yaml events --type config_rejected
+	wait_for 'pctl events --recent --until started --timeout 5s'
+	echo "nonsense: 1" >>weir.yaml
+	wait_for 'ctl tlsd.0 reload >reply; grep -q config_rejected "$(log_of events)"'
+	grep -q "error: the configuration was refused, generation 1 stays in force" reply
+	grep -q "weir.yaml:8:1: nonsense: " reply
+	grep -q 'tlsd.0 error config_finding at=.*weir.yaml:8:1 path=nonsense' "$(log_of tlsd.0)"
+}
+
+@test "SIGHUP reloads, a bad file leaves the old generation running" {
+	two
+	kill -HUP "$(pid_of tlsd.0)"
+	wait_for '[ "$(generation tlsd.0)" = 2 ]'
+	echo "nonsense: 1" >>weir.yaml
+	kill -HUP "$(pid_of tlsd.0)"
+	wait_for 'grep -q config_rejected "$(log_of tlsd.0)"'
+	[ "$(generation tlsd.0)" = 2 ]
+	is_alive tlsd.0
+}
+
+@test "two phases by hand: prepared, aborted, committed; only its own file, only by its hash" {
+	two
+	local hash
+	hash=$(ctl tlsd.0 json status | jq -r .hash)
+	run ctl tlsd.0 prepare "$hash" "$T/b.yaml"
+	assert_output --partial "this daemon runs by $T/weir.yaml"
+	run ctl tlsd.0 prepare 0123 "$T/weir.yaml"
+	assert_output --partial "it changed meanwhile: its hash is $hash, expected 0123"
+	run ctl tlsd.0 prepare "$hash" "$T/weir.yaml"
+	assert_output "prepared $hash"
+	run ctl tlsd.0 reload
+	assert_output "error: another reload is prepared"
+	[ "$(ctl tlsd.0 abort)" = ok ]
+	run ctl tlsd.0 commit
+	assert_output "error: nothing is prepared"
+}
+
+@test "a key that only root may read comes from proxyctl run by root, or the old one stays" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	local open port
+	open=$(mktemp -d /tmp/weir.XXXXXX)
+	chmod 755 "$open"
+	port=$(free_port)
+	make_pair() { # NAME
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 \
+			-subj "/CN=$1" -addext "subjectAltName=DNS:localhost" \
+			-keyout "$open/key.pem" -out "$open/cert.pem" 2>/dev/null
+		chmod 600 "$open/key.pem"
+	}
+	served() { openssl s_client -connect "127.0.0.1:$port" </dev/null 2>/dev/null | openssl x509 -noout -subject; }
+	make_pair one
+	cat >"$open/weir.yaml" <<-EOF
+	run_dir: $open/run
+	state_dir: $open/state
+	tls:
+	  user: nobody
+	  listen:
+	    - address: "127.0.0.1:$port"
+	      to: "127.0.0.1:1"
+	      certificates: [{ cert: $open/cert.pem, key: $open/key.pem }]
+	EOF
+	start tlsd -c "$open/weir.yaml"
+	[ "$(served)" = "subject=CN = one" ]
+	make_pair two
+	run socat -t 10 stdio "UNIX-CONNECT:$open/run/tlsd.0.sock" <<<reload
+	assert_output --partial "$open/key.pem"
+	assert_output --partial "generation 1 stays in force"
+	[ "$(served)" = "subject=CN = one" ]
+	run "$BIN/proxyctl" -c "$open/weir.yaml" reload
+	assert_success
+	[ "$(served)" = "subject=CN = two" ]
+	stop tlsd.0
+	rm -rf "$open"
+}
