@@ -225,8 +225,11 @@ read_fields(struct http1_head *h)
 		m->field_count++;
 		f->id = (uint16_t)id;
 		f->flags = (uint16_t)(flags & FIELD_HOP ? flags | MSG_FIELD_DROP : flags);
-		if (id == FIELD_OTHER)
+		if (id == FIELD_OTHER) {
+			if (http1_is_framing_alike(f->name))
+				f->flags |= MSG_FIELD_DROP;
 			continue;
+		}
 		if (m->first[id] == 0)
 			m->first[id] = (uint8_t)m->field_count;
 		else if (flags & FIELD_SINGLE)

@@ -51,7 +51,8 @@ struct http1_scan {
  * - Host: exactly one for 1.1, at most one for 1.0; valid (http1_host), and equal
  * (case-insensitively) to an absolute target's authority. CONNECT's Host may leave out the port.
  * - Framing: "Content-Length: 0" is BODY_LENGTH, no framing field at all is BODY_NONE.
- * - Fields that are hop-by-hop by name, or that Connection names, come marked MSG_FIELD_DROP.
+ * - Fields that are hop-by-hop by name, that Connection names, or that look like Content-Length or
+ *   Transfer-Encoding with another byte for the dash, come marked MSG_FIELD_DROP.
  *   Connection may not name Host, Content-Length or Transfer-Encoding (refused), and is ignored
  * when it names others that decide what the message means (FIELD_FRAMING without HOP and IDENTITY).
  *

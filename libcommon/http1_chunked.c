@@ -225,7 +225,7 @@ http1_trailers(const char *p, size_t n, struct field *fields, uint16_t cap, uint
 			return false;
 		f->id = (uint16_t)field_id_of(f->name);
 		f->flags = (uint16_t)field_flags((enum field_id)f->id);
-		if (f->flags & (FIELD_FRAMING | FIELD_HOP))
+		if ((f->flags & (FIELD_FRAMING | FIELD_HOP)) || http1_is_framing_alike(f->name))
 			f->flags |= MSG_FIELD_DROP;
 		(*count)++;
 	}

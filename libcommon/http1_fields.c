@@ -14,6 +14,23 @@ struct connection {
 	unsigned count;
 };
 
+bool
+http1_is_framing_alike(struct slice name)
+{
+	char plain[sizeof("Transfer-Encoding")];
+	enum field_id id;
+
+	if (name.n != sizeof("Content-Length") - 1 && name.n != sizeof("Transfer-Encoding") - 1)
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		char c = ascii_lower(name.p[i]);
+
+		plain[i] = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
+	}
+	id = field_id_of(slice_make(plain, name.n));
+	return id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING;
+}
+
 /* The next field of this id from *i on; *i is left behind it. */
 static const struct field *
 next_field(const struct msg *m, enum field_id id, unsigned *i)

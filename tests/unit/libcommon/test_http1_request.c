@@ -377,6 +377,27 @@ marks_what_must_not_travel(void **state)
 	feed_fini(&f);
 }
 
+/* What a CGI would read as framing is not framing here, and does not travel on. */
+static void
+marks_framing_alikes(void **state)
+{
+	struct feed f;
+
+	(void)state;
+	run(&f, "alikes",
+		SLICE(OK "Content_Length: 5\r\ncontent.LENGTH: 6\r\nTransfer~Encoding: chunked\r\n"
+			 "Content_Lengths: 7\r\nContentxLength: 8\r\nContent_Digest: 9\r\n\r\n"));
+	assert_int_equal(f.result, HTTP1_DONE);
+	assert_int_equal(f.m.body, BODY_NONE);
+	assert_false(travels(&f, "Content_Length"));
+	assert_false(travels(&f, "content.LENGTH"));
+	assert_false(travels(&f, "Transfer~Encoding"));
+	assert_true(travels(&f, "Content_Lengths"));
+	assert_true(travels(&f, "ContentxLength"));
+	assert_true(travels(&f, "Content_Digest"));
+	feed_fini(&f);
+}
+
 static void
 reads_fields_in_order(void **state)
 {
@@ -466,6 +487,7 @@ main(void)
 		cmocka_unit_test(reads_targets),
 		cmocka_unit_test(reads_connection_and_framing),
 		cmocka_unit_test(marks_what_must_not_travel),
+		cmocka_unit_test(marks_framing_alikes),
 		cmocka_unit_test(reads_fields_in_order),
 		cmocka_unit_test(limits_the_head),
 		cmocka_unit_test(stays_linear),
