@@ -33,26 +33,35 @@ struct forward_info {
 
 /*
  * Make m's field list the one that goes to the server: fields to drop get
- * MSG_FIELD_DROP, ours are appended. Look-alikes of the identity fields we
- * assert (X_Forwarded_For, X-Forwarded.For ...) are dropped. TE is passed on
- * only as "trailers". Does not write Host, Connection, Content-Length or
- * Transfer-Encoding: those are the encoder's (framing, RFC 9112 §6), Host from
- * `authority`. When the peer is trusted its X-Forwarded-For is appended to,
- * else replaced; -Proto and -Host are kept from a trusted peer if present.
- * Upgrade: h2c never passes.
+ * MSG_FIELD_DROP, ours are appended. Nothing is copied but values that grow.
+ * - Hop-by-hop fields and those that Connection nominates were marked by the
+ *   parser; identity fields cannot be nominated away. TE passes only as
+ *   "trailers"; Upgrade only when is_upgrade says so, and never h2c. `Proxy` goes
+ *   (httpoxy).
+ * - Identity fields of a peer that is not trusted go, all X-Forwarded-* among
+ *   them; look-alikes (X_Forwarded_For, X-Real.IP ...) go whoever sent them.
+ * - Ours: X-Forwarded-For is the peer, behind what a trusted one sent; -Proto
+ *   and -Host are kept as a trusted one sent them, else set; X-Real-IP is
+ *   forward_client(). What is switched off is passed on from a trusted peer.
+ * - Max-Forwards of TRACE and OPTIONS counts down.
+ * Does not write Host, Connection, Content-Length or Transfer-Encoding: those
+ * are the encoder's (framing, RFC 9112 §6), Host from `authority`.
  */
 void forward_request(struct msg *m, const struct forward_info *info, struct arena *a);
 
-/* The same for a response (and 1xx): hop-by-hop and nominated fields go; Via is
- * added when asked. Date is added if missing. */
+/* The same for a response (and 1xx): hop-by-hop and nominated fields stay marked; Upgrade
+ * stays on a 101 that is_upgrade waited for; Via is added when asked, Date to a
+ * final response that has none. */
 void forward_response(
 	struct msg *m, const struct forward_info *info, struct slice date, struct arena *a);
 
 /*
  * The client's own address: the peer, or, when the peer is trusted, the
- * right-most entry of X-Forwarded-For that is not trusted itself. One resolved
- * address for logs, limits and routing alike. Returns a slice into the message
- * or info->peer.
+ * right-most entry of X-Forwarded-For that is not trusted itself (the left-most
+ * one when all are; the hop that reported it when an entry is no address). One
+ * resolved address for logs, limits and routing alike; the same before and after
+ * forward_request. Returns a slice into the message, without port or brackets, or
+ * info->peer.
  */
 struct slice forward_client(const struct msg *m, const struct forward_info *info);
 
