@@ -25,7 +25,7 @@
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 1000
 #define PEERS_MAX    64
-#define NAME_ROOM    64 /* for "/PROGRAM.INSTANCE.pub" in sun_path */
+#define NAME_ROOM    23 /* for "/healthd.INSTANCE.pub" and NUL, the least that can stand there */
 #define IN_SIZE      (SPWIRE_HEADER + BUSMSG_BYTES_MAX)
 #define OUT_MAX      (4 * BUSMSG_BYTES_MAX) /* waiting for a slow peer */
 #define BATCH_MAX    64                     /* messages per turn of the loop and peer */

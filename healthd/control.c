@@ -1,0 +1,323 @@
+/*
+ * control.c: answers from what stands in memory; nothing here waits or changes state, but for
+ * `overrides reload`.
+ */
+#include "healthd/control.h"
+
+#include <inttypes.h>
+
+#include <jansson.h>
+
+#include "healthd/server.h"
+#include "libcommon/mem.h"
+#include "libcommon/units.h"
+
+static uint64_t
+age(uint64_t now_ms, uint64_t then_ms)
+{
+	return then_ms && then_ms < now_ms ? now_ms - then_ms : 0;
+}
+
+struct tally {
+	size_t up;
+	size_t down;
+	size_t unknown;
+	size_t paused;
+};
+
+static struct tally
+tally_pool(const struct target_pool *p)
+{
+	struct tally n = { 0 };
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct target *t = p->targets[i];
+
+		n.up += t->rise.state == PROBE_UP;
+		n.down += t->rise.state == PROBE_DOWN;
+		n.unknown += t->rise.state == PROBE_UNKNOWN;
+		n.paused += t->is_paused;
+	}
+	return n;
+}
+
+/* --- status ---------------------------------------------------------------- */
+
+static void
+set_int(json_t *o, const char *key, uint64_t v)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+static json_t *
+pools_json(const struct server *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < s->set.pool_count; i++) {
+		const struct target_pool *p = &s->set.pools[i];
+		struct tally n = tally_pool(p);
+		json_t *o = json_object();
+
+		json_object_set_new(o, "name", json_string(p->name));
+		set_int(o, "servers", p->n);
+		set_int(o, "up", n.up);
+		set_int(o, "down", n.down);
+		set_int(o, "unknown", n.unknown);
+		set_int(o, "not_probed", n.paused);
+		json_object_set_new(o, "first_round_done", json_boolean(p->is_round_done));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+probes_json(const struct server *s)
+{
+	struct schedule_stats st;
+	json_t *o = json_object();
+
+	schedule_stats(s->schedule, &st);
+	set_int(o, "started", st.started);
+	set_int(o, "good", st.good);
+	set_int(o, "failed", st.failed);
+	set_int(o, "not_made", st.not_made);
+	set_int(o, "early", st.early);
+	set_int(o, "running", st.running);
+	set_int(o, "queued", st.queued);
+	set_int(o, "max", st.max);
+	return o;
+}
+
+static json_t *
+bus_json(const struct server *s)
+{
+	struct publish_stats pub;
+	struct bus_stats bus;
+	json_t *o = json_object();
+
+	publish_stats(s->publish, &pub);
+	bus_stats(s->bus, &bus);
+	set_int(o, "subscribers", bus.peers);
+	set_int(o, "messages", pub.messages);
+	set_int(o, "refused", pub.refused);
+	set_int(o, "shards", pub.shards);
+	set_int(o, "evidence", s->evidence);
+	set_int(o, "evidence_malformed", s->evidence_bad);
+	set_int(o, "evidence_unknown_server", s->evidence_idle);
+	return o;
+}
+
+static json_t *
+overrides_json(const struct server *s)
+{
+	json_t *o = json_object();
+
+	set_int(o, "entries", s->set.overrides.n);
+	set_int(o, "unmatched", target_set_unmatched(&s->set));
+	json_object_set_new(o, "error",
+		s->set.overrides_error.text[0] ? json_string(s->set.overrides_error.text)
+					       : json_null());
+	return o;
+}
+
+static json_t *
+dns_json(const struct server *s)
+{
+	struct resolve_stats st;
+	json_t *o = json_object();
+
+	resolve_stats(s->resolver, &st);
+	set_int(o, "names", st.names);
+	set_int(o, "queries", st.queries);
+	set_int(o, "failures", st.failures);
+	return o;
+}
+
+static void
+status_json(const struct server *s, json_t *o)
+{
+	/* "pools" is what routers say of servers that they use; these are probes */
+	json_object_set_new(o, "checks", pools_json(s));
+	json_object_set_new(o, "probes", probes_json(s));
+	json_object_set_new(o, "bus", bus_json(s));
+	json_object_set_new(o, "overrides", overrides_json(s));
+	json_object_set_new(o, "dns", dns_json(s));
+}
+
+static void
+status_text(const struct server *s, struct sbuf *out)
+{
+	struct schedule_stats st;
+	struct publish_stats pub;
+	struct bus_stats bus;
+
+	schedule_stats(s->schedule, &st);
+	publish_stats(s->publish, &pub);
+	bus_stats(s->bus, &bus);
+	for (size_t i = 0; i < s->set.pool_count; i++) {
+		const struct target_pool *p = &s->set.pools[i];
+		struct tally n = tally_pool(p);
+
+		sbuf_addf(out,
+			"pool %s: %zu servers, %zu up, %zu down, %zu unknown, %zu not probed%s\n",
+			p->name, p->n, n.up, n.down, n.unknown, n.paused,
+			p->is_round_done ? "" : ", first round under way");
+	}
+	sbuf_addf(out,
+		"probes: %" PRIu64 " started, %" PRIu64 " good, %" PRIu64 " failed, %" PRIu64
+		" not made, %" PRIu64 " early, %u running (at most %u), %u queued\n",
+		st.started, st.good, st.failed, st.not_made, st.early, st.running, st.max,
+		st.queued);
+	sbuf_addf(out,
+		"bus: %u subscribers, %" PRIu64 " messages, %u shards, %" PRIu64
+		" evidence (%" PRIu64 " malformed)\n",
+		bus.peers, pub.messages, pub.shards, s->evidence, s->evidence_bad);
+	sbuf_addf(out, "overrides: %zu entries, %zu match nothing%s%s\n", s->set.overrides.n,
+		target_set_unmatched(&s->set), s->set.overrides_error.text[0] ? "; " : "",
+		s->set.overrides_error.text);
+}
+
+void
+control_status(void *self, struct json_t *object, struct sbuf *out)
+{
+	const struct server *s = self;
+
+	if (out)
+		status_text(s, out);
+	else
+		status_json(s, object);
+}
+
+/* --- show probes ------------------------------------------------------------ */
+
+static const char *
+pause_word(const struct target *t)
+{
+	return !t->is_paused ? "" : t->is_config_down ? "down in configuration" : "disabled";
+}
+
+static json_t *
+probe_json(const struct server *s, const struct target *t)
+{
+	uint64_t now_ms = loop_now_ms(s->loop);
+	json_t *o = json_object();
+	char addr[ADDR_TEXT];
+
+	json_object_set_new(o, "pool", json_string(t->pool->name));
+	json_object_set_new(o, "server", json_string(t->name));
+	json_object_set_new(o, "address", json_string(t->address));
+	json_object_set_new(o, "probed_address",
+		t->addr.len ? json_string(addr_format(&t->addr.sa, t->addr.len, addr))
+			    : json_null());
+	json_object_set_new(o, "state", json_string(probe_state_name(t->rise.state)));
+	json_object_set_new(o, "reason", json_string(t->reason));
+	set_int(o, "since_ms", age(now_ms, t->since_ms));
+	set_int(o, "rise", t->rise.rise);
+	set_int(o, "fall", t->rise.fall);
+	json_object_set_new(o, "last_probe_age_ms",
+		t->probed_ms ? json_integer((json_int_t)age(now_ms, t->probed_ms)) : json_null());
+	set_int(o, "took_us", t->took_us);
+	set_int(o, "next_ms", schedule_next_ms(s->schedule, t));
+	json_object_set_new(o, "running", json_boolean(t->probe != NULL));
+	json_object_set_new(o, "paused", json_string(pause_word(t)));
+	return o;
+}
+
+static void
+add_age(struct sbuf *out, const char *word, uint64_t ms)
+{
+	sbuf_addf(out, "%s ", word);
+	units_format_duration(out, (int64_t)(ms < 10000 ? ms : ms / 1000 * 1000));
+}
+
+static void
+probe_text(const struct server *s, const struct target *t, struct sbuf *out)
+{
+	uint64_t now_ms = loop_now_ms(s->loop);
+
+	sbuf_addf(out, "%s/%s %s %s", t->pool->name, t->name, t->address,
+		probe_state_name(t->rise.state));
+	if (t->reason[0])
+		sbuf_addf(out, " %s", t->reason);
+	add_age(out, " for", age(now_ms, t->since_ms));
+	sbuf_addf(out, ", rise %u, fall %u", t->rise.rise, t->rise.fall);
+	if (t->probed_ms) {
+		add_age(out, ", probed", age(now_ms, t->probed_ms));
+		sbuf_addf(out, " ago in %" PRIu64 " us", t->took_us);
+	}
+	if (t->is_paused)
+		sbuf_addf(out, ", not probed: %s", pause_word(t));
+	sbuf_addc(out, '\n');
+}
+
+static void
+add_probes(struct ctl_req *req, const struct server *s, const struct target_pool *p, json_t *list)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		if (list)
+			json_array_append_new(list, probe_json(s, p->targets[i]));
+		else
+			probe_text(s, p->targets[i], &req->out);
+	}
+}
+
+static void
+cmd_show_probes(struct ctl_req *req)
+{
+	const struct server *s = req->arg;
+	const struct target_pool *one = NULL;
+	json_t *list;
+
+	if (req->nargs > 1) {
+		ctl_fail(req, "usage: show probes [POOL]");
+		return;
+	}
+	if (req->nargs == 1) {
+		one = target_pool_find(&s->set, req->args[0]);
+		if (!one) {
+			ctl_fail(req, "no pool with a check is called '%s'", req->args[0]);
+			return;
+		}
+	}
+	list = req->is_json ? json_array() : NULL;
+	for (size_t i = 0; i < s->set.pool_count; i++)
+		if (!one || one == &s->set.pools[i])
+			add_probes(req, s, &s->set.pools[i], list);
+	if (list)
+		ctl_done_json(req, list);
+	else
+		ctl_done(req);
+}
+
+/* --- overrides -------------------------------------------------------------- */
+
+static void
+cmd_overrides_reload(struct ctl_req *req)
+{
+	struct server *s = req->arg;
+	struct err err;
+
+	if (target_set_overrides(&s->set, s->dc->common.state_dir, &err)) {
+		ctl_fail(req, "%s", err.text);
+		return;
+	}
+	if (req->is_json) {
+		json_t *o = overrides_json(s);
+
+		json_object_set_new(o, "adopted", json_true());
+		ctl_done_json(req, o);
+		return;
+	}
+	sbuf_addf(&req->out, "%zu entries in force, %zu match nothing\n", s->set.overrides.n,
+		target_set_unmatched(&s->set));
+	ctl_done(req);
+}
+
+const struct ctl_command control_commands[] = {
+	{ "show probes", "[POOL]", "what the probes of each server say", CTL_VIEW,
+		cmd_show_probes },
+	{ "overrides reload", "", "read the operators' decisions again", CTL_OPERATE,
+		cmd_overrides_reload },
+	{ 0 },
+};
