@@ -51,7 +51,8 @@ _proxyctl()
 		case $command in
 		'') words='-c -h -v up status check config reload drain undrain disable enable weight events stop version help' ;;
 		status) words='-j -w --names' ;;
-		check | config) words='-j' ;;
+		check) words='-j' ;;
+		config) words='-j --schema' ;;
 		events) words='--until --timeout --type --recent' ;;
 		stop) words='--timeout' ;;
 		help) words='up status check config reload drain undrain disable enable weight events stop version' ;;

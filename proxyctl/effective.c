@@ -1,6 +1,6 @@
 /*
- * effective: `proxyctl config`. Each program prints what is in force for it, defaults included;
- * what several of them read is shown once.
+ * effective: `proxyctl config`. Each program prints what is in force for it, defaults included, or
+ * which keys it knows; what several of them read is shown once.
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -30,14 +30,15 @@ merge(json_t *all, json_t *seen, const json_t *part)
 	}
 }
 
+/* `PROGRAM -T -c FILE`, or `PROGRAM --schema` without a file. */
 static int
 run_dump(const char *program, const char *file, json_t *all, json_t *seen)
 {
 	char *path = program_path(program);
-	char *c = xstrdup("-c");
-	char *t = xstrdup("-T");
-	char *f = xstrdup(file);
-	char *argv[] = { path, t, c, f, NULL };
+	char *what = xstrdup(file ? "-T" : "--schema");
+	char *c = file ? xstrdup("-c") : NULL;
+	char *f = file ? xstrdup(file) : NULL;
+	char *argv[] = { path, what, c, f, NULL };
 	struct sbuf out = { 0 };
 	struct err err = { 0 };
 	int code = program_run(argv, &out, &err);
@@ -49,8 +50,8 @@ run_dump(const char *program, const char *file, json_t *all, json_t *seen)
 	json_decref(part);
 	sbuf_fini(&out);
 	free(path);
+	free(what);
 	free(c);
-	free(t);
 	free(f);
 	return code < 0 ? EXIT_FAILED : code;
 }
@@ -71,45 +72,69 @@ print_entry(const json_t *entry)
 	free(dumped);
 }
 
-int
-cmd_config(const char *file, int argc, char **argv)
+static void
+print_all(const json_t *all, bool is_json)
 {
-	bool is_json = false;
-	struct site s;
-	int opt;
-	int code = EXIT_DONE;
+	size_t i;
+	const json_t *entry;
 
-	while ((opt = getopt(argc, argv, "j")) != -1) {
-		if (opt != 'j')
-			return command_usage("config");
-		is_json = true;
+	if (is_json) {
+		json_dumpf(all, stdout, JSON_INDENT(1));
+		putchar('\n');
+		return;
 	}
-	if (optind < argc)
-		return command_usage("config");
-	if (site_load(&s, file) < 0)
-		return EXIT_USAGE;
+	json_array_foreach(all, i, entry) print_entry(entry);
+}
 
-	json_t *all = json_array();
+/* What the programs say, and our own section; file NULL: the keys instead of their values. */
+static int
+collect(const char *file, json_t *all)
+{
 	json_t *seen = json_object();
 	json_t *up = json_array();
+	int code = EXIT_DONE;
 
 	for (size_t i = 0; i < PROGRAM_COUNT && code == EXIT_DONE; i++)
 		code = run_dump(program_names[i], file, all, seen);
-	if (site_has(&s, "up"))
-		cfg_dump(s.cfg, &upcfg_schema, cfg_get(s.cfg->root, "up"), "up", up);
-	merge(all, seen, up);
-	if (code == EXIT_DONE && is_json) {
-		json_dumpf(all, stdout, JSON_INDENT(1));
-		putchar('\n');
-	} else if (code == EXIT_DONE) {
-		size_t i;
-		const json_t *entry;
+	if (file == NULL) {
+		cfg_schema_dump(&upcfg_schema, "up", up);
+	} else {
+		struct site s;
 
-		json_array_foreach(all, i, entry) print_entry(entry);
+		if (site_load(&s, file) < 0)
+			code = EXIT_USAGE;
+		else if (site_has(&s, "up"))
+			cfg_dump(s.cfg, &upcfg_schema, cfg_get(s.cfg->root, "up"), "up", up);
+		site_free(&s);
 	}
-	json_decref(all);
+	merge(all, seen, up);
 	json_decref(seen);
 	json_decref(up);
-	site_free(&s);
+	return code;
+}
+
+int
+cmd_config(const char *file, int argc, char **argv)
+{
+	static const struct option options[] = { { "schema", no_argument, NULL, 's' }, { 0 } };
+	bool is_json = false;
+	bool is_schema = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "j", options, NULL)) != -1) {
+		if (opt != 'j' && opt != 's')
+			return command_usage("config");
+		is_json |= opt == 'j';
+		is_schema |= opt == 's';
+	}
+	if (optind < argc)
+		return command_usage("config");
+
+	json_t *all = json_array();
+	int code = collect(is_schema ? NULL : file, all);
+
+	if (code == EXIT_DONE)
+		print_all(all, is_json || is_schema);
+	json_decref(all);
 	return code;
 }

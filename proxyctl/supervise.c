@@ -340,13 +340,19 @@ child_died(struct child *c, int status)
 	pause_and_restart(c);
 }
 
+/* Others than ours are children all the same: the reload that HUP began. */
 static void
 reap(struct supervisor *s)
 {
-	for (struct child *c = s->children; c != NULL; c = c->next) {
-		int status;
+	int status;
+	pid_t pid;
 
-		if (is_alive(c) && waitpid(c->pid, &status, WNOHANG) == c->pid)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct child *c = s->children;
+
+		while (c != NULL && c->pid != pid)
+			c = c->next;
+		if (c != NULL)
 			child_died(c, status);
 	}
 }
