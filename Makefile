@@ -142,10 +142,12 @@ lint:
 	@tests/tools/lint
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	    $(DESTDIR)$(PREFIX)/share/man/man7 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/doc/weir/examples
 	for p in $(PROGRAMS); do install -m 755 $(B)/bin/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
 	install -m 644 $(wildcard */*.8) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 $(wildcard libcommon/*.5) $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 $(wildcard libcommon/*.7) $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 644 proxyctl/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/proxyctl
 	install -m 644 examples/*.yaml $(DESTDIR)$(PREFIX)/share/doc/weir/examples
 clean:
