@@ -532,6 +532,26 @@ maps_mixed_families_to_ip6(void **state)
 	assert_false(got.is_local);
 }
 
+/* 128 bytes are an id, 129 are none (§2.2.4). */
+static void
+limits_unique_ids(void **state)
+{
+	char text[16 + 3 + 129] = SIG "\x21";
+	struct proxy_info info;
+	const char *reason;
+	size_t used;
+
+	(void)state;
+	for (int n = 128; n <= 129; n++) {
+		text[15] = (char)(3 + n);
+		text[16] = 5;
+		text[18] = (char)n;
+		assert_int_equal(proxy_read(text, 19 + (size_t)n, &info, &used, &reason),
+			n == 128 ? PROXY_DONE : PROXY_BAD);
+	}
+	assert_string_equal(reason, "bad_unique_id");
+}
+
 static void
 writes_nothing_too_long(void **state)
 {
@@ -566,6 +586,7 @@ main(void)
 		cmocka_unit_test(reads_back_what_was_written),
 		cmocka_unit_test(writes_exact_bytes),
 		cmocka_unit_test(maps_mixed_families_to_ip6),
+		cmocka_unit_test(limits_unique_ids),
 		cmocka_unit_test(writes_nothing_too_long),
 	};
 
