@@ -175,7 +175,8 @@ void cfg_schema_walk(const struct cfg_schema *schema, const char *path,
 	void (*fn)(void *arg, const char *path, const struct cfg_row *row), void *arg);
 
 /* Add an object for every key of the schema to a JSON array: path, type, unit, default, choices,
- * min, max, required, restart, help. For `--schema` and the man-page check. */
+ * min, max, required, restart, help; default_port for addresses. For `--schema` and the man-page
+ * check. */
 void cfg_schema_dump(const struct cfg_schema *schema, const char *path, struct json_t *array);
 /* How types are called there: "duration". */
 const char *cfg_type_name(enum cfg_type type);

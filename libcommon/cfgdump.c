@@ -480,6 +480,9 @@ add_schema_row(void *arg, const char *path, const struct cfg_row *row)
 	json_object_set_new(entry, "choices", choices);
 	json_object_set_new(entry, "min", json_bound(row, row->min));
 	json_object_set_new(entry, "max", json_bound(row, row->max));
+	if (row->type == CFGT_ADDR)
+		json_object_set_new(entry, "default_port",
+			row->min > 0 ? json_integer((json_int_t)row->min) : json_null());
 	json_object_set_new(entry, "required", json_boolean(row->flags & CFG_REQUIRED));
 	json_object_set_new(entry, "restart", json_boolean(row->flags & CFG_RESTART));
 	json_object_set_new(entry, "help", json_or_null(row->help));

@@ -724,8 +724,8 @@ test_schema_dump(void **state)
 		"\"required\":false,\"restart\":false,\"help\":null}");
 	check_schema_entry(array, "addr",
 		"{\"path\":\"addr\",\"type\":\"address\",\"unit\":null,\"default\":null,"
-		"\"choices\":null,\"min\":null,\"max\":null,\"required\":false,\"restart\":false,"
-		"\"help\":null}");
+		"\"choices\":null,\"min\":null,\"max\":null,\"default_port\":80,\"required\":false,"
+		"\"restart\":false,\"help\":null}");
 	entry_of(array, "inner.must");
 	entry_of(array, "log.level");
 	entry_of(array, "items[].name");
