@@ -141,7 +141,9 @@ X
 	until_ok test -S "$RUN/web/a.sock" -a -S "$RUN/web/b.sock"
 	tlsd_start
 	PORT=$(tls_port 0)
-	for i in 1 2 3 4 5 6; do spawn "c$i" bash -c "sleep 30 | openssl s_client -connect 127.0.0.1:$PORT"; done
-	until_ok reached relayed 6
+	for i in 1 2 3 4 5 6; do
+		spawn "c$i" bash -c "sleep 30 | openssl s_client -connect 127.0.0.1:$PORT"
+		until_ok reached relayed $i
+	done
 	[ "$(tlsctl json status | jq -c '[.servers[].active] | sort')" = "[3,3]" ]
 }
