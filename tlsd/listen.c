@@ -2,6 +2,7 @@
  * listen: see the header. Port 0 is bound once and the rest of the workers join the port that the
  * kernel gave.
  */
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,6 +55,17 @@ add_sock(struct listen *one, int fd, unsigned worker)
 	one->socks[one->nsocks++] = (struct listen_sock){ .fd = fd, .worker = worker };
 }
 
+/* Clients that vanish without a word are noticed; accepted sockets inherit it. */
+static void
+set_keepalive(int fd)
+{
+	int on = 1;
+	int idle_s = 300;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+}
+
 static int
 bind_one(const struct addr_spec *at, int backlog, bool shared, struct err *err)
 {
@@ -76,6 +88,7 @@ bind_all(struct listen *one, const struct addr_spec *at, unsigned nworkers, int 
 
 		if (fd < 0)
 			return -1;
+		set_keepalive(fd);
 		add_sock(one, fd, i);
 		if (i > 0)
 			continue;
@@ -98,8 +111,10 @@ inherit(struct listen *one, const struct addr_spec *at, unsigned nworkers)
 {
 	int fd;
 
-	while ((fd = sock_inherited(at)) >= 0)
+	while ((fd = sock_inherited(at)) >= 0) {
+		set_keepalive(fd);
 		add_sock(one, fd, (unsigned)one->nsocks % nworkers);
+	}
 	if (one->nsocks == 0)
 		return false;
 	one->bound.len = sizeof(one->bound.ss);
@@ -133,6 +148,8 @@ listens_get(struct listens *l, const struct addr_spec *at, const char *text, uns
 	if (one != NULL && one->uses > 0) {
 		free(key);
 		one->uses++;
+		for (size_t i = 0; i < one->nsocks; i++)
+			listen(one->socks[i].fd, backlog); /* may have changed */
 		return one;
 	}
 	one = xcalloc(1, sizeof(*one));

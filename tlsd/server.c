@@ -4,6 +4,7 @@
  */
 #include <pwd.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,7 +12,8 @@
 #include "libcommon/sock.h"
 #include "tlsd/server.h"
 
-#define FDS_RESERVED 96 /* listeners, loops, control socket, files of a reload */
+#define CERTS_LOOK_MS 5000
+#define FDS_RESERVED  96 /* listeners, loops, control socket, files of a reload */
 
 int64_t
 server_now_ms(void)
@@ -128,6 +130,18 @@ turn_tickets(void *arg)
 		s->ticket_timer, (uint64_t)ticket_keys_wait_ms(s->tickets, server_now_ms()), false);
 }
 
+/* ---- certificates that expire while we run ---- */
+
+static void
+look_at_certs(void *arg)
+{
+	struct server *s = arg;
+	int64_t now = (int64_t)time(NULL);
+
+	site_log_expired(s->site, s->certs_seen_s, now);
+	s->certs_seen_s = now;
+}
+
 /* ---- commit ---- */
 
 static void
@@ -171,9 +185,14 @@ server_run(void *self, struct err *err)
 			return -1;
 		s->nstarted++;
 	}
+	/* Who shares our user cannot look into this process, and no core holds its keys. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	adopt_everywhere(s);
 	s->ticket_timer = loop_timer_new(daemon_loop(s->daemon), turn_tickets, s);
 	turn_tickets(s);
+	s->certs_seen_s = (int64_t)time(NULL);
+	s->cert_timer = loop_timer_new(daemon_loop(s->daemon), look_at_certs, s);
+	loop_timer_set(s->cert_timer, CERTS_LOOK_MS, true);
 	return 0;
 }
 
@@ -243,6 +262,8 @@ server_stop(void *self)
 		worker_stop(&s->workers[i]);
 	if (s->ticket_timer != NULL)
 		loop_timer_free(s->ticket_timer);
+	if (s->cert_timer != NULL)
+		loop_timer_free(s->cert_timer);
 	site_left(s);
 	free_server(s);
 }

@@ -16,6 +16,8 @@ struct server {
 	struct listens *listens;
 	struct ticket_keys *tickets;
 	struct loop_timer *ticket_timer;
+	struct loop_timer *cert_timer;
+	int64_t certs_seen_s; /* when expiry was last looked at */
 	struct pool pool;
 	struct worker *workers;
 	unsigned nworkers;

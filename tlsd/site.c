@@ -237,14 +237,35 @@ site_retire(struct site *s, struct listens *listens)
 }
 
 static void
+log_expired(const struct site_listener *l, const struct cert *c)
+{
+	char when[32];
+
+	cert_format_time(c->not_after, when);
+	LOG_WARN("cert_expired", L_STR("path", c->cert_path), L_STR("listen", l->cfg->address_text),
+		L_STR("not_after", when));
+}
+
+void
+site_log_expired(const struct site *s, int64_t since_s, int64_t now_s)
+{
+	for (size_t i = 0; i < s->nlisteners; i++)
+		for (size_t j = 0; j < s->listeners[i].ncerts; j++) {
+			const struct cert *c = s->listeners[i].certs[j];
+
+			if (cert_is_expired(c, now_s) && !cert_is_expired(c, since_s))
+				log_expired(&s->listeners[i], c);
+		}
+}
+
+static void
 log_cert(const struct site_listener *l, const struct cert *c, int64_t now)
 {
 	char when[32];
 
 	cert_format_time(c->not_after, when);
 	if (cert_is_expired(c, now))
-		LOG_WARN("cert_expired", L_STR("path", c->cert_path),
-			L_STR("listen", l->cfg->address_text), L_STR("not_after", when));
+		log_expired(l, c);
 	else
 		LOG_INFO("cert_loaded", L_STR("path", c->cert_path),
 			L_STR("listen", l->cfg->address_text), L_STR("key", c->key_type),

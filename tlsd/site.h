@@ -48,5 +48,7 @@ void site_unref(struct site *s);
 void site_retire(struct site *s, struct listens *listens);
 /* Log an event for each certificate that is expired, or made for trials. */
 void site_log_certs(const struct site *s);
+/* The event for those that expired after `since_s` and up to `now_s`. */
+void site_log_expired(const struct site *s, int64_t since_s, int64_t now_s);
 
 #endif

@@ -20,7 +20,9 @@
 	"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"   \
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS     "X25519:P-256:P-384"
+
+/* OpenSSL's macro wants it writable. */
+static char groups_list[] = "X25519:P-256:P-384";
 
 struct group {
 	uint32_t *certs;
@@ -241,7 +243,7 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 	/* NO_AUTO_CHAIN: what is not in the file is not searched for, at each handshake. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 	if (SSL_CTX_set_min_proto_version(ctx, min) != 1 ||
-		SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
+		SSL_CTX_set1_groups_list(ctx, groups_list) != 1)
 		return fail(err, "min_version");
 	SSL_CTX_set_app_data(ctx, c);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);

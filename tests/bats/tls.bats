@@ -94,6 +94,18 @@ X
 	[[ "$(tlsctl show certificates)" == *old.pem*EXPIRED*localhost* ]]
 }
 
+@test "a certificate that expires while tlsd runs is an event" {
+	cert dying ec -1 DNS:localhost
+	sign_between dying 20200101000000Z "$(date -u -d '+4 seconds' +%Y%m%d%H%M%SZ)"
+	cat dying.crt dying.key >dying.pem
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: dying.pem }] }]
+X
+	tlsd_start
+	grep -q 'info cert_loaded path=.*dying.pem' "$LOG"
+	until_ok grep -q 'warn cert_expired path=.*dying.pem' "$LOG"
+}
+
 @test "a self-signed certificate is made once, kept private, and says that it is for trials" {
 	tlsd_config <<X
   listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ self_signed: [localhost, 127.0.0.1] }] }]

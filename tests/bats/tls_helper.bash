@@ -54,7 +54,7 @@ reached() { [ "$(counter "$1")" -ge "$2" ]; }
 failed_reached() { [ "$(failures "$1")" -ge "$2" ]; }
 ticks() { awk '{print $14 + $15}' "/proc/$TLSD/stat"; }
 
-# cert NAME KIND DAYS SAN: NAME.crt, NAME.key, NAME.pem; KIND is ec or rsa
+# cert NAME KIND DAYS SAN: NAME.crt, NAME.key, NAME.pem; KIND is ec or rsa; -1 days: expired in 2020
 cert() {
 	local alg=(-newkey rsa:2048)
 	[ "$2" = ec ] && alg=(-newkey ec -pkeyopt ec_paramgen_curve:P-256)
@@ -64,21 +64,31 @@ cert() {
 	else
 		openssl req -new "${alg[@]}" -nodes -keyout "$D/$1.key" -out "$D/$1.csr" -subj "/CN=$1" 2>/dev/null
 		printf 'subjectAltName=%s\n' "$4" >"$D/$1.ext"
-		openssl x509 -req -in "$D/$1.csr" -key "$D/$1.key" -out "$D/$1.crt" -extfile "$D/$1.ext" \
-			-not_before 20200101000000Z -not_after 20200201000000Z 2>/dev/null ||
-			expired_cert "$1"
+		sign_between "$1" 20200101000000Z 20200201000000Z
 	fi
 	cat "$D/$1.crt" "$D/$1.key" >"$D/$1.pem"
 }
 
-# openssl 3.0 cannot date back: `ca` can
-expired_cert() {
+# sign_between NAME START END: sign NAME.csr with its own key; only `openssl ca` takes both dates
+sign_between() {
 	mkdir -p "$D/ca"
 	: >"$D/ca/index.txt"
 	echo 01 >"$D/ca/serial"
-	printf '[ca]\ndefault_ca=d\n[d]\ndatabase=%s/ca/index.txt\nserial=%s/ca/serial\nnew_certs_dir=%s/ca\ndefault_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n' "$D" "$D" "$D" >"$D/ca/ca.cnf"
+	cat >"$D/ca/ca.cnf" <<X
+[ca]
+default_ca = d
+[d]
+database = $D/ca/index.txt
+serial = $D/ca/serial
+new_certs_dir = $D/ca
+default_md = sha256
+policy = p
+unique_subject = no
+[p]
+commonName = supplied
+X
 	openssl ca -batch -config "$D/ca/ca.cnf" -selfsign -keyfile "$D/$1.key" -in "$D/$1.csr" -out "$D/$1.crt" \
-		-notext -startdate 20200101000000Z -enddate 20200201000000Z -extfile "$D/$1.ext" 2>/dev/null
+		-notext -startdate "$2" -enddate "$3" -extfile "$D/$1.ext" 2>/dev/null
 }
 
 # s_client ARGS...: one handshake, everything it says
