@@ -36,7 +36,7 @@ LIBS.cachectl := $(LIBS.common)
 LIBS.proxyctl := $(LIBS.common)
 LIBS.libcommon := $(LIBS.common) libcares
 
-.PHONY: all help deps deps-build deps-test run test unit bats replay san tsan fuzz bench lint install clean
+.PHONY: FORCE all help deps deps-build deps-test run test unit bats replay san tsan fuzz bench lint install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -75,7 +75,8 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 $(B)/libcommon.a.empty:
 	@mkdir -p $(@D); rm -f $@; ar rcs $@
 
-bin/%: $(B)/bin/%
+# Always: the links are of the variant that was built last.
+bin/%: $(B)/bin/% FORCE
 	@mkdir -p bin
 	@ln -sf ../$< $@
 
