@@ -88,6 +88,8 @@ fleet_find(struct fleet *f, const struct site *s, enum fleet_scope scope)
 		DIR *dir = opendir(s->run_dirs[i]);
 		const struct dirent *e;
 
+		if (dir == NULL && errno != ENOENT)
+			fprintf(stderr, "%s: %s\n", s->run_dirs[i], strerror(errno));
 		while (dir != NULL && (e = readdir(dir)) != NULL)
 			if (is_control_name(e->d_name))
 				add_member(f, s->run_dirs[i], e->d_name);

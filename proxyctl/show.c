@@ -95,6 +95,13 @@ show_members(const struct fleet *f, bool is_coloured, struct sbuf *out)
 		add_member(&t, &f->v[i]);
 	table_format(&t, is_coloured, out);
 	table_fini(&t);
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->v[i].why == NULL)
+			continue;
+		sbuf_addf(out, "%s: ", f->v[i].name);
+		tint_add(out, is_coloured, TINT_YELLOW, f->v[i].why);
+		sbuf_addc(out, '\n');
+	}
 }
 
 /* ---- listeners ---- */
