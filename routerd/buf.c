@@ -1,0 +1,45 @@
+/*
+ * buf: the three size classes and their free lists.
+ */
+#include "routerd/buf.h"
+
+static const uint32_t class_bytes[BUF_CLASSES] = { 16384, 65536, 262144 };
+/* How much of each class a worker keeps for itself when nobody needs it: 8 MB, 8 MB, 8 MB. */
+static const unsigned class_keep[BUF_CLASSES] = { 512, 128, 32 };
+
+void
+bufs_init(struct bufs *b)
+{
+	for (int i = 0; i < BUF_CLASSES; i++)
+		freelist_init(&b->class[i], sizeof(struct buf) + class_bytes[i], class_keep[i]);
+	b->out_bytes = 0;
+}
+
+void
+bufs_fini(struct bufs *b)
+{
+	for (int i = 0; i < BUF_CLASSES; i++)
+		freelist_fini(&b->class[i]);
+}
+
+struct buf *
+buf_get(struct bufs *from, enum buf_class class)
+{
+	struct buf *b = freelist_take(&from->class[class]);
+
+	b->home = from;
+	b->refs = 1;
+	b->class = class;
+	b->cap = class_bytes[class];
+	b->r = 0;
+	b->w = 0;
+	from->out_bytes += b->cap;
+	return b;
+}
+
+void
+buf_release(struct buf *b)
+{
+	b->home->out_bytes -= b->cap;
+	freelist_give(&b->home->class[b->class], b);
+}

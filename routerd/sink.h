@@ -1,0 +1,43 @@
+/*
+ * sink: where a message goes next: head, bytes, end, abort; and source, who it comes from. Stages
+ * are chained by these two alone, so none knows its neighbour: a response plays into the same sink
+ * whether it comes from a server, from us, or from a store.
+ *
+ * Calls only queue; flush hands what is queued to the kernel. A sink that is full says so and the
+ * producer stops; "ready again" puts the producer on the worker's run queue, it never calls it. No
+ * stage buffers without a bound.
+ */
+#ifndef ROUTERD_SINK_H
+#define ROUTERD_SINK_H
+
+#include <stdint.h>
+
+#include "libcommon/loop.h"
+#include "libcommon/msg.h"
+#include "routerd/buf.h"
+
+enum sink_result {
+	SINK_OK,
+	SINK_FULL, /* all was taken, but send no more until told */
+	SINK_GONE, /* nobody is there any more; everything is dropped from now on */
+};
+
+struct sink;
+struct sink_ops {
+	/* Values in m are copied or encoded before it returns. */
+	enum sink_result (*head)(struct sink *k, struct msg *m);
+	/* b owns p (NULL: p is static or lives as long as the request); kept by reference if it
+	 * cannot go at once. */
+	enum sink_result (*data)(struct sink *k, struct buf *b, const char *p, size_t n);
+	/* trailers may be NULL. */
+	enum sink_result (*end)(struct sink *k, const struct field *trailers, uint16_t count);
+	enum sink_result (*flush)(struct sink *k);
+};
+
+struct sink {
+	const struct sink_ops *ops;
+	struct run_item
+		*producer; /* put on the run queue when there is room again; NULL: nobody waits */
+};
+
+#endif
