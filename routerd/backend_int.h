@@ -41,7 +41,7 @@ struct server_state {
 	struct addr_spec spec;
 	struct verdict_probes probes;
 	struct shown shown;
-	bool is_probation;      /* blocked by us, because its probers fell silent */
+	bool is_probation; /* blocked by us, because its probers fell silent */
 	/* names: all addresses, and which one is used */
 	struct resolve_watch *watch;
 	bool is_answered;

@@ -60,16 +60,16 @@ struct snapshot {
 	uint64_t max_body;
 };
 
-/* Compile; pools are not looked up yet: snapshot_set_pools does. dc is owned by the snapshot from then on (also on failure: it is
- * freed). NULL with errs. refs is 1. */
+/* Compile; pools are not looked up yet: snapshot_set_pools does. dc is owned by the snapshot from
+ * then on (also on failure: it is freed). NULL with errs. refs is 1. */
 struct snapshot *snapshot_new(struct daemon_cfg *dc, uint64_t generation, struct errs *errs);
 /*
  * Fill s->pools and the pool of every route: get(arg, cfg) gives one reference
  * for each pool of the configuration (backends_pool), and snapshot_unref gives
  * it back (pool_unref). Once, before any worker sees the snapshot.
  */
-void snapshot_set_pools(struct snapshot *s,
-	struct pool *(*get)(void *arg, const struct poolcfg *cfg), void *arg);
+void snapshot_set_pools(
+	struct snapshot *s, struct pool *(*get)(void *arg, const struct poolcfg *cfg), void *arg);
 void snapshot_ref(struct snapshot *s);
 /* Thread-safe; the last one frees. */
 void snapshot_unref(struct snapshot *s);

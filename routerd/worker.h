@@ -46,4 +46,30 @@ void workers_forget_server(
  * drained). */
 void workers_close_idle(struct workers *ws, uint32_t server_id);
 
+/*
+ * The workers' life, all on the main thread.
+ */
+struct accesslog;
+struct listen_plan;
+struct listen_set;
+struct loop;
+
+/* count threads' worth of workers, not running yet. NULL with err. */
+struct workers *workers_new(struct loop *main_loop, unsigned count, struct err *err);
+/*
+ * A new generation: every worker takes up the snapshot (a reference each), the listeners of the
+ * plan that it has not got, and gives up those that are not in it any more; done(arg) runs on the
+ * main loop when all have. log may be NULL: no access log.
+ */
+void workers_adopt(struct workers *ws, struct snapshot *s, const struct listen_set *set,
+	const struct listen_plan *plan, struct accesslog *log, void (*done)(void *arg), void *arg);
+/* Start the threads. -1 with err. */
+int workers_start(struct workers *ws, struct err *err);
+/* Client connections in all, at most. May change with a generation. */
+void workers_set_limit(struct workers *ws, uint64_t connections);
+/* Stop accepting, close what is idle; done(arg) once every connection has ended. */
+void workers_drain(struct workers *ws, void (*done)(void *arg), void *arg);
+/* End the threads, cut what is left, free everything. */
+void workers_free(struct workers *ws);
+
 #endif

@@ -1,0 +1,483 @@
+/*
+ * codec_h1: reads heads off a connection, starts requests, and is their client side: the body
+ * through an h1_in, the answer through an h1_out. One request at a time; what a client pipelines
+ * behind it waits in the socket or the buffer.
+ */
+#include "routerd/codec_h1.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "routerd/codec.h"
+#include "routerd/h1_in.h"
+#include "routerd/h1_out.h"
+#include "routerd/request.h"
+#include "routerd/worker_state.h"
+
+/* A body's average rate is judged after this time. */
+#define RATE_AFTER_MS 10000
+
+/* What the connection's deadline waits for while a request is in progress. */
+enum wait { WAIT_NOTHING, WAIT_BODY, WAIT_SEND };
+
+struct h1_client {
+	struct client cl;
+	struct conn *c;
+	const struct timeouts *timeouts;
+	enum wait wait;
+	bool has_body;
+	bool keep_alive;
+	bool told_closed; /* the request knows that the peer closed its side */
+	bool is_tunnel;
+	size_t queued_before;
+	uint64_t body_since_ms;
+	struct h1_in in;
+	struct h1_out out;
+};
+
+static struct h1_client *
+of(struct client *cl)
+{
+	return (struct h1_client *)((char *)cl - offsetof(struct h1_client, cl));
+}
+
+/* --- deadlines
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void
+arm(struct h1_client *x)
+{
+	enum wait wait = WAIT_NOTHING;
+	uint32_t ms = 0;
+	bool is_progress = false;
+
+	if (x->out.seg_count > 0) {
+		wait = WAIT_SEND;
+		ms = x->is_tunnel ? x->timeouts->tunnel : x->timeouts->send;
+		is_progress = x->out.queued != x->queued_before;
+		x->queued_before = x->out.queued;
+	} else if (!x->is_tunnel && x->in.to != NULL && x->in.state == H1_IN_OPEN) {
+		wait = WAIT_BODY;
+		ms = x->timeouts->body;
+		is_progress = x->in.progressed;
+	}
+	x->in.progressed = false;
+	if (wait == WAIT_NOTHING)
+		deadline_clear(&x->c->dl);
+	else if (wait != x->wait || is_progress)
+		deadline_set(x->c->w->loop, &x->c->dl, ms);
+	x->wait = wait;
+}
+
+/* Too slow on average, though never silent for long enough to time out. */
+static bool
+is_crawling(const struct h1_client *x)
+{
+	uint64_t rate = (uint64_t)x->c->w->snap->s->http->limits.body_rate;
+	uint64_t ms = loop_now_ms(x->c->w->loop) - x->body_since_ms;
+
+	return rate > 0 && !x->is_tunnel && ms > RATE_AFTER_MS && x->in.bytes * 1000 / ms < rate;
+}
+
+/* --- the request's client side
+ * ---------------------------------------------------------------------------------------- */
+
+static void
+on_body_end(struct h1_in *in)
+{
+	struct h1_client *x = (struct h1_client *)((char *)in - offsetof(struct h1_client, in));
+	enum body_end how = BODY_END_OK;
+	const char *reason = NULL;
+
+	x->cl.body_bytes = in->bytes;
+	x->cl.body_ended = in->state == H1_IN_ENDED;
+	switch (in->why) {
+	case H1_IN_OK: break;
+	case H1_IN_BAD:
+		how = BODY_END_BAD;
+		reason = in->err.reason;
+		break;
+	case H1_IN_TOO_LARGE:
+		how = BODY_END_TOO_LARGE;
+		reason = "body_too_large";
+		break;
+	case H1_IN_SINK_GONE: how = BODY_END_SINK; break;
+	case H1_IN_EARLY_END:
+	case H1_IN_BROKEN: how = BODY_END_LEFT; break;
+	}
+	request_body_ended(x->cl.req, how, reason);
+}
+
+/* From the run queue rather than at once: a body that is there already must not end the request
+ * under its caller. */
+static void
+h1_body_to(struct client *cl, struct sink *to)
+{
+	struct h1_client *x = of(cl);
+
+	if (x->in.to != NULL && x->in.to->producer == &x->in.again)
+		x->in.to->producer = NULL;
+	x->in.to = to;
+	if (x->in.state == H1_IN_PAUSED)
+		x->in.state = H1_IN_OPEN;
+	if (x->in.state == H1_IN_OPEN) {
+		x->body_since_ms = loop_now_ms(x->c->w->loop);
+		loop_run_soon(x->c->w->loop, &x->in.again);
+		arm(x);
+	}
+}
+
+static void
+h1_interim(struct client *cl, struct msg *m)
+{
+	struct h1_client *x = of(cl);
+
+	if (!cl->is_http10)
+		h1_out_interim(&x->out, m);
+}
+
+static void
+h1_close_after(struct client *cl)
+{
+	of(cl)->out.close_after = true;
+}
+
+static void
+h1_limits(struct client *cl, const struct timeouts *t, uint64_t max_body)
+{
+	struct h1_client *x = of(cl);
+
+	x->timeouts = t;
+	x->in.max_bytes = max_body;
+}
+
+static bool
+h1_is_flushed(const struct client *cl)
+{
+	return h1_out_done(&((const struct h1_client *)(const void *)cl)->out);
+}
+
+static void
+h1_tunnel(struct client *cl, struct msg *m, struct sink *to)
+{
+	struct h1_client *x = of(cl);
+
+	x->is_tunnel = true;
+	x->has_body = true;
+	x->keep_alive = false;
+	cl->body_ended = false;
+	x->out.upgrade = m->upgrade;
+	x->out.sink.ops->head(&x->out.sink, m);
+	h1_out_raw(&x->out);
+	h1_in_raw(&x->in);
+	h1_body_to(cl, to);
+}
+
+static void
+release(void *p)
+{
+	struct h1_client *x = p;
+
+	freelist_give(&x->cl.w->clients, x);
+}
+
+static void
+h1_done(struct client *cl, enum client_end how)
+{
+	struct h1_client *x = of(cl);
+	struct conn *c = x->c;
+	bool is_clean = cl->body_ended && x->keep_alive && !x->out.close_after;
+	bool is_body_left = !cl->body_ended;
+
+	h1_in_fini(&x->in);
+	h1_out_fini(&x->out);
+	c->client = NULL;
+	loop_defer(c->w->loop, release, x);
+	if (how == CLIENT_ABORT) {
+		/* Where only the end of the connection ends the body, only a reset tells that it
+		 * was cut. */
+		if (x->out.framing == BODY_UNTIL_CLOSE && x->out.head_done && !x->is_tunnel)
+			conn_reset(c);
+		else
+			conn_close(c);
+	} else if (how == CLIENT_KEEP && is_clean) {
+		conn_next(c);
+	} else {
+		/* CONN_HEAD tells conn_linger that the client may still be sending. */
+		c->state = is_body_left ? CONN_HEAD : CONN_IDLE;
+		conn_linger(c);
+	}
+}
+
+static const struct client_ops h1_client_ops = {
+	.body_to = h1_body_to,
+	.interim = h1_interim,
+	.close_after = h1_close_after,
+	.tunnel = h1_tunnel,
+	.limits = h1_limits,
+	.is_flushed = h1_is_flushed,
+	.done = h1_done,
+};
+
+static struct h1_client *
+client_new(struct conn *c, const struct msg *m)
+{
+	struct worker *w = c->w;
+	struct h1_client *x = freelist_take(&w->clients);
+
+	memset(x, 0, offsetof(struct h1_client, in));
+	x->cl.ops = &h1_client_ops;
+	x->cl.w = w;
+	x->cl.conn = c;
+	x->cl.out = &x->out.sink;
+	x->cl.is_http10 = m->version_minor == 0;
+	x->c = c;
+	x->timeouts = &w->snap->s->timeouts;
+	x->keep_alive = m->keep_alive;
+	x->has_body = m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->content_length > 0);
+	x->cl.body_ended = !x->has_body;
+	h1_in_init(&x->in, w->loop, &c->s, &w->bufs, &c->in);
+	x->in.fn = on_body_end;
+	h1_in_body(&x->in, m->body, m->content_length, UINT64_MAX);
+	if (!x->has_body)
+		x->in.state = H1_IN_ENDED;
+	h1_out_init(&x->out, &c->s, &w->bufs, true);
+	x->out.peer_is_http10 = x->cl.is_http10;
+	x->out.asked_head = m->method == METHOD_HEAD;
+	x->out.close_after = !m->keep_alive || w->is_draining;
+	c->client = x;
+	c->state = CONN_BUSY;
+	return x;
+}
+
+/* --- heads
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+/* Room behind the bytes of a head that is not complete yet; false when no buffer is large enough.
+ */
+static bool
+make_room(struct conn *c)
+{
+	struct buf *b = c->in;
+
+	if (b == NULL) {
+		c->in = buf_get(&c->w->bufs, BUF_16K);
+		return true;
+	}
+	if (b->refs == 1 && buf_len(b) == 0) {
+		b->r = 0;
+		b->w = 0;
+		return true;
+	}
+	if (b->refs == 1 && buf_room(b) > 0)
+		return true;
+
+	size_t n = buf_len(b);
+	enum buf_class class = n < 8192 ? BUF_16K : n < 32768 ? BUF_64K : BUF_256K;
+	struct buf *bigger = buf_get(&c->w->bufs, class);
+
+	if (n >= bigger->cap) {
+		buf_unref(bigger);
+		return false;
+	}
+	memcpy(bigger->data, b->data + b->r, n);
+	bigger->w = (uint32_t)n;
+	buf_unref(b);
+	c->in = bigger;
+	return true;
+}
+
+/* One read; false when there is nothing more now, or the connection is gone. */
+static bool
+fill(struct conn *c)
+{
+	ssize_t n;
+
+	if (!c->s.readable)
+		return false;
+	if (!make_room(c)) {
+		codec_h1_refuse(c, 431, "head_too_large");
+		return false;
+	}
+	n = stream_read(&c->s, c->in->data + c->in->w, buf_room(c->in));
+	if (n > 0) {
+		c->in->w += (uint32_t)n;
+		if (c->first_us == 0)
+			c->first_us = loop_now_us(c->w->loop);
+		return true;
+	}
+	if (n == 0 || n == STREAM_ERROR) {
+		conn_close(c);
+		return false;
+	}
+	if (buf_len(c->in) == 0) {
+		buf_unref(c->in);
+		c->in = NULL;
+	}
+	return false;
+}
+
+static void
+begin(struct conn *c, struct request *r, const struct msg *m)
+{
+	struct h1_client *x = client_new(c, m);
+	struct buf *head = c->in;
+	uint64_t first_us = c->first_us;
+
+	head->r += (uint32_t)m->head_len;
+	deadline_clear(&c->dl);
+	/* The request keeps the buffer for its head; the connection only for what stands behind it.
+	 */
+	if (buf_len(head) == 0)
+		c->in = NULL;
+	else
+		buf_ref(head);
+	request_start(r, &x->cl, head, first_us);
+	if (c->client == x)
+		arm(x);
+}
+
+static void
+refuse_head(struct conn *c, struct request *r, uint16_t status, const char *reason)
+{
+	struct msg *m = request_msg(r);
+	struct h1_client *x;
+	struct buf *head = c->in;
+
+	/* Whatever was parsed of it must not be believed. */
+	m->keep_alive = false;
+	m->body = BODY_NONE;
+	m->version_minor = 1;
+	x = client_new(c, m);
+	x->cl.body_ended = false; /* what follows cannot be told from a body */
+	x->out.asked_head = false;
+	deadline_clear(&c->dl);
+	c->in = NULL;
+	request_refuse(r, &x->cl, head, c->first_us, status, reason);
+	if (c->client == x)
+		arm(x);
+}
+
+void
+codec_h1_refuse(struct conn *c, uint16_t status, const char *reason)
+{
+	struct request *r = request_new(c->w);
+
+	refuse_head(c, r, status, reason);
+}
+
+void
+codec_h1_read(struct conn *c)
+{
+	const struct snapshot *s = c->w->snap->s;
+
+	if (c->in == NULL || buf_len(c->in) == 0)
+		if (!fill(c))
+			return;
+	for (;;) {
+		struct request *r = request_new(c->w);
+		struct msg *m = request_msg(r);
+		struct http1_error err;
+		enum http1_result result = http1_request(&c->scan, c->in->data + c->in->r,
+			buf_len(c->in), &s->request_limits, m, &err);
+
+		if (result == HTTP1_DONE) {
+			begin(c, r, m);
+			return;
+		}
+		if (result == HTTP1_BAD) {
+			refuse_head(c, r, err.status, err.reason);
+			return;
+		}
+		request_drop(r);
+		if (c->state == CONN_IDLE) {
+			c->state = CONN_HEAD;
+			if (c->first_us == 0)
+				c->first_us = loop_now_us(c->w->loop);
+			deadline_set(c->w->loop, &c->dl, s->timeouts.head);
+		}
+		if (!fill(c))
+			return;
+	}
+}
+
+/* --- events of a request in progress
+ * ---------------------------------------------------------------------------------- */
+
+static bool
+is_over(const struct conn *c, const struct h1_client *x)
+{
+	return c->client != x;
+}
+
+/* The peer closed its side: a half-close, or it is gone. Told once, when nothing else would notice.
+ */
+static void
+look_closed(struct conn *c, struct h1_client *x)
+{
+	if (!c->s.peer_closed || x->told_closed)
+		return;
+	if (x->in.state == H1_IN_OPEN && x->in.to != NULL)
+		return; /* reading will find the end */
+	x->told_closed = true;
+	if (stream_is_dead(&c->s))
+		request_client_left(x->cl.req);
+	else if (x->in.state == H1_IN_ENDED)
+		request_client_half_closed(x->cl.req);
+}
+
+void
+codec_h1_event(struct conn *c)
+{
+	struct h1_client *x = c->client;
+
+	if (x->out.seg_count > 0 && c->s.writable) {
+		h1_out_writable(&x->out, c->w->loop);
+		if (x->out.is_gone) {
+			request_client_left(x->cl.req);
+			return;
+		}
+		if (h1_out_done(&x->out)) {
+			request_flushed(x->cl.req);
+			if (is_over(c, x))
+				return;
+		}
+	}
+	if (x->in.to != NULL && c->s.readable) {
+		h1_in_pump(&x->in);
+		if (is_over(c, x))
+			return;
+		x->cl.body_bytes = x->in.bytes;
+		if (x->in.state == H1_IN_OPEN && is_crawling(x)) {
+			worker_count(c->w, STAT_CLIENT_TIMEOUT);
+			request_client_timeout(x->cl.req, true);
+			return;
+		}
+	}
+	look_closed(c, x);
+	if (!is_over(c, x))
+		arm(x);
+}
+
+void
+codec_h1_deadline(struct conn *c)
+{
+	struct h1_client *x = c->client;
+
+	worker_count(c->w, STAT_CLIENT_TIMEOUT);
+	request_client_timeout(x->cl.req, x->wait == WAIT_BODY);
+}
+
+void
+codec_h1_abort(struct conn *c)
+{
+	request_client_left(c->client->cl.req);
+}
+
+size_t
+codec_h1_client_size(void)
+{
+	return sizeof(struct h1_client);
+}

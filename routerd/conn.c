@@ -1,0 +1,340 @@
+/*
+ * conn: the life of a client connection around its requests. Driven by its stream, its deadline and
+ * the run queue; the codec takes over for as long as there is something to parse or a request in
+ * progress.
+ */
+#include "routerd/conn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "routerd/codec_h1.h"
+#include "routerd/worker_state.h"
+
+/* After the last word: how long the client may go on sending before we hang up, and how much of it
+ * is read. */
+#define LINGER_MS    5000
+#define LINGER_READS 64
+
+static struct conn *
+of_stream(struct stream *s)
+{
+	struct conn *c = (struct conn *)((char *)s - offsetof(struct conn, s));
+
+	assert(c->magic == CONN_MAGIC);
+	return c;
+}
+
+static void
+release(void *p)
+{
+	struct conn *c = p;
+
+	c->magic = 0;
+	freelist_give(&c->w->conns, c);
+}
+
+static void
+end(struct conn *c)
+{
+	c->state = CONN_CLOSED;
+	deadline_fini(&c->dl);
+	loop_run_cancel(c->w->loop, &c->again);
+	buf_unref(c->in);
+	c->in = NULL;
+	free(c->tls);
+	c->tls = NULL;
+	*c->link = c->next;
+	if (c->next != NULL)
+		c->next->link = c->link;
+	worker_conn_closed(c->w, c->l);
+	loop_defer(c->w->loop, release, c);
+}
+
+void
+conn_close(struct conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	stream_close(&c->s);
+	end(c);
+}
+
+void
+conn_reset(struct conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	stream_reset(&c->s);
+	end(c);
+}
+
+static void
+discard(struct conn *c)
+{
+	char waste[16384];
+
+	for (int i = 0; i < LINGER_READS && c->s.readable; i++) {
+		ssize_t n = stream_read(&c->s, waste, sizeof(waste));
+
+		if (n == 0 || n == STREAM_ERROR) {
+			conn_close(c);
+			return;
+		}
+	}
+	if (c->s.readable)
+		conn_close(c);
+}
+
+void
+conn_linger(struct conn *c)
+{
+	bool is_quiet = c->in == NULL || buf_len(c->in) == 0;
+
+	if (is_quiet && !c->s.readable && c->client == NULL && c->state != CONN_HEAD) {
+		conn_close(c);
+		return;
+	}
+	c->state = CONN_LINGER;
+	buf_unref(c->in);
+	c->in = NULL;
+	stream_shutdown(&c->s);
+	deadline_set(c->w->loop, &c->dl, LINGER_MS);
+	discard(c);
+}
+
+void
+conn_next(struct conn *c)
+{
+	uint32_t keepalive = c->w->snap->s->timeouts.keepalive;
+
+	c->served++;
+	c->first_us = 0;
+	c->scan = (struct http1_scan){ 0 };
+	c->state = CONN_IDLE;
+	if (c->w->is_draining) {
+		conn_linger(c);
+		return;
+	}
+	deadline_set(c->w->loop, &c->dl, keepalive);
+	if (c->in != NULL && buf_len(c->in) == 0) {
+		buf_unref(c->in);
+		c->in = NULL;
+	}
+	if (c->in != NULL || c->s.readable)
+		loop_run_soon(c->w->loop, &c->again);
+}
+
+void
+conn_drain(struct conn *c)
+{
+	if (c->state == CONN_IDLE && c->in == NULL && !c->s.readable)
+		conn_close(c);
+}
+
+void
+conn_abort(struct conn *c)
+{
+	if (c->state == CONN_BUSY)
+		codec_h1_abort(c);
+	else
+		conn_reset(c);
+}
+
+/* --- the PROXY header
+ * ------------------------------------------------------------------------------------------ */
+
+static void
+set_peer(struct conn *c, const struct sockaddr *sa)
+{
+	char text[ADDR_TEXT];
+
+	memset(&c->peer_addr, 0, sizeof(c->peer_addr));
+	c->is_unix = false;
+	c->is_ipv6 = false;
+	if (sa->sa_family == AF_INET) {
+		memcpy(&c->peer_addr.in4, sa, sizeof(c->peer_addr.in4));
+	} else if (sa->sa_family == AF_INET6) {
+		memcpy(&c->peer_addr.in6, sa, sizeof(c->peer_addr.in6));
+	} else {
+		c->peer_addr.sa.sa_family = AF_UNIX;
+		c->is_unix = true;
+	}
+	addr_format_host(sa, text);
+	c->is_ipv6 = strchr(text, ':') != NULL && !c->is_unix;
+	c->peer_len = (uint8_t)strnlen(text, sizeof(c->peer) - 1);
+	memcpy(c->peer, text, c->peer_len);
+	c->peer[c->peer_len] = '\0';
+}
+
+static struct slice
+keep(char **at, struct slice s)
+{
+	char *p = *at;
+
+	if (s.n > 0)
+		memcpy(p, s.p, s.n);
+	*at += s.n;
+	return slice_make(p, s.n);
+}
+
+static void
+set_tls(struct conn *c, const struct proxy_info *info)
+{
+	size_t n = info->alpn.n + info->authority.n + info->tls_version.n + info->cipher.n +
+		info->unique_id.n;
+	struct conn_tls *t = xmalloc(sizeof(*t) + n + 1);
+	char *at = t->text;
+
+	t->alpn = keep(&at, info->alpn);
+	t->sni = keep(&at, info->authority);
+	t->version = keep(&at, info->tls_version);
+	t->cipher = keep(&at, info->cipher);
+	t->unique_id = keep(&at, info->unique_id);
+	c->tls = t;
+	c->is_tls = info->has_tls;
+}
+
+static void
+refuse_proxy(struct conn *c, const char *reason)
+{
+	static _Thread_local struct log_limit limit = { .burst = 5 };
+	uint32_t held;
+
+	worker_count(c->w, STAT_PROXY_REFUSED);
+	if (log_allow(&limit, &held))
+		LOG_WARN("proxy_header_refused", L_SLICE("peer", conn_peer(c)),
+			L_STR("reason", reason), L_INT("suppressed", held));
+	conn_reset(c);
+}
+
+/* What comes first on a connection from a proxy. True when it is complete and the codec may go on.
+ */
+static bool
+read_proxy(struct conn *c)
+{
+	struct proxy_info info;
+	const char *reason = NULL;
+	size_t used = 0;
+
+	if (c->in == NULL)
+		c->in = buf_get(&c->w->bufs, BUF_16K);
+	while (c->s.readable && buf_room(c->in) > 0) {
+		ssize_t n = stream_read(&c->s, c->in->data + c->in->w, buf_room(c->in));
+
+		if (n == STREAM_AGAIN)
+			break;
+		if (n <= 0) {
+			conn_close(c);
+			return false;
+		}
+		c->in->w += (uint32_t)n;
+	}
+	switch (proxy_read(c->in->data, c->in->w, &info, &used, &reason)) {
+	case PROXY_MORE:
+		if (buf_room(c->in) == 0)
+			refuse_proxy(c, "too_long");
+		return false;
+	case PROXY_BAD: refuse_proxy(c, reason); return false;
+	case PROXY_DONE: break;
+	}
+	c->in->r = (uint32_t)used;
+	if (!info.is_local && info.has_addr)
+		set_peer(c, (const struct sockaddr *)&info.src);
+	if (!info.is_local)
+		set_tls(c, &info);
+	c->state = CONN_IDLE;
+	return true;
+}
+
+/* --- events
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static void
+go(struct conn *c)
+{
+	if (c->state == CONN_PROXY && !read_proxy(c))
+		return;
+	switch ((enum conn_state)c->state) {
+	case CONN_IDLE:
+	case CONN_HEAD: codec_h1_read(c); break;
+	case CONN_BUSY: codec_h1_event(c); break;
+	case CONN_LINGER: discard(c); break;
+	case CONN_PROXY:
+	case CONN_CLOSED: break;
+	}
+}
+
+static void
+on_stream(struct stream *s)
+{
+	go(of_stream(s));
+}
+
+static void
+on_again(struct run_item *item)
+{
+	struct conn *c = (struct conn *)((char *)item - offsetof(struct conn, again));
+
+	if (c->state == CONN_IDLE || c->state == CONN_HEAD)
+		codec_h1_read(c);
+}
+
+static void
+on_deadline(struct deadline *d)
+{
+	struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, dl));
+
+	switch ((enum conn_state)c->state) {
+	case CONN_HEAD:
+		worker_count(c->w, STAT_CLIENT_TIMEOUT);
+		codec_h1_refuse(c, 408, "head_timeout");
+		break;
+	case CONN_BUSY: codec_h1_deadline(c); break;
+	case CONN_PROXY: refuse_proxy(c, "timeout"); break;
+	case CONN_IDLE:
+	case CONN_LINGER: conn_close(c); break;
+	case CONN_CLOSED: break;
+	}
+}
+
+bool
+conn_is_trusted(const struct conn *c, const struct httpcfg *http)
+{
+	return http->trusted_proxies.n > 0 &&
+		addr_nets_have(http->trusted_proxies.v, http->trusted_proxies.n, &c->peer_addr.sa);
+}
+
+/* Must this peer send a PROXY header first? */
+static bool
+wants_proxy(const struct conn *c, const struct listener *l)
+{
+	if (l == NULL)
+		return false;
+	if (l->needs_proxy)
+		return true;
+	return l->cfg->accept_proxy.n > 0 &&
+		addr_nets_have(l->cfg->accept_proxy.v, l->cfg->accept_proxy.n, &c->peer_addr.sa);
+}
+
+void
+conn_new(struct worker *w, struct wlistener *l, int fd, const struct sockaddr *peer)
+{
+	struct conn *c = freelist_take(&w->conns);
+	const struct listener *on = worker_listener(w->snap, l);
+
+	*c = (struct conn){
+		.magic = CONN_MAGIC, .w = w, .l = l, .next = w->conn_list, .link = &w->conn_list
+	};
+	if (w->conn_list != NULL)
+		w->conn_list->link = &c->next;
+	w->conn_list = c;
+	c->again.fn = on_again;
+	stream_init(&c->s, loop_base(w->loop), fd, &stream_plain, on_stream);
+	set_peer(c, peer);
+	c->state = wants_proxy(c, on) ? CONN_PROXY : CONN_IDLE;
+	deadline_init(&c->dl, on_deadline);
+	deadline_set(w->loop, &c->dl, w->snap->s->timeouts.head);
+}

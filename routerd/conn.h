@@ -1,0 +1,94 @@
+/*
+ * conn: a client's connection from accept to close: the PROXY header where one must come, which
+ * codec speaks, idle and lingering. What it knows of the peer is what every request on it knows.
+ */
+#ifndef ROUTERD_CONN_H
+#define ROUTERD_CONN_H
+
+#include <netinet/in.h>
+
+#include "libcommon/addr.h"
+#include "libcommon/http1.h"
+#include "libcommon/loop.h"
+#include "libcommon/proxyproto.h"
+#include "routerd/buf.h"
+#include "routerd/snapshot.h"
+#include "routerd/stream.h"
+
+#define CONN_MAGIC 0x636f6e6eu
+
+struct h1_client;
+struct worker;
+struct wlistener;
+
+enum conn_state {
+	CONN_PROXY,  /* a PROXY header must come first */
+	CONN_IDLE,   /* between requests, nothing read */
+	CONN_HEAD,   /* part of a head is there */
+	CONN_BUSY,   /* a request is in progress: client is set */
+	CONN_LINGER, /* all is said; reading what the client still sends, so that it can read our
+			answer */
+	CONN_CLOSED,
+};
+
+/* What a PROXY header told about the client's TLS; its text lives behind it. */
+struct conn_tls {
+	struct slice alpn;
+	struct slice sni;
+	struct slice version;
+	struct slice cipher;
+	struct slice unique_id;
+	char text[];
+};
+
+struct conn {
+	uint32_t magic;
+	uint8_t state;
+	bool is_tls;
+	bool is_ipv6;
+	bool is_unix;
+	struct worker *w;
+	struct wlistener *l;
+	struct conn *next;
+	struct conn **link;
+	struct stream s;
+	struct deadline dl;
+	struct buf *in; /* bytes read and not consumed; NULL while idle */
+	struct http1_scan scan;
+	struct h1_client *client;
+	struct conn_tls *tls;  /* heap; NULL without */
+	struct run_item again; /* the next pipelined request */
+	uint64_t
+		first_us; /* when the first byte of the head that is being read came; 0: none yet */
+	uint32_t served;
+	uint8_t peer_len;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in4;
+		struct sockaddr_in6 in6;
+	} peer_addr;
+	char peer[46]; /* text of the address, without port */
+};
+
+/* Take over an accepted socket. */
+void conn_new(struct worker *w, struct wlistener *l, int fd, const struct sockaddr *peer);
+void conn_close(struct conn *c);
+/* Cut it with a reset. */
+void conn_reset(struct conn *c);
+/* The codec has finished a request: look for the next one, say goodbye, or cut. */
+void conn_next(struct conn *c);
+void conn_linger(struct conn *c);
+/* The process ends. */
+void conn_abort(struct conn *c);
+/* Draining: idle ones go now, busy ones after their request. */
+void conn_drain(struct conn *c);
+/* In trusted_proxies of the snapshot? */
+bool conn_is_trusted(const struct conn *c, const struct httpcfg *http);
+
+static inline struct slice
+conn_peer(const struct conn *c)
+{
+	return slice_make(c->peer, c->peer_len);
+}
+
+#endif

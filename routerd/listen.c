@@ -1,0 +1,212 @@
+/*
+ * listen: opening, keeping and giving up listening sockets. Driven by start and reload on the main
+ * thread.
+ */
+#include "routerd/listen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/sock.h"
+
+static struct listen_slot *
+find(const struct listen_set *set, const char *name, const char *where)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		struct listen_slot *s = set->slots[i];
+
+		if (s->is_open && strcmp(s->name, name) == 0 && strcmp(s->where, where) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+static void
+slot_free(struct listen_slot *s)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->fds[i] >= 0)
+			close(s->fds[i]);
+	free(s->fds);
+	free(s->counts);
+	free(s->name);
+	free(s->where);
+	free(s);
+}
+
+/* The port that the kernel gave to the first socket is everybody's. */
+static void
+settle_address(struct addr_spec *at, int fd, char text[static ADDR_TEXT])
+{
+	struct addr got = { .len = sizeof(got.ss) };
+
+	if (getsockname(fd, &got.sa, &got.len) == 0) {
+		addr_format(&got.sa, got.len, text);
+		if (at->kind == ADDR_IP) {
+			at->addr = got;
+			at->port = addr_port(&got.sa);
+			at->is_any = false;
+		}
+	}
+}
+
+static int
+open_one(const struct addr_spec *at, const struct sock_listen_opts *opts, struct err *err)
+{
+	int fd = sock_inherited(at);
+
+	return fd >= 0 ? fd : sock_listen(at, opts, err);
+}
+
+/* One socket per worker; Unix sockets and a single worker's share one. */
+static int
+open_slot(struct listen_slot *slot, struct addr_spec at, int backlog, struct err *err)
+{
+	bool is_any = at.is_any;
+	struct addr_spec wanted = at;
+	struct sock_listen_opts opts = {
+		.backlog = backlog,
+		.reuseport = at.kind == ADDR_IP && slot->count > 1,
+		.nodelay = at.kind == ADDR_IP,
+		.unix_mode = 0660,
+	};
+
+	slot->fds[0] = open_one(&at, &opts, err);
+	if (slot->fds[0] < 0)
+		return -1;
+	settle_address(&at, slot->fds[0], slot->bound);
+	for (unsigned i = 1; i < slot->count; i++) {
+		if (!opts.reuseport) {
+			slot->fds[i] = fcntl(slot->fds[0], F_DUPFD_CLOEXEC, 0);
+		} else {
+			wanted = at;
+			wanted.is_any = is_any;
+			slot->fds[i] = open_one(&wanted, &opts, err);
+		}
+		if (slot->fds[i] < 0)
+			return err->text[0] ? -1 : err_set(err, "%s", strerror(errno));
+	}
+	return 0;
+}
+
+static struct listen_slot *
+slot_new(const char *name, const char *where, unsigned workers)
+{
+	struct listen_slot *s = xcalloc(1, sizeof(*s));
+
+	s->name = xstrdup(name);
+	s->where = xstrdup(where);
+	s->count = workers;
+	s->fds = xcalloc(workers, sizeof(*s->fds));
+	for (unsigned i = 0; i < workers; i++)
+		s->fds[i] = -1;
+	s->counts = xaligned(64, workers * sizeof(*s->counts));
+	memset(s->counts, 0, workers * sizeof(*s->counts));
+	s->is_open = true;
+	return s;
+}
+
+static int
+spec_of(const struct listencfg *cfg, char *(*unix_path)(void *arg, const char *name), void *arg,
+	struct addr_spec *out, struct err *err)
+{
+	char *path;
+	char text[ADDR_TEXT];
+	int n;
+
+	if (cfg->from == LISTEN_ADDRESS) {
+		*out = cfg->address;
+		return 0;
+	}
+	path = unix_path(arg, cfg->name);
+	if (path == NULL)
+		return err_set(err, "the folder of its socket cannot be made: %s", strerror(errno));
+	n = snprintf(text, sizeof(text), "unix:%s", path);
+	free(path);
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return err_set(err, "the path of its socket is too long for the system");
+	return addr_parse(slice_str(text), 0, out, err);
+}
+
+struct listen_plan *
+listen_prepare(const struct listen_set *set, const struct snapshot *s, unsigned workers,
+	char *(*unix_path)(void *arg, const char *name), void *arg, struct errs *errs)
+{
+	struct listen_plan *plan = xcalloc(1, sizeof(*plan));
+	size_t before = errs->error_count;
+
+	plan->count = s->listener_count;
+	plan->slots = xcalloc(plan->count, sizeof(*plan->slots));
+	plan->is_new = xcalloc(plan->count, sizeof(*plan->is_new));
+	for (unsigned i = 0; i < plan->count; i++) {
+		const struct listencfg *cfg = s->listeners[i].cfg;
+		const char *where = cfg->from == LISTEN_ADDRESS ? cfg->address_text : "tlsd";
+		struct addr_spec at;
+		struct err err = { "" };
+
+		plan->slots[i] = find(set, cfg->name, where);
+		if (plan->slots[i] != NULL)
+			continue;
+		plan->slots[i] = slot_new(cfg->name, where, workers);
+		plan->is_new[i] = true;
+		if (spec_of(cfg, unix_path, arg, &at, &err) < 0 ||
+			open_slot(plan->slots[i], at, (int)cfg->backlog, &err) < 0)
+			errs_add(errs, FINDING_ERROR, cfg_at(s->dc->cfg, cfg->node), "http.listen",
+				"%s: %s", cfg->name, err.text);
+	}
+	if (errs->error_count == before)
+		return plan;
+	listen_discard(plan);
+	return NULL;
+}
+
+void
+listen_commit(struct listen_set *set, struct listen_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++) {
+		if (!plan->is_new[i])
+			continue;
+		set->slots = xreallocarray(set->slots, set->count + 1, sizeof(*set->slots));
+		plan->slots[i]->index = set->count;
+		set->slots[set->count++] = plan->slots[i];
+	}
+}
+
+bool
+listen_wants(const struct listen_plan *plan, const struct listen_slot *slot)
+{
+	for (unsigned i = 0; i < plan->count; i++)
+		if (plan->slots[i] == slot)
+			return true;
+	return false;
+}
+
+void
+listen_plan_free(struct listen_plan *plan)
+{
+	free(plan->slots);
+	free(plan->is_new);
+	free(plan);
+}
+
+void
+listen_discard(struct listen_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++)
+		if (plan->is_new[i])
+			slot_free(plan->slots[i]);
+	listen_plan_free(plan);
+}
+
+void
+listen_set_fini(struct listen_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		slot_free(set->slots[i]);
+	free(set->slots);
+	*set = (struct listen_set){ 0 };
+}

@@ -1,0 +1,56 @@
+/*
+ * listen: listening sockets as the process owns them: one per worker and address (SO_REUSEPORT),
+ * opened before privileges are dropped, kept over reloads as long as name and address stay, and
+ * never closed while clients may be queued on them.
+ */
+#ifndef ROUTERD_LISTEN_H
+#define ROUTERD_LISTEN_H
+
+#include "routerd/snapshot.h"
+
+/* One worker's counters of a listener, on a line of its own. */
+struct listen_count {
+	_Alignas(64) _Atomic uint64_t accepted;
+	_Atomic uint64_t open;
+};
+
+/* A listener over generations. The main thread's own; workers hold its index and name. */
+struct listen_slot {
+	char *name;
+	char *where;           /* address as configured: what tells whether it is still the same */
+	char bound[ADDR_TEXT]; /* as bound, with the kernel's port */
+	unsigned index;
+	unsigned count;
+	int *fds; /* one per worker; a shared socket stands there once and is dup'ed */
+	struct listen_count *counts; /* one per worker */
+	bool is_open;
+};
+
+struct listen_set {
+	struct listen_slot **slots; /* index stays; closed ones keep their place */
+	unsigned count;
+};
+
+/* What a generation needs: for each of its listeners a slot, old or newly opened. */
+struct listen_plan {
+	struct listen_slot **slots; /* by listener of the snapshot */
+	unsigned count;
+	bool *is_new;
+};
+
+/*
+ * Open what the snapshot needs and the set has not got. `unix_path(arg, name)` gives the socket
+ * path of a listener that tlsd feeds (heap; NULL with errno). NULL with errs, nothing left open.
+ */
+struct listen_plan *listen_prepare(const struct listen_set *set, const struct snapshot *s,
+	unsigned workers, char *(*unix_path)(void *arg, const char *name), void *arg,
+	struct errs *errs);
+/* The plan's new slots join the set; returns how many of the set's slots are no longer in the plan
+ * through *gone (heap array of slots). */
+void listen_commit(struct listen_set *set, struct listen_plan *plan);
+void listen_discard(struct listen_plan *plan);
+bool listen_wants(const struct listen_plan *plan, const struct listen_slot *slot);
+void listen_plan_free(struct listen_plan *plan);
+void listen_set_fini(struct listen_set *set);
+
+#endif

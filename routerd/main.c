@@ -1,0 +1,327 @@
+/*
+ * routerd: HTTP between clients and servers. This file is the table that daemon.c runs, and what
+ * start, reload and drain do to the parts.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/daemon.h"
+#include "libcommon/sock.h"
+#include "routerd/accesslog.h"
+#include "routerd/backend.h"
+#include "routerd/listen.h"
+#include "routerd/snapshot.h"
+#include "routerd/worker.h"
+
+/* Descriptors that are neither a client's nor a server's: log, control, bus, listeners. */
+#define SPARE_DESCRIPTORS 128
+
+struct routerd {
+	struct daemon *d;
+	struct workers *workers;
+	struct backends *backends;
+	struct listen_set listeners;
+	struct listen_plan *first_plan;
+	struct snapshot *snap;
+	struct accesslog *log;
+	uint64_t descriptors;
+};
+
+/* A generation that is ready to be taken up. */
+struct candidate {
+	struct snapshot *s;
+	struct listen_plan *plan;
+};
+
+static struct pool *
+get_pool(void *arg, const struct poolcfg *cfg)
+{
+	return backends_pool(arg, cfg);
+}
+
+static char *
+listener_path(void *arg, const char *name)
+{
+	struct routerd *r = arg;
+	struct arena a;
+	char *path;
+	char *copy;
+
+	arena_init(&a, 0);
+	path = daemon_run_path(r->d, &a, "%s/%s.sock", name, daemon_instance(r->d));
+	copy = path ? xstrdup(path) : NULL;
+	arena_fini(&a);
+	return copy;
+}
+
+/* Each client may need a server's descriptor too. */
+static uint64_t
+connection_limit(const struct routerd *r, const struct httpcfg *http)
+{
+	uint64_t most = r->descriptors > 2 * SPARE_DESCRIPTORS
+		? (r->descriptors - SPARE_DESCRIPTORS) / 2
+		: SPARE_DESCRIPTORS;
+
+	return http->limits.connections > 0 ? (uint64_t)http->limits.connections : most;
+}
+
+static int
+open_log(struct routerd *r, const struct httpcfg *http, struct errs *errs, const struct cfg *cfg)
+{
+	struct err err = { "" };
+
+	if (http->access_log.path == NULL)
+		return 0;
+	if (r->log == NULL) {
+		r->log = accesslog_new(http->access_log.path, http->access_log.format,
+			http->access_log.buffer, workers_count(r->workers), &err);
+		if (r->log != NULL)
+			return 0;
+	} else if (accesslog_set(r->log, http->access_log.path, http->access_log.format, &err) ==
+		0) {
+		return 0;
+	}
+	errs_add(errs, FINDING_ERROR, (struct err_at){ .file = cfg->file }, "http.access_log.path",
+		"%s", err.text);
+	return -1;
+}
+
+static unsigned
+worker_count_of(const struct httpcfg *http)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (http->workers > 0)
+		return (unsigned)http->workers;
+	return cores > 0 ? (unsigned)cores : 1;
+}
+
+static void
+stop(void *self)
+{
+	struct routerd *r = self;
+
+	workers_free(r->workers);
+	if (r->snap != NULL)
+		snapshot_unref(r->snap);
+	backends_free(r->backends);
+	accesslog_free(r->log);
+	listen_set_fini(&r->listeners);
+	free(r);
+}
+
+static struct snapshot *
+compile(struct routerd *r, struct daemon_cfg *dc, uint64_t generation, struct errs *errs)
+{
+	struct snapshot *s = snapshot_new(dc, generation, errs);
+
+	if (s != NULL)
+		snapshot_set_pools(s, get_pool, r->backends);
+	return s;
+}
+
+static void *
+start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
+{
+	struct routerd *r = xcalloc(1, sizeof(*r));
+	const struct httpcfg *http = dc->own;
+	struct err err = { "" };
+
+	r->d = d;
+	r->descriptors = sock_raise_nofile();
+	r->backends = backends_new(daemon_loop(d), &err);
+	if (r->backends != NULL)
+		r->workers = workers_new(daemon_loop(d), worker_count_of(http), &err);
+	if (r->workers == NULL) {
+		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "", "%s", err.text);
+		return NULL;
+	}
+	workers_set_limit(r->workers, connection_limit(r, http));
+	r->snap = compile(r, dc, 1, errs);
+	if (r->snap == NULL || open_log(r, http, errs, dc->cfg) < 0)
+		return NULL;
+	r->first_plan = listen_prepare(
+		&r->listeners, r->snap, workers_count(r->workers), listener_path, r, errs);
+	if (r->first_plan == NULL)
+		return NULL;
+	listen_commit(&r->listeners, r->first_plan);
+	return r;
+}
+
+static const struct backends_ops backends_ops = {
+	.barrier = workers_barrier,
+	.forget_server = workers_forget_server,
+	.close_idle = workers_close_idle,
+};
+
+static int
+run(void *self, struct err *err)
+{
+	struct routerd *r = self;
+
+	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
+	workers_adopt(r->workers, r->snap, &r->listeners, r->first_plan, r->log, NULL, NULL);
+	listen_plan_free(r->first_plan);
+	r->first_plan = NULL;
+	if (workers_start(r->workers, err) < 0)
+		return -1;
+	backends_run(r->backends, &backends_ops, r->workers);
+	return 0;
+}
+
+/* A log that cannot be opened must refuse the reload, before anything changes. */
+static bool
+is_log_writable(const struct httpcfg *http, struct errs *errs, const struct cfg *cfg)
+{
+	const char *path = http->access_log.path;
+	int fd;
+
+	if (path == NULL || strcmp(path, "-") == 0)
+		return true;
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (fd >= 0) {
+		close(fd);
+		return true;
+	}
+	errs_add(errs, FINDING_ERROR, (struct err_at){ .file = cfg->file }, "http.access_log.path",
+		"%s: %s", path, strerror(errno));
+	return false;
+}
+
+static void *
+prepare(void *self, struct daemon_cfg *dc, struct errs *errs)
+{
+	struct routerd *r = self;
+	struct candidate *c;
+	struct snapshot *s;
+	struct listen_plan *plan;
+
+	if (!is_log_writable(dc->own, errs, dc->cfg))
+		return NULL;
+	/* The snapshot's own reference: it may outlive this reload. */
+	atomic_fetch_add(&dc->refs, 1);
+	s = compile(r, dc, daemon_generation(r->d) + 1, errs);
+	if (s == NULL)
+		return NULL;
+	plan = listen_prepare(&r->listeners, s, workers_count(r->workers), listener_path, r, errs);
+	if (plan == NULL) {
+		snapshot_unref(s);
+		return NULL;
+	}
+	c = xmalloc(sizeof(*c));
+	*c = (struct candidate){ s, plan };
+	return c;
+}
+
+static void
+discard(void *self, void *candidate)
+{
+	struct candidate *c = candidate;
+
+	(void)self;
+	listen_discard(c->plan);
+	snapshot_unref(c->s);
+	free(c);
+}
+
+static void
+adopted(void *arg)
+{
+	struct routerd *r = arg;
+
+	daemon_committed(r->d);
+}
+
+static void
+commit(void *self, void *candidate, struct daemon_cfg *dc)
+{
+	struct routerd *r = self;
+	struct candidate *c = candidate;
+	struct snapshot *before = r->snap;
+	const struct httpcfg *http = dc->own;
+	struct errs errs = { 0 };
+
+	listen_commit(&r->listeners, c->plan);
+	r->snap = c->s;
+	open_log(r, http, &errs, dc->cfg);
+	for (size_t i = 0; i < errs.n; i++)
+		LOG_ERROR("access_log_failed", L_STR("error", errs.v[i].text));
+	errs_fini(&errs);
+	workers_set_limit(r->workers, connection_limit(r, http));
+	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
+	workers_adopt(r->workers, r->snap, &r->listeners, c->plan,
+		http->access_log.path ? r->log : NULL, adopted, r);
+	snapshot_unref(before);
+	listen_plan_free(c->plan);
+	free(c);
+	/* The snapshot holds one already. */
+	daemon_cfg_free(dc);
+}
+
+static void
+drained(void *arg)
+{
+	struct routerd *r = arg;
+
+	daemon_drained(r->d);
+}
+
+static void
+drain(void *self)
+{
+	struct routerd *r = self;
+
+	workers_drain(r->workers, drained, r);
+}
+
+static void
+reopen(void *self)
+{
+	struct routerd *r = self;
+
+	if (r->log != NULL)
+		accesslog_reopen(r->log);
+}
+
+static void
+status(void *self, json_t *object, struct sbuf *out)
+{
+	struct routerd *r = self;
+
+	(void)r;
+	(void)object;
+	(void)out;
+}
+
+static const char *
+user_of(const struct daemon_cfg *dc)
+{
+	return ((const struct httpcfg *)dc->own)->user;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct daemon_ops ops = {
+		.program = "routerd",
+		.section = "http",
+		.schema = &httpcfg_schema,
+		.check = config_check,
+		.user = user_of,
+		.start = start,
+		.run = run,
+		.prepare = prepare,
+		.commit = commit,
+		.discard = discard,
+		.drain = drain,
+		.reopen = reopen,
+		.status = status,
+		.stop = stop,
+	};
+
+	return daemon_main(&ops, argc, argv);
+}

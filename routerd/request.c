@@ -1,0 +1,672 @@
+/*
+ * request: routes, collects, answers by ourselves, and ends requests; the state table is the map.
+ * What concerns one server is in attempt.c.
+ */
+#include "routerd/request.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "routerd/request_state.h"
+#include "routerd/route.h"
+
+/* A body up to this size is collected before a server is taken. */
+#define COLLECT_MAX 65536
+/* What is left of a body up to this size is read after an answer of our own, so that the connection
+ * can go on. */
+#define DISCARD_MAX 65536
+
+typedef enum req_state (*step_fn)(struct request *r);
+
+static enum req_state do_route(struct request *r);
+static enum req_state do_collect(struct request *r);
+static enum req_state do_local(struct request *r);
+
+/* Deadlines: while collecting and answering the client's codec has its own; those towards a server
+ * are armed in attempt.c. */
+static const struct req_row {
+	const char *name;
+	step_fn enter;
+	char phase; /* second letter of the termination code */
+} states[] = {
+	[REQ_NEW] = { "new", NULL, 'R' },
+	[REQ_ROUTE] = { "route", do_route, 'R' },
+	[REQ_COLLECT] = { "collect", do_collect, 'R' },
+	[REQ_PICK] = { "pick", attempt_pick, 'Q' },
+	[REQ_CONNECT] = { "connect", attempt_connect, 'C' },
+	[REQ_SEND] = { "send", attempt_send, 'H' },
+	[REQ_WAIT] = { "wait", attempt_wait, 'H' },
+	[REQ_FLOW] = { "flow", NULL, 'D' },
+	[REQ_LOCAL] = { "local", do_local, 'L' },
+	[REQ_DONE] = { "done", NULL, '-' },
+};
+
+void
+request_run(struct request *r, enum req_state state)
+{
+	while (state != REQ_STAY && state != REQ_DONE) {
+		r->state = state;
+		LOG_DEBUG("request_state", L_INT("request", r->id),
+			L_STR("state", states[state].name));
+		if (states[state].enter == NULL)
+			return;
+		state = states[state].enter(r);
+	}
+}
+
+uint32_t
+request_us(const struct request *r)
+{
+	return (uint32_t)(loop_now_us(r->w->loop) - r->first_us);
+}
+
+/* --- sinks for bodies that go to no server
+ * -------------------------------------------------------------------------------- */
+
+static enum sink_result
+nothing_head(struct sink *k, struct msg *m)
+{
+	(void)k;
+	(void)m;
+	return SINK_OK;
+}
+
+static enum sink_result
+nothing_end(struct sink *k, const struct field *trailers, uint16_t count)
+{
+	(void)k;
+	(void)trailers;
+	(void)count;
+	return SINK_OK;
+}
+
+static enum sink_result
+nothing_flush(struct sink *k)
+{
+	(void)k;
+	return SINK_OK;
+}
+
+static enum sink_result
+discard_data(struct sink *k, struct buf *b, const char *p, size_t n)
+{
+	(void)k;
+	(void)b;
+	(void)p;
+	(void)n;
+	return SINK_OK;
+}
+
+static enum sink_result
+collect_data(struct sink *k, struct buf *b, const char *p, size_t n)
+{
+	struct collect *c = (struct collect *)k;
+
+	(void)b;
+	assert(buf_room(c->b) >= n);
+	memcpy(c->b->data + c->b->w, p, n);
+	c->b->w += (uint32_t)n;
+	return SINK_OK;
+}
+
+static const struct sink_ops discard_ops = { nothing_head, discard_data, nothing_end,
+	nothing_flush };
+static const struct sink_ops collect_ops = { nothing_head, collect_data, nothing_end,
+	nothing_flush };
+
+/* --- life
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+struct request *
+request_new(struct worker *w)
+{
+	struct request *r = freelist_take(&w->requests);
+
+	r->w = w;
+	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
+	return r;
+}
+
+struct msg *
+request_msg(struct request *r)
+{
+	return &r->m;
+}
+
+void
+request_drop(struct request *r)
+{
+	freelist_give(&r->w->requests, r);
+}
+
+/* A 64-bit mix (splitmix64): ids that do not repeat within a worker and tell nothing of its
+ * counters. */
+static uint64_t
+next_id(struct worker *w)
+{
+	uint64_t z = w->id_seed + ++w->id_count * 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static struct slice
+id_of(struct request *r)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	if (r->id_text[0] == '\0')
+		for (int i = 0; i < 16; i++)
+			r->id_text[i] = hex[r->id >> (60 - 4 * i) & 15];
+	return slice_make(r->id_text, 16);
+}
+
+/* Everything but the message, which the codec has parsed already, and what its users set before
+ * they read it. */
+static void
+begin(struct request *r, struct client *c, struct buf *head, uint64_t first_us)
+{
+	struct worker *w = r->w;
+
+	memset(r, 0, offsetof(struct request, timeouts));
+	r->magic = REQUEST_MAGIC;
+	r->w = w;
+	r->cl = c;
+	r->head = head;
+	r->first_us = first_us;
+	r->t.start_us = first_us;
+	r->pin = worker_pin(w);
+	r->timeouts = r->pin->s->timeouts;
+	r->id = next_id(w);
+	r->discard.ops = &discard_ops;
+	r->up_in.bytes = 0;
+	r->up_out.body_bytes = 0;
+	r->up_out.queued = 0;
+	r->up_out.seg_count = 0;
+	r->ask.tried_count = 0;
+	memcpy(r->term, "--", 3);
+	arena_init_in(&r->arena, r->arena_first, sizeof(r->arena_first), 4096);
+	c->req = r;
+	worker_count(w, STAT_REQUESTS);
+	worker_add(w, STAT_ACTIVE, 1);
+}
+
+void
+request_start(struct request *r, struct client *c, struct buf *head, uint64_t first_us)
+{
+	begin(r, c, head, first_us);
+	r->t.head_us = request_us(r);
+	request_run(r, REQ_ROUTE);
+}
+
+void
+request_refuse(struct request *r, struct client *c, struct buf *head, uint64_t first_us,
+	uint16_t status, const char *reason)
+{
+	begin(r, c, head, first_us);
+	worker_count(r->w, STAT_BAD_REQUESTS);
+	r->fwd.http = r->pin->s->http;
+	r->fwd.peer = conn_peer(c->conn);
+	/* Nothing of a refused head is believed, not even for the log. */
+	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
+	request_fail(r, status, reason, status == 408 ? 'c' : 'P');
+}
+
+static void
+release(void *p)
+{
+	struct request *r = p;
+
+	arena_fini(&r->arena);
+	freelist_give(&r->w->requests, r);
+}
+
+static struct slice
+field_value(const struct request *r, enum field_id id)
+{
+	const struct field *f = msg_field(&r->m, id);
+
+	return f ? f->value : slice_make(NULL, 0);
+}
+
+static void
+write_log(struct request *r)
+{
+	const struct conn *c = r->cl->conn;
+	struct access_entry e = {
+		.wall_s = loop_wall_s(r->w->loop),
+		.client = forward_client(&r->m, &r->fwd),
+		.peer = conn_peer(c),
+		.method = r->m.method_name,
+		.target = r->m.target,
+		.host = r->m.authority,
+		.referer = field_value(r, FIELD_REFERER),
+		.user_agent = field_value(r, FIELD_USER_AGENT),
+		.request_id = id_of(r),
+		.version_major = r->m.version_major,
+		.version_minor = r->m.version_minor,
+		.status = r->status ? r->status : 499,
+		.body_bytes = r->body_out,
+		.request_bytes = r->cl->body_bytes,
+		.listener = worker_listener_name(c->l),
+		.route = r->route ? r->route->name : NULL,
+		.pool = r->pool ? pool_name(r->pool) : NULL,
+		.server = r->server_name,
+		.termination = r->term,
+		.reason = r->reason,
+		.tries = r->tries,
+		.is_tls = c->is_tls,
+		.is_reused = r->is_reused,
+		.t = r->t,
+	};
+
+	e.t.end_us = request_us(r);
+	e.wall_start_s = e.wall_s - e.t.end_us / 1000000;
+	accesslog_write(r->w->log, &e);
+}
+
+static void
+count_status(struct request *r)
+{
+	unsigned class = r->status / 100;
+
+	if (class >= 2 && class <= 5)
+		worker_count(r->w, (enum stat_id)(STAT_STATUS_2XX + (class - 2)));
+}
+
+/* The one end of a request. */
+static void
+finish(struct request *r, enum client_end how)
+{
+	struct client *cl = r->cl;
+
+	attempt_end(r, r->reason == NULL ? SERVER_OK : SERVER_ABANDONED);
+	r->state = REQ_DONE;
+	count_status(r);
+	worker_add(r->w, STAT_BYTES_IN, cl->body_bytes);
+	worker_add(r->w, STAT_BYTES_OUT, r->body_out);
+	if (r->w->log != NULL)
+		write_log(r);
+	if (r->is_tunnel)
+		worker_add(r->w, STAT_TUNNELS, (uint64_t)-1);
+	if (r->is_counted)
+		pool_active(r->pool, -1);
+	if (r->has_retry)
+		pool_retry_put(r->pool);
+	worker_add(r->w, STAT_ACTIVE, (uint64_t)-1);
+	buf_unref(r->collect.b);
+	buf_unref(r->head);
+	if (r->pin != NULL)
+		worker_unpin(r->w, r->pin);
+	loop_defer(r->w->loop, release, r);
+	cl->ops->done(cl, how);
+}
+
+static void
+set_end(struct request *r, const char *reason, char who)
+{
+	r->reason = reason;
+	r->term[0] = who;
+	r->term[1] = states[r->state].phase;
+}
+
+bool
+request_flush_client(struct request *r)
+{
+	if (r->cl->out->ops->flush(r->cl->out) != SINK_GONE)
+		return true;
+	request_client_left(r);
+	return false;
+}
+
+void
+request_check_done(struct request *r)
+{
+	if (r->down_flow != FLOW_ENDED || !r->cl->ops->is_flushed(r->cl))
+		return;
+	/* A tunnel goes on until both directions have ended; a small body left over by an answer of
+	 * ours is read to its end. */
+	if (r->up_flow == FLOW_OPEN && (r->is_tunnel || (r->state == REQ_LOCAL && !r->is_streamed)))
+		return;
+	finish(r, CLIENT_KEEP);
+}
+
+/* --- ROUTE
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct slice
+scheme_of(const struct conn *c, const struct listener *on)
+{
+	if (c->is_tls)
+		return SLICE("https");
+	return on != NULL ? on->scheme : SLICE("http");
+}
+
+static struct slice
+host_of(struct slice authority)
+{
+	struct slice host = authority;
+	uint16_t port;
+
+	if (authority.n > 0)
+		http1_host(authority, &host, &port);
+	return host;
+}
+
+static enum req_state
+refuse(struct request *r, uint16_t status, const char *reason)
+{
+	request_fail(r, status, reason, 'P');
+	return REQ_STAY;
+}
+
+static void
+know_client(struct request *r, const struct listener *on)
+{
+	const struct conn *c = r->cl->conn;
+
+	r->fwd = (struct forward_info){
+		.http = r->pin->s->http,
+		.peer = conn_peer(c),
+		.peer_is_trusted = conn_is_trusted(c, r->pin->s->http),
+		.peer_is_ipv6 = c->is_ipv6,
+		.scheme = scheme_of(c, on),
+		.authority = r->m.authority,
+		.via_name = SLICE("weir"),
+	};
+}
+
+/* What is refused whatever the route; NULL when nothing is. */
+static const char *
+unwanted(const struct request *r, uint16_t *status)
+{
+	if (r->m.method == METHOD_CONNECT) {
+		*status = 405;
+		return "connect_method";
+	}
+	if (r->m.is_bad_expect) {
+		*status = 417;
+		return "bad_expect";
+	}
+	if (r->m.body == BODY_LENGTH && r->m.content_length > r->route->max_body) {
+		*status = 413;
+		return "body_too_large";
+	}
+	return NULL;
+}
+
+/* Upgrades pass, but for h2c: HTTP/2 behind our back would go unparsed (and a body would stand in
+ * front of it). */
+static bool
+may_upgrade(const struct msg *m)
+{
+	struct slice rest = m->upgrade;
+	struct slice one;
+
+	if (!m->has_upgrade || (m->body == BODY_LENGTH && m->content_length > 0) ||
+		m->body == BODY_CHUNKED)
+		return false;
+	while (field_list_next(&rest, &one))
+		if (slice_caseeq(one, SLICE("h2c")) || slice_caseeq(one, SLICE("h2")))
+			return false;
+	return true;
+}
+
+static enum req_state
+to_pool(struct request *r)
+{
+	r->pool = r->route->pool;
+	pool_active(r->pool, 1);
+	r->is_counted = true;
+	r->fwd.is_upgrade = may_upgrade(&r->m);
+	r->path = r->route->strip.n > 0 ? route_strip(r->route, r->m.path, &r->arena) : r->m.path;
+	r->m.field_cap = REQUEST_FIELDS;
+	forward_request(&r->m, &r->fwd, &r->arena);
+	if (r->m.body == BODY_LENGTH && r->m.content_length <= COLLECT_MAX &&
+		!r->m.expect_continue && r->m.content_length > 0)
+		return REQ_COLLECT;
+	return REQ_PICK;
+}
+
+static const char *
+path_problem(enum path_result p)
+{
+	switch (p) {
+	case PATH_OK: break;
+	case PATH_BAD_PERCENT: return "bad_percent";
+	case PATH_NUL: return "nul_in_path";
+	case PATH_ABOVE_ROOT: return "above_root";
+	}
+	return NULL;
+}
+
+static enum req_state
+do_route(struct request *r)
+{
+	const struct snapshot *s = r->pin->s;
+	const struct listener *on = worker_listener(r->pin, r->cl->conn->l);
+	char *buf = arena_alloc(&r->arena, r->m.path.n);
+	struct slice path;
+	enum path_result p = route_normalise(r->m.path, buf, &path);
+	uint16_t status = 0;
+	const char *reason;
+
+	know_client(r, on);
+	if (on == NULL)
+		return refuse(r, 404, "listener_gone");
+	if (p != PATH_OK)
+		return refuse(r, 400, path_problem(p));
+	switch (route_find(s->routes, on, host_of(r->m.authority), path, &r->route)) {
+	case ROUTE_NO_HOST: return refuse(r, r->fwd.scheme.n == 5 ? 421 : 404, "unknown_host");
+	case ROUTE_NO_PATH: return refuse(r, 404, "no_route");
+	case ROUTE_FOUND: break;
+	}
+	r->timeouts = r->route->timeouts;
+	r->cl->ops->limits(r->cl, &r->timeouts, r->route->max_body);
+	reason = unwanted(r, &status);
+	if (reason != NULL)
+		return refuse(r, status, reason);
+	return r->route->action == ACTION_POOL ? to_pool(r) : REQ_LOCAL;
+}
+
+/* --- COLLECT
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static enum req_state
+do_collect(struct request *r)
+{
+	r->collect.sink.ops = &collect_ops;
+	r->collect.b = buf_get(&r->w->bufs, r->m.content_length <= 16384 ? BUF_16K : BUF_64K);
+	r->cl->ops->body_to(r->cl, &r->collect.sink);
+	return REQ_STAY;
+}
+
+/* --- LOCAL
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct respond_info
+info_of(struct request *r)
+{
+	return (struct respond_info){
+		.forward = &r->fwd,
+		.client = forward_client(&r->m, &r->fwd),
+		.request_id = id_of(r),
+		.listener = slice_str(worker_listener_name(r->cl->conn->l)),
+		.date = worker_date(r->w),
+	};
+}
+
+/* What is left of the request body must not be taken for the next request: read a little, or say
+ * goodbye. */
+static void
+settle_body(struct request *r)
+{
+	struct client *cl = r->cl;
+	bool is_small = r->m.body == BODY_LENGTH && r->m.content_length <= DISCARD_MAX &&
+		!r->m.expect_continue;
+
+	r->up_flow = FLOW_NONE;
+	if (cl->body_ended)
+		return;
+	if (is_small && r->reason == NULL) {
+		r->up_flow = FLOW_OPEN;
+		r->is_streamed = false;
+		cl->ops->body_to(cl, &r->discard);
+		return;
+	}
+	cl->ops->close_after(cl);
+}
+
+static void
+answer(struct request *r, struct answer *a)
+{
+	struct sink *out = r->cl->out;
+
+	r->state = REQ_LOCAL;
+	settle_body(r);
+	r->status = a->head.status;
+	r->head_sent = true;
+	r->t.response_us = request_us(r);
+	out->ops->head(out, &a->head);
+	if (a->body.n > 0)
+		out->ops->data(out, NULL, a->body.p, a->body.n);
+	out->ops->end(out, NULL, 0);
+	r->body_out = r->m.method == METHOD_HEAD ? 0 : a->body.n;
+	r->down_flow = FLOW_ENDED;
+	if (request_flush_client(r))
+		request_check_done(r);
+}
+
+static enum req_state
+do_local(struct request *r)
+{
+	struct respond_info info = info_of(r);
+	struct answer *a = arena_alloc(&r->arena, sizeof(*a));
+
+	memcpy(r->term, "LR", 3);
+	respond_route(a, r->route, &r->m, &info, &r->arena);
+	answer(r, a);
+	return REQ_STAY;
+}
+
+/* --- early ends
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool
+is_loud(uint16_t status)
+{
+	return status >= 500;
+}
+
+static void
+log_failure(struct request *r, uint16_t status)
+{
+	static _Thread_local struct log_limit limit = { .burst = 20 };
+	uint32_t held;
+
+	if (!is_loud(status) || !log_allow(&limit, &held))
+		return;
+	LOG_WARN("upstream_error", L_STR("reason", r->reason), L_INT("status", status),
+		L_SLICE("request", id_of(r)), L_STR("pool", r->pool ? pool_name(r->pool) : "-"),
+		L_STR("server", r->server_name ? r->server_name : "-"),
+		L_SLICE("client", r->fwd.peer), L_SLICE("host", r->m.authority),
+		L_SLICE("target", r->m.target), L_INT("tries", r->tries),
+		L_INT("waited_ms", request_us(r) / 1000), L_INT("suppressed", held));
+}
+
+void
+request_fail(struct request *r, uint16_t status, const char *reason, char who)
+{
+	set_end(r, reason, who);
+	if (r->head_sent) {
+		log_failure(r, 500);
+		finish(r, CLIENT_ABORT);
+		return;
+	}
+	log_failure(r, status);
+	attempt_end(r, SERVER_ABANDONED);
+
+	struct respond_info info = info_of(r);
+	struct answer *a = arena_alloc(&r->arena, sizeof(*a));
+
+	respond_error(a, status, &info, &r->arena);
+	answer(r, a);
+}
+
+/* --- what the client's codec reports
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void
+request_body_ended(struct request *r, enum body_end how, const char *reason)
+{
+	switch (how) {
+	case BODY_END_OK: break;
+	case BODY_END_BAD:
+		worker_count(r->w, STAT_BAD_REQUESTS);
+		request_fail(r, 400, reason, 'P');
+		return;
+	case BODY_END_TOO_LARGE: request_fail(r, 413, reason, 'P'); return;
+	case BODY_END_LEFT: request_client_left(r); return;
+	case BODY_END_SINK: attempt_body_refused(r); return;
+	}
+	if (r->state == REQ_COLLECT) {
+		r->is_collected = true;
+		request_run(r, REQ_PICK);
+		return;
+	}
+	r->up_flow = FLOW_ENDED;
+	if (r->up != NULL)
+		attempt_body_ended(r);
+	else
+		request_check_done(r);
+}
+
+void
+request_flushed(struct request *r)
+{
+	request_check_done(r);
+}
+
+void
+request_client_left(struct request *r)
+{
+	set_end(r, "client_left", 'C');
+	worker_count(r->w, STAT_CLIENT_LEFT);
+	finish(r, CLIENT_ABORT);
+}
+
+/*
+ * Its end alone does not tell a half-close from a client that has gone. An interim response does:
+ * one that waits skips it (RFC 9110 §15.2), one that has gone answers with a reset. HTTP/1.0 knows
+ * no interim responses: there a half-close is what it most likely is.
+ */
+void
+request_client_half_closed(struct request *r)
+{
+	struct msg m;
+
+	if (r->head_sent || r->cl->is_http10)
+		return;
+	msg_init(&m, NULL, 0);
+	m.status = 100;
+	m.reason = SLICE("Continue");
+	r->cl->ops->interim(r->cl, &m);
+}
+
+void
+request_client_timeout(struct request *r, bool is_body)
+{
+	if (is_body && !r->head_sent) {
+		request_fail(r, 408, "body_timeout", 'c');
+		return;
+	}
+	set_end(r, is_body ? "body_timeout" : "client_send_timeout", 'c');
+	finish(r, CLIENT_ABORT);
+}

@@ -1,0 +1,125 @@
+/*
+ * request_state: a request's own struct, shared by the two files that conduct it: request.c (the
+ * client's side and the states) and attempt.c (one try at one server). Nobody else looks inside.
+ */
+#ifndef ROUTERD_REQUEST_STATE_H
+#define ROUTERD_REQUEST_STATE_H
+
+#include "routerd/codec.h"
+#include "routerd/conn.h"
+#include "routerd/forward.h"
+#include "routerd/h1_in.h"
+#include "routerd/h1_out.h"
+#include "routerd/lb.h"
+#include "routerd/request.h"
+#include "routerd/respond.h"
+#include "routerd/upstream.h"
+#include "routerd/worker_state.h"
+
+#define REQUEST_MAGIC 0x72657175u
+
+/* Where the work is. What the peers did stands in flows and flags. */
+enum req_state {
+	REQ_NEW,
+	REQ_ROUTE,   /* which route, and may it pass at all? */
+	REQ_COLLECT, /* a small body is waited for, so that a slow sender does not hold a server */
+	REQ_PICK,    /* which server? */
+	REQ_CONNECT, /* a connection to it */
+	REQ_SEND,    /* the head, and what there is of the body */
+	REQ_WAIT,    /* for the response head */
+	REQ_FLOW,    /* two flows, up and down */
+	REQ_LOCAL,   /* an answer of our own is on its way */
+	REQ_DONE,
+	/* what a step returns besides the next state */
+	REQ_STAY,
+};
+
+enum flow { FLOW_NONE, FLOW_OPEN, FLOW_ENDED, FLOW_ABORTED };
+
+/* A sink that keeps a small body until a server is taken: in front of the pick, where buffering
+ * lives. */
+struct collect {
+	struct sink sink;
+	struct buf *b;
+};
+
+struct request {
+	uint32_t magic;
+	enum req_state state;
+	struct worker *w;
+	struct client *cl;
+	struct wsnap *pin;
+	struct buf *head; /* what m points into */
+	const struct route *route;
+	struct pool *pool;
+	struct server *server; /* of the attempt that is running */
+	struct upstream *up;
+	struct collect collect;
+	struct sink discard;
+	enum flow up_flow;
+	enum flow down_flow;
+	uint16_t status; /* of the final response head; 0: none yet */
+	bool head_sent;  /* the final head was given to the client's sink */
+	bool interim_sent;
+	bool is_collected;
+	bool is_streamed; /* the body flows from the client to the server as it comes */
+	bool is_trial;
+	bool is_reused;   /* the attempt runs on a connection that was idle */
+	bool wants_fresh; /* the next attempt must not reuse one */
+	bool was_sent;    /* bytes of this attempt may have reached the server */
+	bool has_retry;   /* holds a share of the pool's retry budget */
+	bool is_tunnel;
+	bool is_counted;    /* in the pool's active requests */
+	bool keep_upstream; /* the server said that the connection may be used again */
+	uint8_t interims;
+	uint8_t tries;
+	uint16_t last_status; /* what the last failed attempt would have answered */
+	const char *last_reason;
+	const char *reason; /* why it ended early; NULL: it did not */
+	char term[3];
+	const char *server_name; /* for the log, once the server is let go */
+	uint64_t first_us;
+	uint64_t up_progress; /* bytes either way when the server's deadline was set last */
+	uint64_t body_out;
+	struct access_times t;
+	uint64_t id;
+	char id_text[17];
+	struct timeouts timeouts; /* a copy, so that a tunnel needs no snapshot */
+	struct forward_info fwd;
+	struct slice path;
+	struct lb_ask ask;
+	struct http1_scan scan;
+	struct h1_in up_in;
+	struct h1_out up_out;
+	struct arena arena;
+	struct msg m;
+	struct msg resp;
+	struct field fields[REQUEST_FIELDS];
+	struct field resp_fields[REQUEST_FIELDS];
+	_Alignas(16) char arena_first[2048];
+};
+
+/* Go on with `state` until a step waits. r may be gone afterwards. */
+void request_run(struct request *r, enum req_state state);
+/* Every early end goes through here: answers if it still can, cuts the connection if not, and
+ * records why. who is the first letter of the termination code. */
+void request_fail(struct request *r, uint16_t status, const char *reason, char who);
+/* Both flows may have ended: if so, finish. */
+void request_check_done(struct request *r);
+/* Put what the client's sink was given on the wire; false when the client has gone, and the request
+ * with it. */
+bool request_flush_client(struct request *r);
+uint32_t request_us(const struct request *r);
+
+/* Steps of the table that deal with a server. */
+enum req_state attempt_pick(struct request *r);
+enum req_state attempt_connect(struct request *r);
+enum req_state attempt_send(struct request *r);
+enum req_state attempt_wait(struct request *r);
+/* The request body has ended, or its sink has gone. */
+void attempt_body_ended(struct request *r);
+void attempt_body_refused(struct request *r);
+/* Let go of the server: how it went is an enum server_outcome. Fine without one. */
+void attempt_end(struct request *r, unsigned how);
+
+#endif

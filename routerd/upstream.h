@@ -1,0 +1,57 @@
+/*
+ * upstream: a connection to a server: connecting, busy with one request, or idle. Who uses it is
+ * told of events by a callback; idle ones look after themselves (the server closed, the timeout
+ * came, bytes that nobody asked for).
+ */
+#ifndef ROUTERD_UPSTREAM_H
+#define ROUTERD_UPSTREAM_H
+
+#include "libcommon/loop.h"
+#include "routerd/backend.h"
+#include "routerd/stream.h"
+
+struct worker;
+struct upstream;
+
+enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED };
+
+/* Readiness changed on a connecting or busy connection. */
+typedef void (*upstream_fn)(struct upstream *u);
+
+struct upstream {
+	struct upstream *newer; /* idle list */
+	struct upstream *older;
+	struct worker *w;
+	struct stream s;
+	struct deadline dl;
+	struct server *server;
+	struct buf *in; /* bytes read and not consumed */
+	upstream_fn fn;
+	upstream_fn expired; /* its deadline passed while connecting or busy */
+	void *user;          /* the request that uses it */
+	enum upstream_state state;
+	uint32_t server_id;
+	uint32_t served; /* requests that it has carried */
+	uint64_t idle_since_ms;
+	int64_t idle_timeout_ms;
+};
+
+/*
+ * An idle connection to the server that seems alive, or NULL. max_idle_ms limits how long it may
+ * have been idle: requests that may not be sent twice take only just-used ones, and those are
+ * looked at once more.
+ */
+struct upstream *upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms);
+/* Begin a new connection; errno tells when NULL. It may be connected at once: ask
+ * upstream_connected. */
+struct upstream *upstream_connect(struct worker *w, struct server *s);
+/* After an event on a connecting one: 1 connected (busy now), 0 not yet, -1 failed with errno. */
+int upstream_connected(struct upstream *u);
+/* The request is over and the connection is clean: keep it for others, at most `keep` per server.
+ */
+void upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms);
+void upstream_close(struct upstream *u);
+/* Every idle connection to a server id. */
+void upstream_close_idle(struct worker *w, uint32_t server_id);
+
+#endif
