@@ -169,7 +169,7 @@ accepted() {
 	X
 	printf 'run_dir: "a\xff"\n' >weir.yaml
 	refused <<-X
-	weir.yaml:1:11: not UTF-8 (byte 0xff), expected UTF-8 text
+	weir.yaml:1:12: not UTF-8 (byte 0xff), expected UTF-8 text
 	X
 	printf 'pools: [a\n' >weir.yaml
 	refused <<-X
