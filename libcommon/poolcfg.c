@@ -243,10 +243,10 @@ static const struct cfg_schema check_schema = {
 
 static const struct cfg_row passive_rows[] = {
 	CFG_ROW(struct passivecfg, max_fails, "max_fails", CFGT_INT, .def = "3", .max = 1000000,
-		.help = "failed requests in a row that take a server out of use; 0: never"),
+		.help = "failed requests within fail_timeout that take a server out of use; 0: never"),
 	CFG_ROW(struct passivecfg, fail_timeout_ms, "fail_timeout", CFGT_DURATION, .def = "10s",
 		.min = 1, .max = 86400000,
-		.help = "for how long; then one request tries whether it is back"),
+		.help = "how long failures count, and how long a server is out of use"),
 	CFG_END,
 };
 
