@@ -148,25 +148,7 @@ X
 	[[ "$output" == *error*"site.key: cannot be read: Permission denied"*"The certificate in force stays"* ]]
 	[ "$(served_serial)" = "$old" ]
 	# root passes the key on
-	python3 - "$RUN/tlsd.0.sock" "$D/site.key" <<'X'
-import array, socket, sys
-def ask(line, fds=()):
-    s = socket.socket(socket.AF_UNIX)
-    s.connect(sys.argv[1])
-    anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    s.sendmsg([line.encode() + b"\n"], anc)
-    out = b""
-    while True:
-        d = s.recv(4096)
-        if not d:
-            return out.decode()
-        out += d
-with open(sys.argv[2]) as f:
-    print(ask("give " + sys.argv[2], [f.fileno()]))
-answer = ask("reload")
-print(answer)
-sys.exit("error" in answer)
-X
+	"$BIN/proxyctl" -c weir.yaml reload
 	[ "$(served_serial)" = "$(serial_of site.crt)" ]
 	[ "$(served_serial)" != "$old" ]
 }
