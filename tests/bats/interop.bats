@@ -1,10 +1,12 @@
 #!/usr/bin/env bats
-# tlsd in front of the servers that people run: each sees the client's address from PROXY v2.
+# tlsd in front of the servers that people run, and other TLS terminators in front of routerd: each
+# server sees the client's address from PROXY v2.
 
 load tls_helper
 
 setup() {
 	tls_setup
+	PATH=$PATH:/usr/sbin:/sbin
 	cert site ec 30 DNS:localhost,IP:127.0.0.1
 }
 teardown() { weir_teardown; }
@@ -123,4 +125,117 @@ print(u.urlopen('$(url /hello.txt)', context=ssl.create_default_context(cafile='
 	command -v node >/dev/null || skip "the rest needs node"
 	[ "$(NODE_EXTRA_CA_CERTS=$D/site.crt node -e "
 require('https').get('$(url /hello.txt)', r => r.on('data', d => process.stdout.write(d)))")" = hello ]
+}
+
+# ---- routerd behind tlsd, hitch and HAProxy ----
+
+routerd_start() {
+	[ -x "$BIN/routerd" ] || skip "routerd is not built"
+	start routerd
+}
+
+http_section() {
+	cat <<X
+http:
+  workers: 2
+  listen:
+    - { name: https, from: tlsd }
+    - { name: behind, address: "127.0.0.1:$1", accept_proxy: [127.0.0.1], scheme: https }
+  hosts:
+    - names: ["*"]
+      routes: [{ path: /, echo: on }]
+X
+}
+
+seen() { jq -r '"\(.client) \(.scheme) \(.listener) \(.host)"'; }
+
+@test "tlsd to routerd: who came and how" {
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: https, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
+$(http_section "$(free_port)")
+X
+	routerd_start
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(get "$(url /a?b)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+	[ "$(get "$(url /a?b)" | jq -r '.headers["X-Forwarded-Proto"]')" = https ]
+	# keep-alive through both
+	get "$(url /1)" "$(url /2)" -o /dev/null -o /dev/null -w '%{num_connects}\n' | grep -q '^0$'
+}
+
+@test "routerd is killed: handshakes wait and are served by the next one" {
+	tlsd_config <<X
+  handoff_timeout: 10s
+  listen: [{ address: "127.0.0.1:0", to: https, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
+$(http_section "$(free_port)")
+X
+	routerd_start
+	tlsd_start
+	PORT=$(tls_port 0)
+	get "$(url /)" >/dev/null
+	kill_hard routerd.0
+	spawn late curl -sS --cacert site.crt --connect-to "localhost:$PORT:127.0.0.1:$PORT" "$(url /late)"
+	until_ok reached waited 1
+	start routerd
+	until_ok grep -q '"/late"' proc/late.log
+	[ "$(counter wait_timeout)" = 0 ]
+	# another instance serves while the first one is gone
+	kill_hard routerd.0
+	sed '/name: behind/d' weir.yaml >other.yaml
+	start routerd -i other -c "$T/other.yaml"
+	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+}
+
+@test "hitch to routerd" {
+	command -v hitch >/dev/null || skip "hitch is not installed"
+	config <<X
+run_dir: run
+$(http_section "$(free_port)")
+X
+	routerd_start
+	PORT=$(free_port)
+	cat >hitch.conf <<X
+frontend = "[127.0.0.1]:$PORT"
+backend = "$RUN/https/0.sock"
+pem-file = "$D/site.pem"
+write-proxy-v2 = on
+alpn-protos = "http/1.1"
+workers = 1
+X
+	[ "$(id -u)" != 0 ] || echo 'user = "root"' >>hitch.conf
+	spawn hitch hitch --config=hitch.conf
+	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$PORT"
+	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+	head -c 200000 /dev/urandom | base64 >body
+	[ "$(get --data-binary @body "$(url /up)" | jq -r .method)" = POST ]
+}
+
+@test "HAProxy to routerd: PROXY v2 with and without the TLS facts" {
+	command -v haproxy >/dev/null || skip "haproxy is not installed"
+	behind=$(free_port)
+	config <<X
+run_dir: run
+$(http_section "$behind")
+X
+	routerd_start
+	PORT=$(free_port)
+	plain=$(free_port)
+	cat >haproxy.cfg <<X
+defaults
+  mode tcp
+  timeout client 10s
+  timeout server 10s
+  timeout connect 1s
+listen with
+  bind 127.0.0.1:$PORT ssl crt $D/site.pem alpn http/1.1
+  server r unix@$RUN/https/0.sock send-proxy-v2-ssl
+listen without
+  bind 127.0.0.1:$plain ssl crt $D/site.pem
+  server r 127.0.0.1:$behind send-proxy-v2
+X
+	spawn haproxy haproxy -db -f haproxy.cfg
+	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$plain"
+	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+	PORT=$plain
+	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https behind localhost:$PORT" ]
 }
