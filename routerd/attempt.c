@@ -85,11 +85,17 @@ may_keep(const struct request *r, enum server_outcome how)
 		(u->in == NULL || buf_len(u->in) == 0);
 }
 
+static bool
+is_worn(const struct upstream *u, const struct poolcfg *pool)
+{
+	return pool->keepalive_requests > 0 && u->served >= pool->keepalive_requests;
+}
+
 static void
 drop_upstream(struct request *r, enum server_outcome how)
 {
 	struct upstream *u = r->up;
-	bool keep = may_keep(r, how);
+	bool keep = may_keep(r, how) && !is_worn(u, pool_cfg(r->pool));
 
 	/* A body that is still flowing must not go on into memory that is given back. */
 	if (r->is_streamed && r->up_flow == FLOW_OPEN) {
