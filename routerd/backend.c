@@ -6,6 +6,7 @@
 #include "routerd/backend_int.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -176,6 +177,10 @@ backends_pool(struct backends *b, const struct poolcfg *cfg)
 	p->budget_min = (uint32_t)cfg->retry_budget_min;
 	p->is_single = cfg->servers.n == 1;
 	p->is_checked = cfg->check.kind != CHECK_NONE;
+	p->is_tcp_check = cfg->check.kind == CHECK_TCP;
+	p->rise = (uint32_t)cfg->check.rise;
+	p->fall = (uint32_t)cfg->check.fall;
+	p->check_port = (uint16_t)cfg->check.port;
 	p->method = lb_method(cfg->balance);
 	p->members = xcalloc(cfg->servers.n, sizeof(p->members[0]));
 	for (size_t i = 0; i < cfg->servers.n; i++)
@@ -236,6 +241,7 @@ inherit(struct pool *p, const struct pool *old)
 		atomic_store(&p->turns[i].n, atomic_load(&old->turns[i].n));
 	p->is_empty = old->is_empty;
 	p->is_stale = old->is_stale;
+	p->heard_ms = old->heard_ms;
 }
 
 void
@@ -257,8 +263,47 @@ backends_commit(struct backends *b, struct pool *const *pools, unsigned count)
 		for (unsigned k = 0; k < p->count; k++)
 			backend_names_watch(p->members[k].server->state);
 		backend_judge_now(p);
-		backend_judge_pool(p);
 	}
+	backend_judge_rearm(b);
+}
+
+int
+backends_overrides(struct backends *b, const char *state_dir, struct err *err)
+{
+	struct pool *p;
+
+	if (overrides_read(&b->overrides, state_dir, err) < 0) {
+		snprintf(b->overrides_error, sizeof(b->overrides_error), "%s", err->text);
+		return -1;
+	}
+	b->overrides_error[0] = '\0';
+	DL_FOREACH (b->pools, p)
+		backend_judge_now(p);
+	backend_judge_rearm(b);
+	return 0;
+}
+
+static bool
+has_server(const struct pool *p, const char *name)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (strcmp(p->members[i].server->name, name) == 0)
+			return true;
+	return false;
+}
+
+unsigned
+backends_unmatched_overrides(const struct backends *b)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < b->overrides.n; i++) {
+		const struct override *v = &b->overrides.v[i];
+		const struct pool *p = backends_live(b, v->pool);
+
+		n += !p || !has_server(p, v->server);
+	}
+	return n;
 }
 
 void
@@ -280,7 +325,6 @@ backends_free(struct backends *b)
 	backend_judge_fini(b);
 	resolve_free(b->resolver);
 	overrides_fini(&b->overrides);
-	free(b->state_dir);
 	free(b->free_ids);
 	free(b);
 }

@@ -128,6 +128,13 @@ struct pool *backends_pool(struct backends *b, const struct poolcfg *cfg);
  * served for those requests that still run on them. Cannot fail.
  */
 void backends_commit(struct backends *b, struct pool *const *pools, unsigned count);
+/*
+ * Read the operators' decisions (again): what they say holds when this returns;
+ * for every worker, after a barrier. -1 with err when the file is not right: the
+ * last good copy stays in force. Before the first commit, so that no request
+ * goes where it should not.
+ */
+int backends_overrides(struct backends *b, const char *state_dir, struct err *err);
 /* Once workers have ended: everything goes, also pools that were not given back. */
 void backends_free(struct backends *b);
 

@@ -1,8 +1,8 @@
 /*
  * backend_int: what the files of backend share: backend.c (life), backend_use.c
  * (what workers call), backend_mail.c (what they report), backend_judge.c
- * (verdicts and pick tables), backend_names.c (addresses by DNS). Everything
- * here belongs to the main thread unless it is atomic.
+ * (verdicts and pick tables), backend_names.c (addresses by DNS). busio, status
+ * and control look in as well. Everything here belongs to the main thread unless it is atomic.
  */
 #ifndef ROUTERD_BACKEND_INT_H
 #define ROUTERD_BACKEND_INT_H
@@ -95,6 +95,11 @@ struct pool {
 	bool is_dirty;
 	bool is_empty;
 	bool is_stale;
+	uint64_t heard_ms; /* last health message; 0: none */
+	uint32_t rise;     /* of its check */
+	uint32_t fall;
+	uint16_t check_port;
+	bool is_tcp_check;
 	uint64_t next_ms; /* judge again then; 0: when something is heard */
 };
 
@@ -106,7 +111,7 @@ struct backends {
 	struct server_state *servers;
 	struct pool *pools; /* of all snapshots that are not gone */
 	struct overrides overrides;
-	char *state_dir;
+	char overrides_error[512]; /* of the last reading; empty when it was good */
 	/* ids */
 	uint32_t *free_ids;
 	unsigned free_count;
@@ -132,6 +137,8 @@ struct backends {
 };
 
 /* --- backend.c --- */
+/* Entries of the operators that no live pool has a server for. */
+unsigned backends_unmatched_overrides(const struct backends *b);
 struct server_state *backends_find(
 	struct backends *b, const char *pool, const char *name, const char *address);
 struct pool *backends_live(const struct backends *b, const char *pool);
@@ -157,6 +164,8 @@ void backend_judge_named(struct backends *b, const char *pool);
 unsigned backend_judge_adopt(struct backends *b, const struct busmsg *m);
 /* At once: compiles and publishes. */
 void backend_judge_now(struct pool *p);
+/* After that: the timer for what changes by time alone. */
+void backend_judge_rearm(struct backends *b);
 
 /* --- backend_names.c --- */
 /* Begin to watch the server's name, if it has one and is not watched yet. */

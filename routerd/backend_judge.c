@@ -238,6 +238,8 @@ show(struct pool *p, const struct member *m, const struct verdict_out *v)
 		shown->verdict = v->verdict;
 		shown->since_ms = now_ms;
 		tell_change(p->b, m->server, v);
+		if (p->b->ws && (v->verdict == VERDICT_DRAIN || v->verdict == VERDICT_MAINT))
+			p->b->ops->close_idle(p->b->ws, m->server->id);
 	}
 	shown->is_stale = v->is_stale;
 	shown->weight = v->weight;
@@ -346,8 +348,13 @@ backend_judge_adopt(struct backends *b, const struct busmsg *m)
 		verdict_adopt(&st->probes, m, s, now_ms);
 		known++;
 	}
-	if (known > 0)
+	if (known > 0) {
+		struct pool *live = backends_live(b, m->subject);
+
+		if (live)
+			live->heard_ms = now_ms;
 		backend_judge_named(b, m->subject);
+	}
 	return known;
 }
 
@@ -381,23 +388,32 @@ backend_judge_named(struct backends *b, const char *pool)
 			backend_judge_pool(p);
 }
 
-static void
-judge_due(struct backends *b)
+void
+backend_judge_rearm(struct backends *b)
 {
 	uint64_t now_ms = loop_now_ms(b->loop);
 	uint64_t next_ms = 0;
 	struct pool *p;
 
-	b->judged_ms = now_ms;
-	DL_FOREACH (b->pools, p) {
-		if (p->is_dirty || (p->next_ms && now_ms >= p->next_ms))
-			backend_judge_now(p);
-		next_ms = sooner(next_ms, p->next_ms);
-	}
+	DL_FOREACH (b->pools, p)
+		next_ms = sooner(next_ms, p->is_dirty ? now_ms : p->next_ms);
 	if (next_ms)
 		loop_timer_set(b->judge_timer,
 			next_ms > now_ms + JUDGE_EVERY_MS ? next_ms - now_ms : JUDGE_EVERY_MS,
 			false);
+}
+
+static void
+judge_due(struct backends *b)
+{
+	uint64_t now_ms = loop_now_ms(b->loop);
+	struct pool *p;
+
+	b->judged_ms = now_ms;
+	DL_FOREACH (b->pools, p)
+		if (p->is_dirty || (p->next_ms && now_ms >= p->next_ms))
+			backend_judge_now(p);
+	backend_judge_rearm(b);
 }
 
 static void

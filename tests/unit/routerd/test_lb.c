@@ -386,5 +386,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_threads_exact, setup, teardown),
 	};
 
+	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests_name("lb", tests, NULL, NULL);
 }

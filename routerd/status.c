@@ -1,0 +1,306 @@
+/*
+ * status.c: pools, workers and counters for people and programs. What HAProxy's
+ * tools read is in status_haproxy.c.
+ */
+#include "routerd/status.h"
+
+#include <inttypes.h>
+
+#include <jansson.h>
+#include <utlist.h>
+
+#include "libcommon/units.h"
+#include "routerd/backend_int.h"
+
+#define LISTENERS_MAX 256
+
+static void
+set_int(json_t *o, const char *key, uint64_t v)
+{
+	json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
+static void
+set_str(json_t *o, const char *key, const char *v)
+{
+	json_object_set_new(o, key, v ? json_string(v) : json_null());
+}
+
+/* --- one server --- */
+
+/* A server as it stands now, read once. */
+struct view {
+	const struct server *s;
+	const struct shown *shown;
+	uint64_t since_ms; /* how long in this verdict */
+	uint64_t age_ms;   /* of the last probe that counts; 0: none */
+	uint64_t blocked_ms;
+};
+
+static struct view
+look(const struct pool *p, const struct member *m)
+{
+	uint64_t now_ms = loop_now_ms(p->b->loop);
+	const struct shown *shown = &m->server->state->shown;
+	uint64_t until_ms = atomic_load(&m->server->blocked_until_ms);
+	struct view v = { .s = m->server, .shown = shown };
+
+	if (now_ms > shown->since_ms)
+		v.since_ms = now_ms - shown->since_ms;
+	if (shown->age_ms > 0)
+		v.age_ms = shown->age_ms + (now_ms - shown->judged_ms);
+	if (until_ms > now_ms)
+		v.blocked_ms = until_ms - now_ms;
+	return v;
+}
+
+static json_t *
+server_json(const struct pool *p, const struct member *m)
+{
+	struct view v = look(p, m);
+	struct addr a;
+	char text[ADDR_TEXT];
+	json_t *o = json_object();
+
+	set_str(o, "name", v.s->name);
+	set_str(o, "address", v.s->state->address);
+	set_str(o, "connects_to", server_addr(v.s, &a) ? addr_format(&a.sa, a.len, text) : NULL);
+	set_str(o, "verdict", verdict_name(v.shown->verdict));
+	set_str(o, "reason", v.shown->reason);
+	set_int(o, "since_ms", v.since_ms);
+	json_object_set_new(o, "stale", json_boolean(v.shown->is_stale));
+	set_int(o, "weight", v.shown->weight);
+	json_object_set_new(o, "backup", json_boolean(m->is_backup));
+	set_int(o, "inflight", atomic_load(&v.s->inflight));
+	set_int(o, "requests", atomic_load(&v.s->requests));
+	set_int(o, "errors", atomic_load(&v.s->errors));
+	set_int(o, "retried", atomic_load(&v.s->retried));
+	json_object_set_new(
+		o, "age_ms", v.age_ms ? json_integer((json_int_t)v.age_ms) : json_null());
+	set_int(o, "fails", server_fails(v.s));
+	set_int(o, "blocked_ms", v.blocked_ms);
+	json_object_set_new(o, "trial", json_boolean(atomic_load(&v.s->trial_ms) != 0));
+	return o;
+}
+
+static void
+add_duration(struct sbuf *out, uint64_t ms)
+{
+	units_format_duration(out, (int64_t)(ms < 10000 ? ms : ms / 1000 * 1000));
+}
+
+static void
+server_text(const struct pool *p, const struct member *m, struct sbuf *out)
+{
+	struct view v = look(p, m);
+
+	sbuf_addf(
+		out, "  %s %s %s", v.s->name, v.s->state->address, verdict_name(v.shown->verdict));
+	if (v.shown->reason[0])
+		sbuf_addf(out, " %s", v.shown->reason);
+	sbuf_adds(out, " for ");
+	add_duration(out, v.since_ms);
+	sbuf_addf(out, ", weight %u%s, %u in flight, %" PRIu64 " requests, %" PRIu64 " errors",
+		v.shown->weight, m->is_backup ? " (backup)" : "", atomic_load(&v.s->inflight),
+		atomic_load(&v.s->requests), atomic_load(&v.s->errors));
+	if (v.age_ms) {
+		sbuf_adds(out, ", probed ");
+		add_duration(out, v.age_ms);
+		sbuf_adds(out, v.shown->is_stale ? " ago (stale)" : " ago");
+	}
+	if (server_fails(v.s) > 0)
+		sbuf_addf(out, ", %u fails", server_fails(v.s));
+	if (v.blocked_ms) {
+		sbuf_adds(out, ", blocked for ");
+		add_duration(out, v.blocked_ms);
+	}
+	sbuf_addc(out, '\n');
+}
+
+/* --- one pool --- */
+
+json_t *
+status_pool_json(const struct pool *p)
+{
+	uint64_t now_ms = loop_now_ms(p->b->loop);
+	json_t *servers = json_array();
+	json_t *o = json_object();
+
+	set_str(o, "name", p->name);
+	set_str(o, "balance", p->method->name);
+	json_object_set_new(o, "checked", json_boolean(p->is_checked));
+	json_object_set_new(o, "empty", json_boolean(p->is_empty));
+	json_object_set_new(o, "stale", json_boolean(p->is_stale));
+	json_object_set_new(o, "knowledge_age_ms",
+		p->heard_ms ? json_integer((json_int_t)(now_ms - p->heard_ms)) : json_null());
+	set_int(o, "active", atomic_load(&p->active));
+	set_int(o, "retrying", atomic_load(&p->retries));
+	for (unsigned i = 0; i < p->count; i++)
+		json_array_append_new(servers, server_json(p, &p->members[i]));
+	json_object_set_new(o, "servers", servers);
+	return o;
+}
+
+void
+status_pool_text(const struct pool *p, struct sbuf *out)
+{
+	sbuf_addf(out, "pool %s: %s, %u servers, %u active", p->name, p->method->name, p->count,
+		atomic_load(&p->active));
+	if (p->is_checked) {
+		sbuf_adds(out, p->heard_ms ? ", health heard " : ", health never heard");
+		if (p->heard_ms) {
+			add_duration(out, loop_now_ms(p->b->loop) - p->heard_ms);
+			sbuf_adds(out, " ago");
+		}
+	}
+	sbuf_addf(out, "%s%s\n", p->is_stale ? ", stale" : "", p->is_empty ? ", EMPTY" : "");
+	for (unsigned i = 0; i < p->count; i++)
+		server_text(p, &p->members[i], out);
+}
+
+/* --- the whole --- */
+
+static const struct {
+	enum stat_id id;
+	const char *name;
+} stats[] = {
+#define STAT(id, name, help) { STAT_##id, name },
+#include "routerd/stats.def"
+#undef STAT
+};
+
+static json_t *
+counters_json(const struct status_of *s)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < STAT_COUNT; i++)
+		set_int(o, stats[i].name, workers_stat(s->workers, stats[i].id));
+	set_int(o, "log_lines_dropped", s->log_dropped);
+	return o;
+}
+
+static json_t *
+listeners_json(const struct status_of *s)
+{
+	struct listener_stats v[LISTENERS_MAX];
+	unsigned n = workers_listeners(s->workers, v, LISTENERS_MAX);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < n && i < LISTENERS_MAX; i++) {
+		json_t *o = json_object();
+
+		set_str(o, "name", v[i].name);
+		set_str(o, "address", v[i].address);
+		set_int(o, "connections", v[i].connections);
+		set_int(o, "accepted", v[i].accepted);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *
+bus_json(const struct busio *io)
+{
+	struct busio_stats st;
+	json_t *o = json_object();
+
+	busio_get_stats(io, &st);
+	set_int(o, "peers", st.bus.peers);
+	set_int(o, "health", st.health);
+	set_int(o, "unknown", st.unknown);
+	set_int(o, "malformed", st.malformed + st.bus.malformed);
+	set_int(o, "evidence", st.evidence);
+	return o;
+}
+
+static json_t *
+dns_json(const struct backends *b)
+{
+	struct resolve_stats st;
+	json_t *o = json_object();
+
+	resolve_stats(b->resolver, &st);
+	set_int(o, "names", st.names);
+	set_int(o, "queries", st.queries);
+	set_int(o, "failures", st.failures);
+	return o;
+}
+
+static json_t *
+overrides_json(const struct backends *b)
+{
+	json_t *o = json_object();
+
+	set_int(o, "entries", b->overrides.n);
+	set_int(o, "unmatched", backends_unmatched_overrides(b));
+	set_str(o, "error", b->overrides_error[0] ? b->overrides_error : NULL);
+	return o;
+}
+
+void
+status_json(const struct status_of *s, json_t *o)
+{
+	json_t *pools = json_array();
+	const struct pool *p;
+
+	set_int(o, "workers", workers_count(s->workers));
+	set_int(o, "oldest_generation", workers_oldest_generation(s->workers));
+	set_int(o, "connections", workers_stat(s->workers, STAT_CONNECTIONS));
+	json_object_set_new(o, "counters", counters_json(s));
+	json_object_set_new(o, "listeners", listeners_json(s));
+	DL_FOREACH (s->backends->pools, p)
+		if (p->is_live)
+			json_array_append_new(pools, status_pool_json(p));
+	json_object_set_new(o, "pools", pools);
+	if (s->busio)
+		json_object_set_new(o, "bus", bus_json(s->busio));
+	json_object_set_new(o, "dns", dns_json(s->backends));
+	json_object_set_new(o, "overrides", overrides_json(s->backends));
+}
+
+static void
+listeners_text(const struct status_of *s, struct sbuf *out)
+{
+	struct listener_stats v[LISTENERS_MAX];
+	unsigned n = workers_listeners(s->workers, v, LISTENERS_MAX);
+
+	for (unsigned i = 0; i < n && i < LISTENERS_MAX; i++)
+		sbuf_addf(out, "listener %s %s: %" PRIu64 " connections, %" PRIu64 " accepted\n",
+			v[i].name, v[i].address, v[i].connections, v[i].accepted);
+}
+
+static void
+counters_text(const struct status_of *s, struct sbuf *out)
+{
+	for (size_t i = 0; i < STAT_COUNT; i++) {
+		uint64_t v = workers_stat(s->workers, stats[i].id);
+
+		if (v > 0)
+			sbuf_addf(out, "%s %" PRIu64 "\n", stats[i].name, v);
+	}
+	if (s->log_dropped > 0)
+		sbuf_addf(out, "log_lines_dropped %" PRIu64 "\n", s->log_dropped);
+}
+
+void
+status_text(const struct status_of *s, struct sbuf *out)
+{
+	const struct backends *b = s->backends;
+	const struct pool *p;
+	struct busio_stats st = { 0 };
+
+	sbuf_addf(out, "%u workers\n", workers_count(s->workers));
+	listeners_text(s, out);
+	DL_FOREACH (b->pools, p)
+		if (p->is_live)
+			status_pool_text(p, out);
+	if (s->busio)
+		busio_get_stats(s->busio, &st);
+	sbuf_addf(out, "bus: %u peers, %" PRIu64 " health messages, %" PRIu64 " malformed\n",
+		st.bus.peers, st.health, st.malformed + st.bus.malformed);
+	sbuf_addf(out, "overrides: %zu entries, %u match nothing%s%s\n", b->overrides.n,
+		backends_unmatched_overrides(b), b->overrides_error[0] ? "; " : "",
+		b->overrides_error);
+	counters_text(s, out);
+}
