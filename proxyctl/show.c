@@ -36,7 +36,7 @@ add_number(struct table *t, const json_t *o, const char *key, enum tint tint)
 
 /* Two units are enough for a person: "3h12m", "4m10s", "5.2s". */
 static void
-add_duration(struct table *t, const json_t *n)
+add_duration(struct table *t, const json_t *n, enum tint tint)
 {
 	json_int_t ms = json_integer_value(n);
 	long long s = ms / 1000;
@@ -44,15 +44,15 @@ add_duration(struct table *t, const json_t *n)
 	if (!json_is_integer(n))
 		table_add(t, TINT_NONE, "%s", "");
 	else if (ms < 10000)
-		table_add(t, TINT_NONE, "%lld.%llds", s, (long long)(ms % 1000 / 100));
+		table_add(t, tint, "%lld.%llds", s, (long long)(ms % 1000 / 100));
 	else if (s < 60)
-		table_add(t, TINT_NONE, "%llds", s);
+		table_add(t, tint, "%llds", s);
 	else if (s < 3600)
-		table_add(t, TINT_NONE, "%lldm%02llds", s / 60, s % 60);
+		table_add(t, tint, "%lldm%02llds", s / 60, s % 60);
 	else if (s < 86400)
-		table_add(t, TINT_NONE, "%lldh%02lldm", s / 3600, s / 60 % 60);
+		table_add(t, tint, "%lldh%02lldm", s / 3600, s / 60 % 60);
 	else
-		table_add(t, TINT_NONE, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+		table_add(t, tint, "%lldd%02lldh", s / 86400, s / 3600 % 24);
 }
 
 /* ---- daemons ---- */
@@ -76,7 +76,7 @@ add_member(struct table *t, const struct member *m)
 	table_add(t, TINT_NONE, "%s", text_of(a, "version"));
 	add_number(t, a, "generation", TINT_NONE);
 	table_add(t, TINT_DIM, "%.8s", hash);
-	add_duration(t, json_object_get(a, "uptime_ms"));
+	add_duration(t, json_object_get(a, "uptime_ms"), TINT_NONE);
 	if (json_is_object(json_object_get(a, "connections")))
 		add_number(t, json_object_get(a, "connections"), "open", TINT_NONE);
 	else
@@ -189,7 +189,9 @@ add_server(struct table *t, const json_t *s)
 	add_number(t, s, "inflight", TINT_NONE);
 	add_number(t, s, "requests", TINT_NONE);
 	add_number(t, s, "errors", number_of(s, "errors") > 0 ? TINT_YELLOW : TINT_NONE);
-	add_duration(t, json_object_get(s, "age_ms"));
+	/* Every prober has been silent for too long: what is known is old. */
+	add_duration(t, json_object_get(s, "age_ms"),
+		json_is_true(json_object_get(s, "stale")) ? TINT_YELLOW : TINT_NONE);
 }
 
 static size_t
@@ -222,6 +224,31 @@ show_pool(const json_t *pool, bool is_coloured, struct sbuf *out)
 	table_fini(&t);
 }
 
+/* Decisions that match nothing, or that cannot be read, do nothing: that must be seen. */
+static void
+show_overrides(const struct member *m, bool is_coloured, struct sbuf *out)
+{
+	const json_t *o = json_object_get(m->answer, "overrides");
+	const char *error = text_of(o, "error");
+	struct sbuf text = { 0 };
+
+	if (error[0] != '\0')
+		sbuf_addf(&text,
+			"the operator's decisions cannot be read, the last good ones hold: %s",
+			error);
+	else if (number_of(o, "unmatched") > 0)
+		sbuf_addf(&text,
+			"%" JSON_INTEGER_FORMAT
+			" of the operator's decisions match no server (see overrides.yaml)",
+			number_of(o, "unmatched"));
+	if (text.n > 0) {
+		sbuf_addf(out, "\n%s: ", m->name);
+		tint_add(out, is_coloured, TINT_YELLOW, text.p);
+		sbuf_addc(out, '\n');
+	}
+	sbuf_fini(&text);
+}
+
 void
 show_fleet(const struct fleet *f, bool is_coloured, struct sbuf *out)
 {
@@ -231,7 +258,12 @@ show_fleet(const struct fleet *f, bool is_coloured, struct sbuf *out)
 
 	show_members(f, is_coloured, out);
 	show_listeners(f, is_coloured, out);
-	json_array_foreach(pools, i, pool) show_pool(pool, is_coloured, out);
+	json_array_foreach(pools, i, pool)
+	{
+		show_pool(pool, is_coloured, out);
+	}
+	for (i = 0; i < f->n; i++)
+		show_overrides(&f->v[i], is_coloured, out);
 	json_decref(pools);
 }
 

@@ -84,7 +84,8 @@ test_odd_answers(void **state)
 {
 	struct member v[] = {
 		member(name0, routerd, MEMBER_OK,
-			"{\"pools\":[{\"servers\":3},7,{\"name\":\"p\"}]}"),
+			"{\"pools\":[{\"servers\":3},7,{\"name\":\"p\"}],"
+			"\"overrides\":{\"unmatched\":2}}"),
 		member(name1, routerd, MEMBER_GONE, NULL),
 		member(name2, tlsd, MEMBER_OK,
 			"{\"connections\":{\"open\":42},\"listeners\":[{\"to\":\"\\u001b[2J\"}]}"),
@@ -96,6 +97,7 @@ test_odd_answers(void **state)
 	show_fleet(&f, false, &out);
 	assert_non_null(strstr(out.p, "gone"));
 	assert_non_null(strstr(out.p, "42"));
+	assert_non_null(strstr(out.p, "routerd.0: 2 of the operator's decisions match no server"));
 	/* A name may not move the cursor of whoever looks. */
 	assert_null(strchr(out.p, '\033'));
 
