@@ -49,7 +49,10 @@ run_check(const char *program, const char *file, struct errs *errs)
 		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, "",
 			"%s could not check its part: %s", program,
 			code < 0 ? err.text : "it printed no findings");
-	json_array_foreach(array, i, o) add_finding(o, errs);
+	json_array_foreach(array, i, o)
+	{
+		add_finding(o, errs);
+	}
 	json_decref(array);
 	sbuf_fini(&out);
 	free(path);

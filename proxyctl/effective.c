@@ -83,7 +83,10 @@ print_all(const json_t *all, bool is_json)
 		putchar('\n');
 		return;
 	}
-	json_array_foreach(all, i, entry) print_entry(entry);
+	json_array_foreach(all, i, entry)
+	{
+		print_entry(entry);
+	}
 }
 
 /* What the programs say, and our own section; file NULL: the keys instead of their values. */

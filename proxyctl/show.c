@@ -201,7 +201,10 @@ count_up(const json_t *servers)
 	size_t i;
 	const json_t *s;
 
-	json_array_foreach(servers, i, s) n += strcmp(text_of(s, "verdict"), "up") == 0;
+	json_array_foreach(servers, i, s)
+	{
+		n += strcmp(text_of(s, "verdict"), "up") == 0;
+	}
 	return n;
 }
 
@@ -219,7 +222,10 @@ show_pool(const json_t *pool, bool is_coloured, struct sbuf *out)
 	tint_add(out, is_coloured, TINT_BOLD, text_of(pool, "name"));
 	sbuf_addf(out, "  %zu of %zu servers up\n", count_up(servers), json_array_size(servers));
 	table_init(&t, titles);
-	json_array_foreach(servers, i, s) add_server(&t, s);
+	json_array_foreach(servers, i, s)
+	{
+		add_server(&t, s);
+	}
 	table_format(&t, is_coloured, out);
 	table_fini(&t);
 }

@@ -32,9 +32,14 @@ print_names(const struct fleet *f)
 	size_t i;
 	size_t k;
 
-	json_array_foreach(pools, i, pool) json_array_foreach(json_object_get(pool, "servers"), k,
-		server) printf("%s/%s\n", json_string_value(json_object_get(pool, "name")),
-		json_string_value(json_object_get(server, "name")));
+	json_array_foreach(pools, i, pool)
+	{
+		json_array_foreach(json_object_get(pool, "servers"), k, server)
+		{
+			printf("%s/%s\n", json_string_value(json_object_get(pool, "name")),
+				json_string_value(json_object_get(server, "name")));
+		}
+	}
 	json_decref(pools);
 }
 
