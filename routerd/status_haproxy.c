@@ -53,8 +53,10 @@ admin_state(const struct member *m, const struct shown *shown)
 }
 
 static enum op_state
-op_state(const struct shown *shown)
+op_state(const struct member *m, const struct shown *shown)
 {
+	if (m->server->addr.len == 0)
+		return OP_STOPPED;
 	return shown->verdict == VERDICT_DOWN || shown->verdict == VERDICT_MAINT ? OP_STOPPED
 										 : OP_RUNNING;
 }
@@ -146,6 +148,14 @@ status_state_head(struct sbuf *out)
 		"srv_check_addr srv_agent_addr srv_agent_port\n");
 }
 
+/* Without port, but a Unix socket with its path. */
+static const char *
+address_column(const struct addr *a, char text[static ADDR_TEXT])
+{
+	return a->sa.sa_family == AF_UNIX ? addr_format(&a->sa, a->len, text)
+					  : addr_format_host(&a->sa, text);
+}
+
 void
 status_state_pool(const struct pool *p, unsigned be_id, struct sbuf *out)
 {
@@ -157,12 +167,12 @@ status_state_pool(const struct pool *p, unsigned be_id, struct sbuf *out)
 		const struct shown *shown = &st->shown;
 		struct check_columns c = check_columns(p, st);
 		struct addr a;
-		char host[ADDR_TEXT];
+		char text[ADDR_TEXT];
 		bool has_addr = server_addr(m->server, &a);
 
 		sbuf_addf(out, "%u %s %u %s %s %d %u %u %u %" PRIu64, be_id, p->name, i + 1,
-			m->server->name, has_addr ? addr_format_host(&a.sa, host) : "-",
-			(int)op_state(shown), admin_state(m, shown), shown->weight, m->weight,
+			m->server->name, has_addr ? address_column(&a, text) : "-",
+			(int)op_state(m, shown), admin_state(m, shown), shown->weight, m->weight,
 			(now_ms - shown->since_ms) / 1000);
 		sbuf_addf(out, " %u %u %u %u 0 0 0 %s %u - 0 %u - - 0\n", c.status, c.result,
 			c.health, c.state, st->spec.kind == ADDR_NAME ? st->spec.name : "-",

@@ -21,6 +21,7 @@ struct pools_server {
 	int weight;
 	bool backup;
 	bool down;
+	const char *address; /* NULL: a made-up one */
 };
 
 /* A configuration with `n` servers on made-up addresses. */
@@ -41,7 +42,9 @@ pools_cfg(const char *name, const struct pools_server *servers, size_t n)
 		struct err err;
 
 		v[i].name = xstrdup(servers[i].name);
-		v[i].address_text = xasprintf("127.%zu.%zu.1:80", i / 250, i % 250);
+		v[i].address_text = servers[i].address
+			? xstrdup(servers[i].address)
+			: xasprintf("127.%zu.%zu.1:80", i / 250, i % 250);
 		assert_int_equal(
 			addr_parse(slice_str(v[i].address_text), 80, &v[i].address, &err), 0);
 		v[i].weight = servers[i].weight;

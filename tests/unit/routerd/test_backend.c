@@ -79,7 +79,7 @@ turn(struct fixture *f)
 static int
 setup(void **state)
 {
-	static const struct pools_server v[] = { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } };
+	static const struct pools_server v[] = { { "a", 1, 0, 0, NULL }, { "b", 1, 0, 0, NULL } };
 	struct fixture *f = xcalloc(1, sizeof(*f));
 	struct err err;
 
@@ -255,7 +255,7 @@ test_all_blocked(void **state)
 static void
 test_only_member_stays(void **state)
 {
-	static const struct pools_server v[] = { { "a", 1, 0, 0 } };
+	static const struct pools_server v[] = { { "a", 1, 0, 0, NULL } };
 	struct fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("one", v, 1);
 	struct pool *p = backends_pool(f->b, cfg);
@@ -433,9 +433,10 @@ test_turn_goes_on(void **state)
 static void
 test_ids_wait_for_workers(void **state)
 {
-	static const struct pools_server only_b[] = { { "x", 1, 0, 0 }, { "b", 1, 0, 0 } };
-	static const struct pools_server with_c[] = { { "x", 1, 0, 0 }, { "b", 1, 0, 0 },
-		{ "c", 1, 0, 0 } };
+	static const struct pools_server only_b[] = { { "x", 1, 0, 0, NULL },
+		{ "b", 1, 0, 0, NULL } };
+	static const struct pools_server with_c[] = { { "x", 1, 0, 0, NULL },
+		{ "b", 1, 0, 0, NULL }, { "c", 1, 0, 0, NULL } };
 	struct fixture *f = *state;
 	uint32_t id = server_of(f, 0)->id;
 	struct pool *old = f->p;
@@ -552,6 +553,113 @@ test_address_is_whole(void **state)
 	assert_false(server_addr(s, &got));
 }
 
+/* --- names --- */
+
+struct wait {
+	struct fixture *f;
+	const struct server *s;
+	struct addr not_this; /* until the address is known and another */
+	uint64_t end_ms;
+	struct loop_timer *timer;
+};
+
+static void
+look_address(void *arg)
+{
+	struct wait *w = arg;
+	struct addr now;
+
+	if ((server_addr(w->s, &now) && !addr_eq(&now, &w->not_this)) ||
+		loop_now_ms(w->f->loop) > w->end_ms)
+		loop_stop(w->f->loop);
+}
+
+static bool
+wait_address(struct fixture *f, const struct server *s, const struct addr *not_this)
+{
+	struct wait w = { f, s, *not_this, loop_now_ms(f->loop) + 5000, NULL };
+	struct addr now;
+
+	w.timer = loop_timer_new(f->loop, look_address, &w);
+	loop_timer_set(w.timer, 5, true);
+	loop_run(f->loop);
+	loop_timer_free(w.timer);
+	return server_addr(s, &now) && !addr_eq(&now, not_this);
+}
+
+static void
+stop_timer(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void
+run_briefly(struct fixture *f)
+{
+	struct loop_timer *t = loop_timer_new(f->loop, stop_timer, f->loop);
+
+	loop_timer_set(t, 10, false);
+	loop_run(f->loop);
+	loop_timer_free(t);
+}
+
+/* localhost stands in /etc/hosts, often with both families. */
+static void
+test_names(void **state)
+{
+	static const struct pools_server v[] = { { "n", 1, 0, 0, "localhost:8080" },
+		{ "m", 1, 0, 0, NULL } };
+	struct fixture *f = *state;
+	struct poolcfg *cfg = pools_cfg("named", v, 2);
+	struct pool *p = backends_pool(f->b, cfg);
+	struct server *s = p->members[0].server;
+	struct addr first;
+	char out[8];
+
+	backends_commit(f->b, &p, 1);
+	f->p = p;
+	assert_false(server_addr(s, &first));
+	assert_string_equal(s->state->shown.reason, "resolving");
+	assert_string_equal(pools_picks(p, 4, out), "mmmm");
+	assert_true(wait_address(f, s, &(struct addr){ 0 }));
+	server_addr(s, &first);
+	assert_int_equal(addr_port(&first.sa), 8080);
+	backend_judge_now(p);
+	assert_int_equal(s->state->shown.verdict, VERDICT_UP);
+	assert_non_null(strchr(pools_picks(p, 4, out), 'n'));
+
+	/* Connecting fails: the next address, if there is one. */
+	attempt(f, s, SERVER_CONNECT, 1, 1);
+	if (s->state->addr_count > 1)
+		assert_true(wait_address(f, s, &first));
+	pools_cfg_free(cfg);
+}
+
+static void
+test_unresolvable(void **state)
+{
+	static const struct pools_server v[] = { { "n", 1, 0, 0, "nosuch.invalid:80" } };
+	struct fixture *f = *state;
+	struct poolcfg *cfg = pools_cfg("named", v, 1);
+	struct pool *p = backends_pool(f->b, cfg);
+	struct server *s = p->members[0].server;
+	char out[8];
+	struct err err;
+
+	/* Nobody answers there. */
+	assert_int_equal(resolve_set_servers(f->b->resolver, "127.0.0.1:1", &err), 0);
+	backends_commit(f->b, &p, 1);
+	for (int i = 0; i < 2000 && !s->state->is_answered; i++)
+		run_briefly(f);
+	assert_true(s->state->is_answered);
+	backend_judge_now(p);
+	assert_int_equal(s->state->shown.verdict, VERDICT_DOWN);
+	assert_string_equal(s->state->shown.reason, "no_address");
+	assert_true(p->is_empty);
+	assert_string_equal(pools_picks(p, 2, out), "--");
+	pools_cfg_free(cfg);
+}
+
 #define BOTH(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int
@@ -572,6 +680,8 @@ main(void)
 		BOTH(test_tables_wait_for_barrier),
 		BOTH(test_stale_down_gets_a_trial),
 		BOTH(test_address_is_whole),
+		BOTH(test_names),
+		BOTH(test_unresolvable),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

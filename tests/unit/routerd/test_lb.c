@@ -63,7 +63,8 @@ test_sequences(void **state)
 		size_t n = 0;
 
 		for (; n < 5 && cases[c].weights[n] > 0; n++)
-			v[n] = (struct pools_server){ names[n], cases[c].weights[n], false, false };
+			v[n] = (struct pools_server){ names[n], cases[c].weights[n], false, false,
+				NULL };
 
 		struct poolcfg *cfg = pools_cfg(cases[c].name, v, n);
 		struct pool *p = backends_pool(f->b, cfg);
@@ -92,7 +93,8 @@ test_agrees_with_definition(void **state)
 		for (size_t i = 0; i < n; i++) {
 			names[i][0] = (char)('a' + i);
 			names[i][1] = '\0';
-			v[i] = (struct pools_server){ names[i], 1 + rand() % 20, false, false };
+			v[i] = (struct pools_server){ names[i], 1 + rand() % 20, false, false,
+				NULL };
 			total += v[i].weight;
 		}
 
@@ -132,24 +134,30 @@ test_tiers(void **state)
 		bool is_round_done;
 		const char *expect;
 	} cases[] = {
-		{ "nothing known: all", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, NULL, false,
-			"abab" },
-		{ "first answer does not get all", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, "u?",
+		{ "nothing known: all", { { "a", 1, 0, 0, NULL }, { "b", 1, 0, 0, NULL } }, NULL,
 			false, "abab" },
-		{ "unknown after the round is last", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, "u?",
-			true, "aaaa" },
-		{ "unknown rather than nothing", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 } }, "d?", true,
-			"bbbb" },
-		{ "down is not picked", { { "a", 1, 0, 0 }, { "b", 1, 0, 0 }, { "c", 1, 0, 0 } },
+		{ "first answer does not get all",
+			{ { "a", 1, 0, 0, NULL }, { "b", 1, 0, 0, NULL } }, "u?", false, "abab" },
+		{ "unknown after the round is last",
+			{ { "a", 1, 0, 0, NULL }, { "b", 1, 0, 0, NULL } }, "u?", true, "aaaa" },
+		{ "unknown rather than nothing", { { "a", 1, 0, 0, NULL }, { "b", 1, 0, 0, NULL } },
+			"d?", true, "bbbb" },
+		{ "down is not picked",
+			{ { "a", 1, 0, 0, NULL }, { "b", 1, 0, 0, NULL }, { "c", 1, 0, 0, NULL } },
 			"udu", true, "acac" },
-		{ "backup waits", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 } }, "uu", true, "aaaa" },
-		{ "backups, all of them", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 }, { "c", 1, 1, 0 } },
+		{ "backup waits", { { "a", 1, 0, 0, NULL }, { "b", 1, 1, 0, NULL } }, "uu", true,
+			"aaaa" },
+		{ "backups, all of them",
+			{ { "a", 1, 0, 0, NULL }, { "b", 1, 1, 0, NULL }, { "c", 1, 1, 0, NULL } },
 			"duu", true, "bcbc" },
-		{ "backup before unknown", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 } }, "?u", true,
+		{ "backup before unknown", { { "a", 1, 0, 0, NULL }, { "b", 1, 1, 0, NULL } }, "?u",
+			true, "bbbb" },
+		{ "config down", { { "a", 1, 0, 1, NULL }, { "b", 1, 0, 0, NULL } }, "uu", true,
 			"bbbb" },
-		{ "config down", { { "a", 1, 0, 1 }, { "b", 1, 0, 0 } }, "uu", true, "bbbb" },
-		{ "weight 0", { { "a", 0, 0, 0 }, { "b", 1, 0, 0 } }, "uu", true, "bbbb" },
-		{ "all down", { { "a", 1, 0, 0 }, { "b", 1, 1, 0 } }, "dd", true, "----" },
+		{ "weight 0", { { "a", 0, 0, 0, NULL }, { "b", 1, 0, 0, NULL } }, "uu", true,
+			"bbbb" },
+		{ "all down", { { "a", 1, 0, 0, NULL }, { "b", 1, 1, 0, NULL } }, "dd", true,
+			"----" },
 	};
 	struct fixture *f = *state;
 
@@ -180,8 +188,8 @@ test_tiers(void **state)
 static void
 test_tried(void **state)
 {
-	static const struct pools_server v[] = { { "a", 5, 0, 0 }, { "b", 1, 0, 0 },
-		{ "c", 1, 1, 0 } };
+	static const struct pools_server v[] = { { "a", 5, 0, 0, NULL }, { "b", 1, 0, 0, NULL },
+		{ "c", 1, 1, 0, NULL } };
 	struct fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("tried", v, 3);
 	struct pool *p = backends_pool(f->b, cfg);
@@ -204,8 +212,8 @@ test_tried(void **state)
 static void
 test_skip_keeps_shares(void **state)
 {
-	static const struct pools_server v[] = { { "a", 5, 0, 0 }, { "b", 1, 0, 0 },
-		{ "c", 1, 0, 0 } };
+	static const struct pools_server v[] = { { "a", 5, 0, 0, NULL }, { "b", 1, 0, 0, NULL },
+		{ "c", 1, 0, 0, NULL } };
 	struct fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("skip", v, 3);
 	struct pool *p = backends_pool(f->b, cfg);
@@ -227,7 +235,7 @@ many_cfg(int max_weight)
 	struct poolcfg *cfg;
 
 	for (int i = 0; i < MANY; i++)
-		v[i] = (struct pools_server){ xasprintf("s%d", i), 1 + i % max_weight, 0, 0 };
+		v[i] = (struct pools_server){ xasprintf("s%d", i), 1 + i % max_weight, 0, 0, NULL };
 	cfg = pools_cfg("many", v, MANY);
 	for (int i = 0; i < MANY; i++)
 		free((char *)(uintptr_t)v[i].name);
@@ -348,8 +356,8 @@ run_pickers(struct picker *k, struct pool *p, uint32_t sums[8])
 static void
 test_threads_exact(void **state)
 {
-	static const struct pools_server v[] = { { "a", 5, 0, 0 }, { "b", 1, 0, 0 },
-		{ "c", 1, 0, 0 } };
+	static const struct pools_server v[] = { { "a", 5, 0, 0, NULL }, { "b", 1, 0, 0, NULL },
+		{ "c", 1, 0, 0, NULL } };
 	struct fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("threads", v, 3);
 	struct pool *p = backends_pool(f->b, cfg);
