@@ -37,6 +37,7 @@ done
 export ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 export TSAN_OPTIONS="exitcode=98:suppressions=$TOOLS/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+export PYTHONUNBUFFERED=1 # what a spawned program prints is waited for
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
 
 setup() { weir_setup; }

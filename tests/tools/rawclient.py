@@ -68,6 +68,7 @@ def connect():
     if opt.tls:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         if opt.alpn:
             context.set_alpn_protocols(opt.alpn.split(","))
         s = context.wrap_socket(s, server_hostname=opt.sni or "localhost")
