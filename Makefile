@@ -36,7 +36,7 @@ LIBS.cachectl := $(LIBS.common)
 LIBS.proxyctl := $(LIBS.common)
 LIBS.libcommon := $(LIBS.common) libcares
 
-.PHONY: FORCE all help deps deps-build deps-test run test unit bats replay san tsan fuzz bench lint install clean
+.PHONY: FORCE all tools help deps deps-build deps-test run test unit bats replay san tsan fuzz bench lint install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -117,10 +117,16 @@ unit: $(UNITS)
 	@tests/tools/run-units $(UNITS)
 replay: $(REPLAYS)
 	@tests/tools/run-replays $(REPLAYS)
-bats: all
+# Programs that only tests use: tests/tools/x.c becomes $(B)/tools/x.
+TEST_TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
+$(B)/tools/%: $(B)/tests/tools/%.o $(COMMON_A)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANFLAGS) $(LDHARD) $(LDFLAGS) -o $@ $^ $(call pclibs,$(LIBS.libcommon)) -pthread -lm
+tools: $(TEST_TOOLS)
+bats: all tools
 	@BUILD=$(B) tests/tools/run-bats $(BATS)
 test: deps-test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all tools
 	@BUILD=$(B) tests/tools/run-all
 san:
 	@$(MAKE) --no-print-directory VARIANT=san CFLAGS='-O1 -g' test

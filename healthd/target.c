@@ -24,7 +24,13 @@ stop_awaiting(struct target *t)
 	if (--p->awaited > 0 || p->is_round_done)
 		return;
 	p->is_round_done = true;
-	LOG_INFO("first_round_done", L_STR("pool", p->name), L_INT("servers", p->n));
+
+	size_t up = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		up += p->targets[i]->rise.state == PROBE_UP;
+	LOG_INFO("first_round_done", L_STR("pool", p->name), L_INT("servers", p->n),
+		L_INT("up", up));
 	/* every shard says so */
 	for (size_t i = 0; i < p->n; i++)
 		t->set->hooks.changed(t->set->hooks.arg, p->targets[i]);
@@ -32,25 +38,27 @@ stop_awaiting(struct target *t)
 
 /* --- results --------------------------------------------------------------- */
 
+/* The first good answer of each server is no news: the end of the round counts them. */
 static void
-log_change(const struct target *t, uint64_t took_us)
+log_change(const struct target *t, enum probe_state before)
 {
-	static struct log_limit limit = { .burst = 200 };
+	static struct log_limit limit = { .burst = 50 };
 	uint32_t dropped;
-	const char *from = t->pool->name;
 
+	if (before == PROBE_UNKNOWN && t->rise.state == PROBE_UP)
+		return;
 	if (!log_allow(&limit, &dropped))
 		return;
 	if (dropped)
 		LOG_WARN("server_changes_not_logged", L_INT("count", dropped));
 	if (t->rise.state == PROBE_UP)
-		LOG_INFO("server_up", L_STR("pool", from), L_STR("server", t->name),
+		LOG_INFO("server_up", L_STR("pool", t->pool->name), L_STR("server", t->name),
 			L_STR("address", t->address), L_INT("rise", t->rise.rise),
-			L_INT("took_us", took_us));
+			L_INT("took_us", t->took_us));
 	else
-		LOG_WARN("server_down", L_STR("pool", from), L_STR("server", t->name),
+		LOG_WARN("server_down", L_STR("pool", t->pool->name), L_STR("server", t->name),
 			L_STR("address", t->address), L_STR("reason", t->reason),
-			L_INT("fall", t->rise.fall), L_INT("took_us", took_us));
+			L_INT("fall", t->rise.fall), L_INT("took_us", t->took_us));
 }
 
 void
@@ -58,6 +66,7 @@ target_result(struct target *t, bool is_good, const char *reason, uint64_t took_
 {
 	const struct checkcfg *c = t->pool->check;
 	uint64_t now_ms = loop_now_ms(t->set->loop);
+	enum probe_state before = t->rise.state;
 	bool was_probed = t->probed_ms != 0;
 	bool is_new;
 
@@ -71,7 +80,7 @@ target_result(struct target *t, bool is_good, const char *reason, uint64_t took_
 	is_new = rise_feed(&t->rise, is_good, (uint32_t)c->rise, (uint32_t)c->fall);
 	if (is_new) {
 		t->since_ms = now_ms;
-		log_change(t, took_us);
+		log_change(t, before);
 	}
 	if (is_new || !was_probed)
 		t->set->hooks.changed(t->set->hooks.arg, t);
