@@ -290,7 +290,7 @@ control_reloaded(const struct daemon_cfg *dc)
 }
 
 void
-control_status(struct daemon *d, struct accesslog *log, struct json_t *object, struct sbuf *out)
+control_status(struct accesslog *log, struct json_t *object, struct sbuf *out)
 {
 	const struct status_of s = {
 		.backends = control.b,
@@ -299,7 +299,6 @@ control_status(struct daemon *d, struct accesslog *log, struct json_t *object, s
 		.log_dropped = log ? accesslog_dropped(log) : 0,
 	};
 
-	(void)d;
 	if (!control.b)
 		return;
 	if (out)
@@ -309,9 +308,8 @@ control_status(struct daemon *d, struct accesslog *log, struct json_t *object, s
 }
 
 void
-control_stop(struct daemon *d)
+control_stop(void)
 {
-	(void)d;
 	busio_free(control.busio);
 	control.busio = NULL;
 }

@@ -25,8 +25,7 @@ void control_reloaded(const struct daemon_cfg *dc);
  */
 int control_overrides(struct backends *b, const char *state_dir, struct err *err);
 /* For daemon_ops; log may be NULL. */
-void control_status(
-	struct daemon *d, struct accesslog *log, struct json_t *object, struct sbuf *out);
-void control_stop(struct daemon *d);
+void control_status(struct accesslog *log, struct json_t *object, struct sbuf *out);
+void control_stop(void);
 
 #endif

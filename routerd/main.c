@@ -13,6 +13,7 @@
 #include "libcommon/sock.h"
 #include "routerd/accesslog.h"
 #include "routerd/backend.h"
+#include "routerd/control.h"
 #include "routerd/listen.h"
 #include "routerd/snapshot.h"
 #include "routerd/worker.h"
@@ -105,6 +106,7 @@ stop(void *self)
 {
 	struct routerd *r = self;
 
+	control_stop();
 	workers_free(r->workers);
 	if (r->snap != NULL)
 		snapshot_unref(r->snap);
@@ -162,7 +164,10 @@ static int
 run(void *self, struct err *err)
 {
 	struct routerd *r = self;
+	struct err ignored;
 
+	/* No file, or a wrong one, does not stop the start. */
+	control_overrides(r->backends, r->snap->dc->common.state_dir, &ignored);
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
 	workers_adopt(r->workers, r->snap, &r->listeners, r->first_plan, r->log, NULL, NULL);
 	listen_plan_free(r->first_plan);
@@ -170,7 +175,7 @@ run(void *self, struct err *err)
 	if (workers_start(r->workers, err) < 0)
 		return -1;
 	backends_run(r->backends, &backends_ops, r->workers);
-	return 0;
+	return control_start(r->d, r->backends, r->workers, err);
 }
 
 /* A log that cannot be opened must refuse the reload, before anything changes. */
@@ -255,6 +260,7 @@ commit(void *self, void *candidate, struct daemon_cfg *dc)
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
 	workers_adopt(r->workers, r->snap, &r->listeners, c->plan,
 		http->access_log.path ? r->log : NULL, adopted, r);
+	control_reloaded(dc);
 	snapshot_unref(before);
 	listen_plan_free(c->plan);
 	free(c);
@@ -292,9 +298,7 @@ status(void *self, json_t *object, struct sbuf *out)
 {
 	struct routerd *r = self;
 
-	(void)r;
-	(void)object;
-	(void)out;
+	control_status(r->log, object, out);
 }
 
 static const char *
@@ -310,6 +314,7 @@ main(int argc, char **argv)
 		.program = "routerd",
 		.section = "http",
 		.schema = &httpcfg_schema,
+		.commands = control_commands,
 		.check = config_check,
 		.user = user_of,
 		.start = start,
