@@ -100,9 +100,11 @@ is_watched(const struct watch *w, const char *path)
 	return false;
 }
 
+/* All that a daemon says which was not there at first is news, also what it said before we came. */
 static void
-rescan(struct watch *w, const struct site *s)
+rescan(struct watch *w, const struct site *s, bool is_first)
 {
+	const char *line = w->is_recent || !is_first ? "events recent" : "events";
 	struct fleet f;
 
 	fleet_find(&f, s, FLEET_ALL);
@@ -110,8 +112,7 @@ rescan(struct watch *w, const struct site *s)
 		if (is_watched(w, f.v[i].path))
 			continue;
 
-		int fd = ctl_open(f.v[i].path, w->is_recent ? "events recent" : "events", NULL, 0,
-			CONNECT_MS, NULL);
+		int fd = ctl_open(f.v[i].path, line, NULL, 0, CONNECT_MS, NULL);
 
 		if (fd >= 0)
 			w->v[w->n++] = (struct stream){ .path = xstrdup(f.v[i].path), .fd = fd };
@@ -149,7 +150,7 @@ watch_run(struct watch *w, const struct site *s)
 		if (w->deadline_ms != 0 && now >= w->deadline_ms)
 			return w->until != NULL ? EXIT_FAILED : EXIT_DONE;
 		if (now >= scan_at) {
-			rescan(w, s);
+			rescan(w, s, scan_at == 0);
 			scan_at = now + RESCAN_MS;
 		}
 

@@ -1,0 +1,305 @@
+# proxyctl's commands, one daemon or several behind them.
+load helper
+
+pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
+
+# A routerd in front of two origins, watched by healthd.
+site() {
+	origin app1
+	origin app2
+	PORT=$(free_port)
+	config <<-EOF
+	run_dir: run
+	state_dir: state
+	http:
+	  workers: 2
+	  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools:
+	  app:
+	    servers:
+	      - { name: app1, address: "127.0.0.1:$(port_of app1)" }
+	      - { name: app2, address: "127.0.0.1:$(port_of app2)" }
+	    check: { http: { path: /health }, interval: 200ms, fall: 2, rise: 1 }
+	EOF
+	start routerd
+	start healthd
+	wait_for '[ "$(verdict app1) $(verdict app2)" = "up up" ]'
+}
+
+server() { pctl status -j | jq -c ".pools[0].servers[] | select(.name == \"$1\")"; }
+verdict() { server "$1" | jq -r .verdict; }
+hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -c '^/hit' || true; }
+
+@test "usage: help, version, unknown commands and options" {
+	run "$BIN/proxyctl" help
+	assert_success
+	for word in up status check config reload drain undrain disable enable weight events stop version; do
+		assert_line --regexp "^  $word "
+	done
+	run "$BIN/proxyctl" -v
+	assert_output --regexp '^proxyctl [0-9.]+$'
+	run "$BIN/proxyctl" version
+	assert_output --regexp '^proxyctl [0-9.]+$'
+	run "$BIN/proxyctl"
+	[ "$status" -eq 2 ]
+	run "$BIN/proxyctl" statsu
+	[ "$status" -eq 2 ]
+	assert_output --partial 'did you mean `status`?'
+	for line in "status -x" "status more" "drain" "drain app" "drain /x" "weight a/b" "weight a/b 257" \
+		"weight a/b x" "events --timeout 5" "events --until" "stop --timeout x" "up x" "reload x" \
+		"config x" "check x" "drain a/b --expire 0" "help nonsense"; do
+		# shellcheck disable=SC2086
+		run "$BIN/proxyctl" -c /nonexistent $line
+		[ "$status" -eq 2 ] || { echo "$line: $status"; return 1; }
+	done
+}
+
+@test "a configuration that is not there is named" {
+	run "$BIN/proxyctl" -c "$T/none.yaml" status
+	[ "$status" -eq 2 ]
+	assert_output --partial "$T/none.yaml"
+}
+
+@test "the configuration: -c, else WEIR_CONFIG, else ./weir.yaml" {
+	echo "run_dir: one" >one.yaml
+	echo "run_dir: two" >two.yaml
+	echo "run_dir: three" >weir.yaml
+	run env WEIR_CONFIG=two.yaml "$BIN/proxyctl" -c one.yaml status
+	assert_output "nothing runs in $T/one"
+	run env WEIR_CONFIG=two.yaml "$BIN/proxyctl" status
+	assert_output "nothing runs in $T/two"
+	run env -u WEIR_CONFIG "$BIN/proxyctl" status
+	assert_output "nothing runs in $T/three"
+	[ "$status" -eq 1 ]
+}
+
+@test "check: ok, or every finding once, in order, with its place" {
+	config <<-EOF
+	run_dir: run
+	tls: { listen: [{ address: ":$(free_port)", to: https, certificates: [{ self_signed: [localhost] }] }] }
+	http:
+	  listen: [{ name: https, from: tlsd }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: { body: hi } }] }]
+	EOF
+	run pctl check
+	assert_success
+	assert_line ok
+	config <<-EOF
+	run_dir: run
+	nonsense: 1
+	tls: { listen: [{ address: ":1", to: htps, certificates: [{ self_signed: [localhost] }] }] }
+	http:
+	  listen: [{ name: https, from: tlsd }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools: { ap: { servers: [] } }
+	EOF
+	run pctl check
+	[ "$status" -eq 2 ]
+	assert_line --regexp 'weir.yaml:2:1: nonsense: .*unknown'
+	assert_line --regexp 'weir.yaml:3:.*tls.listen\[0\].to: there is no http listener `htps`.*did you mean `https`'
+	assert_line --regexp 'weir.yaml:5:.*warning: .*nothing in `tls` has `to: https`'
+	assert_line --regexp 'weir.yaml:6:.*app'
+	assert_line --regexp 'weir.yaml:7:.*pools.ap'
+	[ "$(sort <<<"$output" | uniq -d)" = "" ]
+	refute_line ok
+	# As JSON, for an editor.
+	[ "$(pctl check -j | jq -r '.[0].line')" = 2 ]
+}
+
+@test "check: warnings alone are no failure; instances of up are checked with their environment" {
+	config <<-EOF
+	run_dir: run
+	http:
+	  listen: [{ name: https, from: tlsd }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: { body: hi } }] }]
+	up: { instances: [{ name: a, config: a.yaml, env: { PORT: "x1" } }] }
+	EOF
+	cat >a.yaml <<-'EOF'
+	http:
+	  listen: [{ name: a, address: "127.0.0.1:${PORT}" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: { body: hi } }] }]
+	EOF
+	run pctl check
+	[ "$status" -eq 2 ]
+	assert_line --regexp 'a.yaml:2:.*x1'
+	sed -i 's/x1/1/' weir.yaml
+	run pctl check
+	assert_success
+	assert_line --partial warning
+	assert_line ok
+	sed -i 's/name: a, config: a.yaml/name: a b/' weir.yaml
+	run pctl check
+	[ "$status" -eq 2 ]
+	assert_line --partial "not a name of an instance"
+}
+
+@test "config: effective values, defaults marked, the place of the others" {
+	config <<-EOF
+	run_dir: run
+	shutdown_timeout: 7s
+	http:
+	  listen: [{ name: http, address: ":1" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: { body: hi } }] }]
+	EOF
+	run pctl config
+	assert_success
+	assert_line --regexp '^shutdown_timeout = 7s +# .*weir.yaml:2'
+	assert_line --regexp '^log.level = info +# default$'
+	assert_line --regexp '^http.timeouts.connect = 5s +# default$'
+	[ "$(grep -c '^run_dir = ' <<<"$output")" = 1 ]
+	[ "$(pctl config -j | jq -r '.[] | select(.path == "shutdown_timeout") | .value')" = 7s ]
+}
+
+@test "status: a table of daemons, listeners and servers; JSON; names; colour only on a terminal" {
+	site
+	http "http://127.0.0.1:$PORT/hit"
+	run pctl status
+	assert_success
+	assert_line --regexp '^routerd.0 +running +[0-9]+ '
+	assert_line --regexp '^healthd.0 +running +[0-9]+ '
+	assert_line --regexp "^http +127.0.0.1:$PORT +routerd.0 "
+	assert_line "POOL app  2 of 2 servers up"
+	assert_line --regexp "^  app1 +127.0.0.1:$(port_of app1) +up "
+	refute_output --partial $'\033'
+	run pctl status --names
+	assert_output $'app/app1\napp/app2'
+	run env TERM=xterm script -qec "$BIN/proxyctl -c weir.yaml status" /dev/null
+	assert_output --partial $'\033[32m'
+	run env TERM=xterm NO_COLOR=1 script -qec "$BIN/proxyctl -c weir.yaml status" /dev/null
+	refute_output --partial $'\033'
+	# A daemon that is gone is shown as that.
+	kill_hard healthd.0
+	run pctl status
+	assert_line --regexp '^healthd.0 +gone'
+}
+
+@test "drain --wait returns when nothing is in flight; undrain brings the server back" {
+	site
+	# One request to each; the one at app1 is still being answered.
+	spawn slow curl -sS -m 20 --noproxy '*' "http://127.0.0.1:$PORT/delay/3000" "http://127.0.0.1:$PORT/delay/3000"
+	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
+	local busy=app1
+	[ "$(server app1 | jq .inflight)" = 1 ] || busy=app2
+	run pctl drain "app/$busy" --wait --timeout 200ms
+	[ "$status" -eq 1 ]
+	assert_output --partial "routerd.0: 1 still in flight"
+	[ "$(verdict "$busy")" = drain ]
+	run pctl drain "app/$busy" --wait --timeout 10s --reason "new kernel"
+	assert_success
+	[ "$(server "$busy" | jq .inflight)" = 0 ]
+	grep -q "new kernel" state/overrides.yaml
+	local before after i
+	before=$(hits "$busy")
+	for i in 1 2 3 4 5 6; do http "http://127.0.0.1:$PORT/hit"; done
+	after=$(hits "$busy")
+	[ "$before" = "$after" ]
+	run pctl undrain "app/$busy" --wait
+	assert_success
+	[ "$(verdict "$busy")" = up ]
+	for i in 1 2 3 4 5 6; do http "http://127.0.0.1:$PORT/hit"; done
+	[ "$(hits "$busy")" -gt "$before" ]
+}
+
+@test "disable outlives a restart; enable takes it back; weight is told; expiry ends it" {
+	site
+	pctl disable app/app1 --wait
+	[ "$(verdict app1)" = maint ]
+	stop routerd.0
+	start routerd
+	[ "$(verdict app1)" = maint ]
+	pctl enable app/app1 --wait
+	wait_for '[ "$(verdict app1)" = up ]'
+	pctl weight app/app1 7 --wait
+	[ "$(server app1 | jq .weight)" = 7 ]
+	pctl weight app/app1 default --wait
+	[ "$(server app1 | jq .weight)" = 1 ]
+	pctl drain app/app2 --expire 1s --wait
+	[ "$(verdict app2)" = drain ]
+	wait_for '[ "$(verdict app2)" = up ]'
+}
+
+@test "drain: a typing error is told, a daemon that does not answer is named" {
+	site
+	run pctl drain ap/app1
+	[ "$status" -eq 2 ]
+	assert_output 'there is no pool `ap`; did you mean `app`?'
+	run pctl drain app/app9
+	[ "$status" -eq 2 ]
+	assert_output --partial 'pool `app` has no server `app9`; did you mean `app'
+	kill -STOP "$(pid_of routerd.0)"
+	run pctl drain app/app1 --wait --timeout 1s
+	kill -CONT "$(pid_of routerd.0)"
+	[ "$status" -eq 1 ]
+	assert_output --partial "routerd.0: no answer in time"
+}
+
+@test "a decision needs no daemon to be alive" {
+	site
+	stop routerd.0
+	stop healthd.0
+	run pctl drain app/app1 --wait
+	assert_success
+	start routerd
+	[ "$(verdict app1)" = drain ]
+}
+
+@test "events: merged from all daemons, also from one that starts later" {
+	site
+	stop healthd.0
+	spawn watch "$BIN/proxyctl" -c weir.yaml events --until started --timeout 20s
+	spawn other "$BIN/proxyctl" -c weir.yaml events --until nothing_of_this_name --timeout 500ms
+	wait_for '! is_alive other'
+	status=0
+	wait "$(pid_of other)" || status=$?
+	[ "$status" -eq 1 ]
+	start healthd
+	wait_for '! is_alive watch'
+	wait "$(pid_of watch)"
+	[ "$(tail -1 "$(log_of watch)" | jq -r '.daemon + " " + .type')" = "healthd.0 started" ]
+	# What was: kept for who comes late.
+	run pctl events --recent --type started --until started --timeout 5s
+	assert_success
+}
+
+@test "events: a server that goes down is one" {
+	site
+	spawn watch "$BIN/proxyctl" -c weir.yaml events
+	wait_for 'pctl drain app/app1 >/dev/null; pctl undrain app/app1 >/dev/null; [ -s "$(log_of watch)" ]'
+	kill_hard app1
+	wait_for '[ "$(verdict app1)" = down ]'
+	wait_for 'grep -q app1 "$(log_of watch)"'
+	jq -e .type "$(log_of watch)" >/dev/null
+}
+
+@test "stop ends all, gracefully" {
+	site
+	spawn slow curl -sS -m 20 --noproxy '*' "http://127.0.0.1:$PORT/delay/1000"
+	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
+	run pctl stop
+	assert_success
+	! is_alive routerd.0
+	! is_alive healthd.0
+	wait_for '! is_alive slow'
+	wait "$(pid_of slow)"
+	run pctl stop
+	assert_success
+	assert_output "nothing runs in $T/run"
+}
+
+@test "completion offers commands, options and the servers that run" {
+	site
+	complete_line() { # WORDS..
+		PATH=$BIN:$PATH bash -c '
+			source "$ROOT/proxyctl/completion.bash"
+			COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+			_proxyctl
+			printf "%s\n" "${COMPREPLY[@]}"' - "$@"
+	}
+	run complete_line proxyctl dr
+	assert_output drain
+	run complete_line proxyctl -c weir.yaml drain app/
+	assert_output $'app/app1\napp/app2'
+	run complete_line proxyctl -c weir.yaml drain app/app1 --w
+	assert_output -- --wait
+}
