@@ -16,7 +16,9 @@ struct loop;
 struct loop *loop_new(void);
 /* From its own thread, after loop_run. Frees that were deferred and not yet done are done. */
 void loop_free(struct loop *l);
-/* For event_assign; libevent's locks are off. */
+/* For event_assign; libevent's locks are off. Beware with EV_ET: libevent turns EPOLLERR (a reset)
+ * into EV_READ|EV_WRITE without EV_CLOSED, so after a short read that came with a reset no edge
+ * follows: look again (recv, poll) before waiting for the peer only. */
 struct event_base *loop_base(const struct loop *l);
 /* Until loop_stop; the turn in which it is called is completed. A stop before the run ends it
  * after one turn. */

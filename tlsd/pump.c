@@ -41,6 +41,7 @@ backend_deaf(struct session *s)
 	spill_fini(&s->up);
 	s->up_shut = true;
 	s->up_deaf = true;
+	s->b_readable = true; /* what it has sent before, and its end, with or without an edge */
 }
 
 /* Larger socket buffers pay only for bodies, so they are asked for when the first one shows. */

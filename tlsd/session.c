@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@
 #define LINGER_MS   3000
 #define LINGER_MAX  (1u << 20)
 #define QUOTA_FIRST (64u << 10)
+#define LOOK_MS     1000 /* quiet for so long: look at the sockets once */
+#define LOOK_ON_MS  30000
 
 static int do_handshake(struct session *s);
 static int do_first(struct session *s);
@@ -66,6 +69,8 @@ on_client(evutil_socket_t fd, short what, void *arg)
 	struct session *s = check(arg);
 
 	(void)fd;
+	s->active_ms = loop_now_ms(s->w->loop);
+	s->is_looked_at = false;
 	s->wire.is_readable |= (what & (EV_READ | EV_CLOSED)) != 0;
 	s->wire.is_writable |= (what & EV_WRITE) != 0;
 	s->wire.is_hup |= (what & EV_CLOSED) != 0;
@@ -78,6 +83,8 @@ on_backend(evutil_socket_t fd, short what, void *arg)
 	struct session *s = check(arg);
 
 	(void)fd;
+	s->active_ms = loop_now_ms(s->w->loop);
+	s->is_looked_at = false;
 	s->b_readable |= (what & (EV_READ | EV_CLOSED)) != 0;
 	s->b_writable |= (what & EV_WRITE) != 0;
 	s->b_hup |= (what & EV_CLOSED) != 0;
@@ -338,8 +345,10 @@ do_handshake(struct session *s)
 		if (sent == SPILL_BLOCKED)
 			session_watch_client_write(s);
 	}
-	if (r == WIRE_MORE)
+	if (r == WIRE_MORE) {
+		s->wire.is_readable = true; /* a reset may have come with these bytes, see look() */
 		return SESSION_HANDSHAKE;
+	}
 	handshake_done(s);
 	return SESSION_FIRST;
 }
@@ -444,6 +453,7 @@ connected(struct session *s)
 		s->listener->folder != NULL || s->listener->cfg->to_addr.sa.sa_family == AF_UNIX;
 	s->quota = QUOTA_FIRST;
 	s->idle_ms = (uint64_t)s->site->site->cfg->idle_timeout_ms;
+	s->active_ms = loop_now_ms(s->w->loop);
 	stats_add(&s->w->stats.relayed, 1);
 	worker_unwait(s->w, s);
 	forget_hello(s);
@@ -547,6 +557,18 @@ session_retry(struct session *s)
 
 /* ---- relay ---- */
 
+/* Activity only moves the deadline: to the next look, or to idle_timeout when that is nearer. */
+static void
+arm_quiet(struct session *s)
+{
+	uint64_t delay = s->is_looked_at ? LOOK_ON_MS : LOOK_MS;
+	uint64_t quiet = loop_now_ms(s->w->loop) - s->active_ms;
+
+	if (s->idle_ms > 0 && s->idle_ms - quiet < delay)
+		delay = s->idle_ms > quiet ? s->idle_ms - quiet : 1;
+	deadline_set(s->w->loop, &s->deadline, delay);
+}
+
 static int
 do_relay(struct session *s)
 {
@@ -554,7 +576,7 @@ do_relay(struct session *s)
 
 	switch (pump_run(s)) {
 	case PUMP_AGAIN: loop_run_soon(s->w->loop, &s->again); /* fallthrough */
-	case PUMP_WAIT: deadline_set(s->w->loop, &s->deadline, s->idle_ms); return WAIT;
+	case PUMP_WAIT: arm_quiet(s); return WAIT;
 	case PUMP_DONE: return SESSION_CLOSED;
 	case PUMP_LINGER: return SESSION_LINGER;
 	case PUMP_CUT: return closed_for(&st->client_cut);
@@ -564,10 +586,34 @@ do_relay(struct session *s)
 	return SESSION_CLOSED;
 }
 
+/*
+ * libevent says of EPOLLERR only that the socket is readable. When a reset comes together with
+ * bytes, the short read that takes the bytes looks like the end of it, and no edge will follow. So
+ * a relay that has become quiet is looked at once, and then now and then.
+ */
+static int
+look(struct session *s)
+{
+	struct pollfd p[2] = { { .fd = s->wire.fd }, { .fd = s->bfd } };
+
+	s->is_looked_at = true;
+	if (poll(p, 2, 0) > 0) {
+		if (p[0].revents & POLLERR)
+			return closed_for(&s->w->stats.client_error);
+		if (p[0].revents & POLLHUP)
+			s->wire.is_readable = s->wire.is_hup = true;
+		if (p[1].revents & (POLLERR | POLLHUP))
+			s->b_readable = s->b_hup = true;
+	}
+	return SESSION_RELAY;
+}
+
 static int
 late_relay(struct session *s)
 {
-	return closed_for(&s->w->stats.idle_timeout);
+	if (s->idle_ms > 0 && loop_now_ms(s->w->loop) - s->active_ms >= s->idle_ms)
+		return closed_for(&s->w->stats.idle_timeout);
+	return look(s);
 }
 
 /* ---- linger ---- */

@@ -39,8 +39,9 @@ struct session {
 	bool has_waited;
 	bool is_tls; /* the handshake succeeded */
 	bool is_relayed;
-	bool is_retry;   /* it is this one's turn to try */
-	bool has_header; /* written: sent, or held in `up` */
+	bool is_looked_at; /* since the last event */
+	bool is_retry;     /* it is this one's turn to try */
+	bool has_header;   /* written: sent, or held in `up` */
 	/* towards the server */
 	bool up_ended;   /* the client said close_notify */
 	bool up_shut;    /* and the server was told, or is gone */
@@ -67,7 +68,8 @@ struct session {
 	struct worker_site *site; /* until it is relayed */
 	struct site_listener *listener;
 	uint64_t idle_ms;
-	uint32_t first_n; /* decrypted bytes that wait in the worker's buffer for the header */
+	uint64_t active_ms; /* the last event */
+	uint32_t first_n;   /* decrypted bytes that wait in the worker's buffer for the header */
 	uint32_t linger_n;
 	struct deadline deadline;
 	struct run_item again; /* more to do, after others had their turn */

@@ -326,6 +326,13 @@ X
 	[ "$(open_now)" = 0 ]
 }
 
+@test "a reset in the middle of a ClientHello is noticed at once" {
+	simple
+	relay hello_reset
+	until_ok failed_reached reset 20
+	[ "$(open_now)" = 0 ]
+}
+
 @test "failed handshakes are logged ten times a second at most" {
 	simple
 	for i in $(seq 60); do (exec 3<>"/dev/tcp/127.0.0.1/$PORT"); done

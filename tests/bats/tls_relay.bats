@@ -35,22 +35,45 @@ teardown() { weir_teardown; }
 	[ "$(counter client_cut)" -ge 1 ]
 }
 
-@test "a TCP server's reset does not look like a clean end" {
+tcp_server() { # relay to a port, $server, instead of b.sock
+	[ ! -e proc/tlsd.0.pid ] || stop tlsd.0
 	cert site ec 30 DNS:localhost
-	port=$(free_port)
+	server=$(free_port)
 	tlsd_config <<X
-  listen: [{ address: "127.0.0.1:0", to: "127.0.0.1:$port", relay: none, certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: "127.0.0.1:$server", relay: none, certificates: [{ cert: site.pem }] }]
 X
 	tlsd_start
 	PORT=$(tls_port 0)
-	python3 "$RELAY" server_reset "$PORT" "$port"
+}
+
+@test "a TCP server's reset does not look like a clean end" {
+	tcp_server
+	python3 "$RELAY" server_reset "$PORT" "$server"
 	[ "$(counter backend_error)" -ge 1 ]
-	python3 "$RELAY" echo "$PORT" "$port"
+	python3 "$RELAY" echo "$PORT" "$server"
 }
 
 @test "an early answer to an upload is not lost in a reset" {
 	simple
 	for i in 1 2 3; do relay early_answer; done
+}
+
+@test "an answer and its end arrive when the server closes without having read all" {
+	simple
+	relay closed_unread version=1.2
+	relay closed_unread version=1.3
+	tcp_server
+	python3 "$RELAY" closed_unread "$PORT" "$server"
+}
+
+@test "a client's reset reaches the server, also when it comes with the last bytes" {
+	simple
+	relay client_reset version=1.2
+	relay client_reset version=1.3
+	tcp_server
+	python3 "$RELAY" client_reset "$PORT" "$server"
+	none_open() { [ "$(open_now)" = 0 ]; }
+	until_ok none_open
 }
 
 @test "both directions flow at once" {

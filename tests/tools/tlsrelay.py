@@ -244,6 +244,48 @@ def early_answer(port, where, **kw):
     check(clean, "the early answer ended without close_notify")
 
 
+def closed_unread(port, where, **kw):
+    """The server answers and closes without having read all: answer and end come together with the
+    reset that this makes, and nobody sends anything afterwards."""
+    for _ in range(20):
+        client, conn = pair(port, where, **kw)
+        client.send(b"start")
+        conn.recv(5)
+        client.send(b"u" * 4000)
+        time.sleep(0.02)
+        conn.sendall(b"413 too large")
+        conn.close()
+        t = time.time()
+        got, clean = client.recv_all()
+        check(got == b"413 too large" or where[0] != "/", "the answer was lost: %r" % got)
+        check(time.time() - t < 5, "the end took %.1f s" % (time.time() - t))
+        client.close()
+
+
+def client_reset(port, where, **kw):
+    """Bytes and a reset at once: the server is told soon."""
+    for _ in range(20):
+        client, conn = pair(port, where, **kw)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.send(b"last words")
+        client.close()
+        t = time.time()
+        try:
+            read_eof(conn)
+        except ConnectionResetError:
+            pass
+        check(time.time() - t < 5, "the server was told after %.1f s" % (time.time() - t))
+
+
+def hello_reset(port, where="", **kw):
+    """Part of a ClientHello and a reset at once."""
+    for _ in range(20):
+        s = socket.create_connection(("127.0.0.1", port), LIMIT)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        s.close()
+
+
 def rss_kb(pid):
     with open("/proc/%d/status" % pid) as f:
         for line in f:
