@@ -417,8 +417,14 @@ is_over(const struct conn *c, const struct h1_client *x)
 static void
 look_closed(struct conn *c, struct h1_client *x)
 {
-	if (!c->s.peer_closed || x->told_closed)
+	if (!c->s.peer_closed)
 		return;
+	/* It was asked whether it is still there: a reset is the answer that it is not. */
+	if (x->told_closed) {
+		if (stream_is_dead(&c->s))
+			request_client_left(x->cl.req);
+		return;
+	}
 	if (x->in.state == H1_IN_OPEN && x->in.to != NULL)
 		return; /* reading will find the end */
 	x->told_closed = true;

@@ -59,9 +59,8 @@ on_idle_deadline(struct deadline *d)
 	struct upstream *u = (struct upstream *)((char *)d - offsetof(struct upstream, dl));
 
 	if (u->state != UPSTREAM_IDLE) {
-		/* Somebody's deadline on a connection in use: the user's own code looks at the
-		 * clock. */
-		u->fn(u);
+		if (u->state != UPSTREAM_CLOSED)
+			u->expired(u);
 		return;
 	}
 	idlepool_remove(&u->w->idle, u->server_id, u);

@@ -1,0 +1,313 @@
+#!/usr/bin/env bats
+# HTTP/1 through routerd, as clients and servers see it: framing, early ends, retries, tunnels, time-outs.
+
+load helper
+
+# One listener, one pool of one scripted origin; more servers as an argument.
+proxy() {
+	origin o1
+	PORT=$(free_port)
+	config <<EOF
+run_dir: run
+http:
+  workers: 2
+  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
+  timeouts: { head: 1s, body: 1s, send: 2s, connect: 1s, response: 1s, read: 1s, keepalive: 2s, tunnel: 1s }
+  limits: { body: 1m }
+  hosts:
+    - names: ["*"]
+      routes:
+        - { path: /, pool: app }
+        - { path: /local, respond: { status: 200, body: "from weir" } }
+        - { path: /long, strip: /long, pool: app, timeouts: { tunnel: 1m, response: 1m, body: 1m }, max_body: 200m }
+pools:
+  app:
+    servers: [ { name: o1, address: "127.0.0.1:$(port_of o1)" } ${1:-} ]
+EOF
+	start routerd
+	URL=http://127.0.0.1:$PORT
+}
+
+raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
+log_has() { grep -q "$1" "$(log_of routerd.0)"; }
+
+@test "a request and its answer pass, fields and body as they were" {
+	proxy
+	run http -d 'hello there' -H 'X-One: 1' "$URL/echo?q=a%20b"
+	assert_success
+	[ "$(jq -r .method <<<"$output")" = POST ]
+	[ "$(jq -r .target <<<"$output")" = '/echo?q=a%20b' ]
+	[ "$(jq -r .body <<<"$output")" = 'hello there' ]
+	[ "$(jq -r '.headers[] | select(.[0] == "X-One") | .[1]' <<<"$output")" = 1 ]
+	[ "$(jq -r '.headers[] | select((.[0] | ascii_downcase) == "host") | .[1]' <<<"$output")" = "127.0.0.1:$PORT" ]
+}
+
+@test "bodies of every framing and size arrive whole, both ways" {
+	proxy
+	for n in 0 1 100 16000 16384 65536 100000 3000000; do
+		want=$(http "http://127.0.0.1:$(port_of o1)/bytes/$n" | sha256sum)
+		[ "$(http "$URL/bytes/$n" | sha256sum)" = "$want" ] || fail "bytes $n"
+		[ "$(http "$URL/chunked/$n/777" | sha256sum)" = "$want" ] || fail "chunked $n"
+		[ "$(http "$URL/until-close/$n" | sha256sum)" = "$want" ] || fail "until-close $n"
+	done
+	for n in 1 1000 65536 65537 900000; do
+		head -c $n /dev/urandom >"$T/body"
+		sum=$(sha256sum <"$T/body" | cut -d' ' -f1)
+		[ "$(http --data-binary @"$T/body" "$URL/echo" | jq -r .body_sha256)" = "$sum" ] || fail "length $n"
+		[ "$(http -H 'Transfer-Encoding: chunked' --data-binary @"$T/body" "$URL/echo" | jq -r .body_sha256)" = "$sum" ] ||
+			fail "chunked upload $n"
+	done
+}
+
+@test "a client connection carries many requests, pipelined ones in order" {
+	proxy
+	run raw 'GET /bytes/1 HTTP/1.1\r\nHost: a\r\n\r\nGET /status/404 HTTP/1.1\r\nHost: a\r\n\r\nGET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_success
+	[ "$(grep -a -o 'HTTP/1.1 [0-9]*' <<<"$output" | xargs)" = 'HTTP/1.1 200 HTTP/1.1 404 HTTP/1.1 200' ]
+}
+
+@test "a request may come in any pieces" {
+	proxy
+	run raw --split 1 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n'
+	assert_success
+	assert_output --partial '"body": "hello"'
+}
+
+@test "HEAD, 204 and 304 have no body and the connection goes on" {
+	proxy
+	run raw 'HEAD /bytes/100 HTTP/1.1\r\nHost: a\r\n\r\nGET /status/204 HTTP/1.1\r\nHost: a\r\n\r\nGET /status/304 HTTP/1.1\r\nHost: a\r\n\r\nGET /bytes/3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_success
+	[ "$(grep -a -o 'HTTP/1.1 [0-9]*' <<<"$output" | xargs)" = 'HTTP/1.1 200 HTTP/1.1 204 HTTP/1.1 304 HTTP/1.1 200' ]
+	assert_output --partial 'Content-Length: 100'
+}
+
+@test "HTTP/1.0 clients get no chunks and no interim responses" {
+	proxy
+	run raw 'GET /chunked/10 HTTP/1.0\r\n\r\n'
+	assert_success
+	refute_output --partial 'chunked'
+	assert_output --partial 'Connection: close'
+	run raw 'GET /info/103 HTTP/1.0\r\n\r\n'
+	refute_output --partial ' 103 '
+}
+
+@test "interim responses pass, several before the final one" {
+	proxy
+	run raw 'GET /info/103 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_success
+	assert_output --partial 'HTTP/1.1 103'
+	assert_output --partial 'X-Interim: 1'
+	assert_output --partial 'HTTP/1.1 200'
+}
+
+@test "100-continue is the server's to say, end to end" {
+	proxy
+	run raw 'POST /continue HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n' '@wait:100 Continue' hello
+	assert_success
+	assert_output --partial '"body": "hello"'
+	run raw 'POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 417'
+	refute_output --partial '100 Continue'
+}
+
+@test "trailers pass both ways" {
+	proxy
+	run raw 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nX-T: last\r\nHost: evil\r\n\r\n'
+	assert_output --partial 'X-T'
+	refute_output --partial 'evil'
+	run raw 'GET /trailers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_output --partial 'X-Sum: '
+	assert_output --partial 'X-Last: '
+}
+
+@test "what HTTP could read in two ways is refused and never forwarded" {
+	proxy
+	local bad
+	for bad in 'Content-Length: 3\r\nTransfer-Encoding: chunked\r\n' 'Content-Length: 3\r\nContent-Length: 3\r\n' \
+		'Content-Length: +3\r\n' 'Content-Length: \r\n' 'Transfer-Encoding: chunked, chunked\r\n' 'X: a\r\n b\r\n' \
+		'X : a\r\n' 'X: a\nY: b\r\n' 'X: a\x00b\r\n' ': a\r\n' 'Host: b\r\n' 'X: a\rb\r\n'; do
+		run raw "POST /smuggled HTTP/1.1\r\nHost: a\r\n$bad\r\nabc"
+		assert_output --partial 'HTTP/1.1 400 '
+	done
+	run raw 'GET / HTTP/1.1\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 400 '
+	run raw 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 400 '
+	run requests o1
+	refute_output --partial smuggled
+}
+
+@test "a chunked body that breaks its framing ends in 400 and is not passed on as whole" {
+	proxy
+	run raw 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 400 '
+	run raw 'POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 400 '
+}
+
+@test "too large: 413 for bodies, 414 for targets, 431 for heads" {
+	proxy
+	run raw 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 413 '
+	run raw "GET /@repeat" --timeout 1 "GET /" '@repeat:9000:x' ' HTTP/1.1\r\nHost: a\r\n\r\n'
+	run raw 'GET /' '@repeat:9000:x' ' HTTP/1.1\r\nHost: a\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 414 '
+	run raw 'GET / HTTP/1.1\r\nHost: a\r\nX: ' '@repeat:40000:x' '\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 431 '
+	run raw 'GET / HTTP/1.1\r\nHost: a\r\n' '@repeat:200:X: y\r\n' '\r\n'
+	assert_output --partial 'HTTP/1.1 431 '
+	head -c 1500000 /dev/zero >"$T/big"
+	run http -o /dev/null -w '%{http_code}' -H 'Expect:' -H 'Transfer-Encoding: chunked' --data-binary @"$T/big" "$URL/echo"
+	assert_output 413
+}
+
+@test "an early answer reaches a client that is still sending" {
+	proxy
+	head -c 900000 /dev/zero >"$T/big"
+	run http -o /dev/null -w '%{http_code}' -H 'Expect:' --data-binary @"$T/big" "$URL/early/413"
+	assert_output 413
+}
+
+@test "slow clients: 408 for a head and for a body that stop" {
+	proxy
+	run raw 'GET / HTTP/1.1\r\nHos'
+	assert_output --partial 'HTTP/1.1 408 '
+	run raw 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc'
+	assert_output --partial 'HTTP/1.1 408 '
+}
+
+@test "slow and broken servers: 504 and 502, each with its reason" {
+	proxy
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/silent")" = 504 ]
+	log_has 'reason=response_timeout'
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/close")" = 502 ]
+	log_has 'reason=closed_early'
+	[ "$(http -o /dev/null -w '%{http_code}' -d x "$URL/reset")" = 502 ]
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/raw?garbage%0d%0a%0d%0a")" = 502 ]
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/raw?HTTP/1.1%20200%20OK%0d%0aContent-Length:%205%0d%0aTransfer-Encoding:%20chunked%0d%0a%0d%0a0%0d%0a%0d%0a")" = 502 ]
+	run http "$URL/half/1000"
+	assert_failure
+	run http "$URL/half-chunk"
+	assert_failure
+	run http "$URL/stall/1000"
+	assert_failure
+}
+
+@test "the error answer carries the request's id" {
+	proxy
+	run http "$URL/close"
+	assert_output --regexp '[0-9a-f]{16}'
+}
+
+@test "a server that cannot be connected: the next one is asked, unseen" {
+	proxy ", { name: dead, address: \"127.0.0.1:$(free_port)\" }"
+	for _ in 1 2 3 4 5 6; do
+		[ "$(http -o /dev/null -w '%{http_code}' -d x "$URL/echo")" = 200 ]
+	done
+}
+
+@test "a server that closes idle connections at the moment of reuse is not seen" {
+	proxy
+	for i in 1 2 3 4 5 6 7 8; do
+		[ "$(http -o /dev/null -w '%{http_code}' "$URL/drop-after")" = 200 ]
+		[ "$(http -o /dev/null -w '%{http_code}' "$URL/bytes/$i")" = 200 ]
+	done
+}
+
+@test "a half-closed client gets its answer, a client that has gone is noticed" {
+	proxy
+	run raw 'GET /delay/300 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' @half
+	assert_success
+	assert_output --partial 'HTTP/1.1 200'
+	run raw 'GET /delay/300 HTTP/1.0\r\n\r\n' @half
+	assert_output --partial '200 OK'
+	raw 'GET /long/silent HTTP/1.1\r\nHost: a\r\n\r\n' @300 @close || true
+	wait_for 'requests o1 | grep -q "\"gone\""'
+}
+
+@test "WebSocket passes as a tunnel with a timeout of its own, and h2c never does" {
+	proxy
+	local up='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n'
+	run raw "$up" '@wait:101' 'ping pong' '@wait:ping pong' @half
+	assert_success
+	assert_output --partial 'HTTP/1.1 101'
+	assert_output --partial 'ping pong'
+	run raw --timeout 4 "$up" '@wait:101' 'x'
+	assert_success
+	run raw 'GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n' --until '"body"'
+	refute_output --partial 'h2c'
+	refute_output --partial 'HTTP2-Settings'
+}
+
+@test "an idle client connection is closed after keep-alive's time" {
+	proxy
+	run raw --timeout 5 'GET /local HTTP/1.1\r\nHost: a\r\n\r\n'
+	assert_success
+	assert_output --partial 'from weir'
+}
+
+@test "a slow reader holds its own answer back and nobody else's" {
+	proxy
+	python3 "$TOOLS/rawclient.py" "$PORT" --read-rate 100000 --timeout 2 'GET /long/bytes/30000000 HTTP/1.1\r\nHost: a\r\n\r\n' >/dev/null 3>&- &
+	for _ in 1 2 3 4 5; do
+		[ "$(http -o /dev/null -w '%{http_code}' "$URL/bytes/1000")" = 200 ]
+	done
+	rss=$(awk '/VmRSS/ {print $2}' "/proc/$(pid_of routerd.0)/status")
+	[ -n "${BUILD:-}" ] && [[ $BUILD == *san* ]] || [ "$rss" -lt 40000 ]
+	wait $! || true
+}
+
+@test "OPTIONS *, absolute-form and CONNECT" {
+	proxy
+	run raw 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 200'
+	run raw 'GET http://a/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_output --partial '"target": "/echo"'
+	run raw 'GET http://b/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 400'
+	run raw 'CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 405'
+}
+
+@test "connections beyond the limit wait, nothing spins, and all are served" {
+	proxy
+	sed -i 's/limits: {/limits: { connections: 4,/' weir.yaml
+	stop routerd.0
+	start routerd
+	local waiting=()
+	for i in 1 2 3 4; do
+		python3 "$TOOLS/rawclient.py" "$PORT" --timeout 1 '@1500' >/dev/null 3>&- &
+		waiting+=($!)
+	done
+	wait_for '[ "$(ss -tnH state established "sport = :$PORT" | wc -l)" -ge 4 ]'
+	before=$(awk '{print $14 + $15}' "/proc/$(pid_of routerd.0)/stat")
+	[ "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/local")" = 200 ]
+	after=$(awk '{print $14 + $15}' "/proc/$(pid_of routerd.0)/stat")
+	[ $((after - before)) -lt 50 ]
+	wait "${waiting[@]}" || true
+}
+
+@test "reloads under load: not one failed request, and a tunnel lives on" {
+	proxy
+	python3 "$TOOLS/rawclient.py" "$PORT" --timeout 30 'GET /long/upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n' '@wait:101' one '@wait:one' @4000 two '@wait:two' @half >"$T/tunnel" 3>&- &
+	tunnel=$!
+	(for i in $(seq 400); do curl -s -m 10 -o /dev/null -w '%{http_code}\n' "$URL/bytes/2000"; done >"$T/codes") 3>&- &
+	load=$!
+	for i in $(seq 30); do
+		ctl routerd.0 reload >/dev/null
+	done
+	wait $load
+	[ "$(sort "$T/codes" | uniq -c | xargs)" = '400 200' ]
+	wait $tunnel
+	grep -q two "$T/tunnel"
+}
+
+@test "TERM finishes what is in flight, a second one does not wait" {
+	proxy
+	curl -s -m 10 -o "$T/out" -w '%{http_code}' "$URL/drip/10/80" >"$T/code" 3>&- &
+	wait_for 'requests o1 | grep -q drip'
+	kill -TERM "$(pid_of routerd.0)"
+	wait $!
+	[ "$(cat "$T/code")" = 200 ]
+	wait_for '! is_alive routerd.0'
+}
