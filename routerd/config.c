@@ -160,8 +160,8 @@ static const struct cfg_row access_log_rows[] = {
 		.help = "file, or - for stdout; no log when left out"),
 	CFG_ROW(struct httpcfg, access_log.format, "format", CFGT_ENUM, .def = "combined",
 		.choices = format_choices, .help = "one line per request: combined or json"),
-	CFG_ROW(struct httpcfg, access_log.buffer, "buffer", CFGT_SIZE, .def = "1m", .min = 65536,
-		.max = 1 << 30, .flags = CFG_RESTART,
+	CFG_ROW(struct httpcfg, access_log.buffer, "buffer", CFGT_SIZE, .def = "1m",
+		.min = 128 << 10, .max = 1 << 30, .flags = CFG_RESTART,
 		.help = "lines waiting to be written, per worker; more are dropped and counted"),
 	CFG_END,
 };
