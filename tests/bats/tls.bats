@@ -322,7 +322,9 @@ X
 	until_ok failed_reached not_tls 1
 	(exec 3<>"/dev/tcp/127.0.0.1/$PORT")
 	until_ok failed_reached eof 1
-	[ "$(counter handshake_failed)" = 4 ]
+	relay long_hello
+	until_ok failed_reached too_long 1
+	[ "$(counter handshake_failed)" = 5 ]
 	[ "$(open_now)" = 0 ]
 }
 

@@ -286,6 +286,23 @@ def hello_reset(port, where="", **kw):
         s.close()
 
 
+def long_hello(port, where="", **kw):
+    """A ClientHello that says it is 128 kB long, and is."""
+    s = socket.create_connection(("127.0.0.1", port), LIMIT)
+    body = b"\x01\x01\xff\xff\x03\x03" + bytes(0x1ffff)
+    sent = 0
+    try:
+        while sent < len(body):
+            piece = body[sent:sent + 16384]
+            s.sendall(b"\x16\x03\x01" + struct.pack("!H", len(piece)) + piece)
+            sent += len(piece)
+        s.settimeout(5)
+        while s.recv(4096):
+            pass
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
 def rss_kb(pid):
     with open("/proc/%d/status" % pid) as f:
         for line in f:
