@@ -178,6 +178,18 @@ lose(struct accesslog *l, struct accesslog_ring *r, int error)
 	atomic_fetch_add_explicit(&l->lost, lines, memory_order_relaxed);
 }
 
+/* [tail, head) as it lies in the ring: to its end, and from its beginning on. */
+static void
+halves(const struct accesslog_ring *r, uint64_t tail, uint64_t head, struct iovec v[2])
+{
+	size_t offset = (size_t)(tail & (r->cap - 1));
+	size_t n = (size_t)(head - tail);
+	size_t first = n < r->cap - offset ? n : (size_t)(r->cap - offset);
+
+	v[0] = (struct iovec){ r->bytes + offset, first };
+	v[1] = (struct iovec){ r->bytes, n - first };
+}
+
 static enum drained
 drain(struct accesslog *l, struct accesslog_ring *r)
 {
@@ -186,13 +198,12 @@ drain(struct accesslog *l, struct accesslog_ring *r)
 	enum drained result = tail == head ? DRAINED_NOTHING : DRAINED_SOME;
 
 	while (tail != head) {
-		size_t offset = (size_t)(tail & (r->cap - 1));
-		size_t n = (size_t)(head - tail);
-		ssize_t done;
+		struct iovec v[2];
+		ssize_t done = (ssize_t)(head - tail);
 
-		if (n > r->cap - offset)
-			n = (size_t)(r->cap - offset);
-		done = l->file.fd < 0 ? (ssize_t)n : logfile_write(&l->file, r->bytes + offset, n);
+		halves(r, tail, head, v);
+		if (l->file.fd >= 0)
+			done = logfile_write(&l->file, v);
 		if (done == 0)
 			return DRAINED_BLOCKED;
 		if (done < 0) {

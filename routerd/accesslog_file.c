@@ -54,16 +54,27 @@ logfile_close(struct logfile *f)
 	*f = (struct logfile){ .fd = -1 };
 }
 
-/* A piece for a pipe: whole lines if one ends in it. */
-static size_t
-piece(const char *p, size_t n)
+static char
+byte_at(const struct iovec v[2], size_t i)
 {
-	const char *end;
+	const char *first = v[0].iov_base;
+	const char *second = v[1].iov_base;
+
+	return i < v[0].iov_len ? first[i] : second[i - v[0].iov_len];
+}
+
+/* How much goes to a pipe at once: whole lines if one ends in it. */
+static size_t
+piece(const struct iovec v[2])
+{
+	size_t n = v[0].iov_len + v[1].iov_len;
 
 	if (n <= PIPE_BUF)
 		return n;
-	end = memrchr(p, '\n', PIPE_BUF);
-	return end ? (size_t)(end + 1 - p) : PIPE_BUF;
+	for (n = PIPE_BUF; n > 0; n--)
+		if (byte_at(v, n - 1) == '\n')
+			return n;
+	return PIPE_BUF;
 }
 
 static bool
@@ -75,32 +86,41 @@ is_ready(int fd)
 }
 
 static ssize_t
-write_some(const struct logfile *f, const char *p, size_t n)
+write_some(const struct logfile *f, const struct iovec v[2])
 {
+	struct iovec part[2] = { v[0], v[1] };
 	ssize_t done;
 
-	if (!f->is_regular && !is_ready(f->fd))
-		return 0;
+	if (!f->is_regular) {
+		size_t n = piece(v);
+
+		if (!is_ready(f->fd))
+			return 0;
+		part[0].iov_len = n < v[0].iov_len ? n : v[0].iov_len;
+		part[1].iov_len = n - part[0].iov_len;
+	}
 	do
-		done = write(f->fd, p, f->is_regular ? n : piece(p, n));
+		done = writev(f->fd, part, part[1].iov_len > 0 ? 2 : 1);
 	while (done < 0 && errno == EINTR);
 	return done < 0 && errno == EAGAIN ? 0 : done;
 }
 
 ssize_t
-logfile_write(struct logfile *f, const char *p, size_t n)
+logfile_write(struct logfile *f, const struct iovec v[2])
 {
+	static char newline[] = "\n";
+	const struct iovec end[2] = { { newline, 1 }, { newline, 0 } };
 	ssize_t done;
 
 	if (f->is_torn) {
-		done = write_some(f, "\n", 1);
+		done = write_some(f, end);
 		if (done <= 0)
 			return done;
 		f->is_torn = false;
 		f->is_mid_line = false;
 	}
-	done = write_some(f, p, n);
+	done = write_some(f, v);
 	if (done > 0)
-		f->is_mid_line = p[done - 1] != '\n';
+		f->is_mid_line = byte_at(v, (size_t)done - 1) != '\n';
 	return done;
 }

@@ -6,6 +6,7 @@
 #define ROUTERD_ACCESSLOG_FILE_H
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "libcommon/err.h"
 
@@ -21,9 +22,11 @@ struct logfile {
 int logfile_open(struct logfile *f, const char *path, struct err *err);
 void logfile_close(struct logfile *f);
 /*
- * Writes some of p[0..n) and returns how much; 0 when the reader is slow (poll f->fd for POLLOUT);
- * -1 with errno. To a pipe, pieces end at a line's end where they can.
+ * Writes some of the text whose halves are v[0] and v[1] (the second may be empty) and returns how
+ * much; 0 when the reader is slow (poll f->fd for POLLOUT); -1 with errno. In one call, so that
+ * processes that share a file do not write into each other's lines; to a pipe, what fits into it at
+ * once and ends with a line, if any does.
  */
-ssize_t logfile_write(struct logfile *f, const char *p, size_t n);
+ssize_t logfile_write(struct logfile *f, const struct iovec v[2]);
 
 #endif

@@ -178,14 +178,17 @@ run(void *self, struct err *err)
 	return control_start(r->d, r->backends, r->workers, err);
 }
 
-/* A log that cannot be opened must refuse the reload, before anything changes. */
+/* A log that cannot be opened must refuse the reload, before anything changes. One that is open
+ * already stays so: after dropping privileges it might not be opened again. */
 static bool
-is_log_writable(const struct httpcfg *http, struct errs *errs, const struct cfg *cfg)
+is_log_writable(const struct routerd *r, const struct httpcfg *http, struct errs *errs,
+	const struct cfg *cfg)
 {
 	const char *path = http->access_log.path;
+	const char *now = r->snap->http->access_log.path;
 	int fd;
 
-	if (path == NULL || strcmp(path, "-") == 0)
+	if (path == NULL || strcmp(path, "-") == 0 || (now != NULL && strcmp(path, now) == 0))
 		return true;
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
 	if (fd >= 0) {
@@ -205,7 +208,7 @@ prepare(void *self, struct daemon_cfg *dc, struct errs *errs)
 	struct snapshot *s;
 	struct listen_plan *plan;
 
-	if (!is_log_writable(dc->own, errs, dc->cfg))
+	if (!is_log_writable(r, dc->own, errs, dc->cfg))
 		return NULL;
 	/* The snapshot's own reference: it may outlive this reload. */
 	atomic_fetch_add(&dc->refs, 1);
