@@ -326,7 +326,7 @@ error_word(int status)
 	case ARES_ETIMEOUT: return "timeout";
 	case ARES_ESERVFAIL: return "servfail";
 	case ARES_EREFUSED: return "refused";
-	case ARES_ECONNREFUSED: return "dns_unreachable";
+	case ARES_ECONNREFUSED: return "dns_failed"; /* no server had an answer */
 	case ARES_EBADNAME:
 	case ARES_EFORMERR: return "bad_name";
 	default: return "dns_error";

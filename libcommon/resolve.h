@@ -22,7 +22,7 @@ struct resolve_answer {
 	size_t n;                 /* 0 while there has never been a good answer */
 	const char
 		*error;  /* NULL when the last question was answered; a word such as "nxdomain",
-			    "timeout", "servfail", "no_data" otherwise, with the last good addrs */
+			    "timeout", "dns_failed", "no_data" otherwise, with the last good addrs */
 	uint64_t age_ms; /* of the last good answer */
 };
 
