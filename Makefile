@@ -11,6 +11,7 @@ VARIANT ?= release
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
+JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 CC      ?= cc
 CFLAGS  ?= -O2 -g
@@ -126,7 +127,7 @@ tools: $(TEST_TOOLS)
 bats: all tools
 	@BUILD=$(B) tests/tools/run-bats $(BATS)
 test: deps-test
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory -j$(JOBS) all tools
 	@BUILD=$(B) tests/tools/run-all
 san:
 	@$(MAKE) --no-print-directory VARIANT=san CFLAGS='-O1 -g' test
@@ -140,7 +141,7 @@ deps-build:
 deps-test:
 	@tests/tools/deps build test
 run: deps-build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@exec bin/proxyctl -c examples/demo.yaml up
 bench: all
 	@tests/tools/deps build test bench
