@@ -186,22 +186,32 @@ tier_of(const struct member *m, const struct verdict_out *place)
 
 /* --- events --- */
 
+/* Whose word a reason is. */
 static const char *
-who_says(const struct verdict_out *v)
+who_says(const char *reason)
 {
-	if (strcmp(v->reason, "operator") == 0)
-		return "operator";
-	if (strcmp(v->reason, "config") == 0)
-		return "config";
-	if (strcmp(v->reason, "no_address") == 0)
-		return "dns";
-	if (strncmp(v->reason, "passive", 7) == 0 || strcmp(v->reason, "only_member") == 0)
-		return "passive";
+	static const struct {
+		const char *reason;
+		const char *who;
+	} words[] = {
+		{ "operator", "operator" },
+		{ "config", "config" },
+		{ "no_address", "dns" },
+		{ "resolving", "dns" },
+		{ "passive", "passive" },
+		{ "passive_veto", "passive" },
+		{ "only_member", "passive" },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(reason, words[i].reason) == 0)
+			return words[i].who;
 	return "probe";
 }
 
 static void
-tell_change(struct backends *b, const struct server *s, const struct verdict_out *v)
+tell_change(struct backends *b, const struct server *s, const struct verdict_out *v,
+	const char *old_reason)
 {
 	static const char *const events[] = {
 		[VERDICT_UNKNOWN] = "server_unknown",
@@ -218,7 +228,8 @@ tell_change(struct backends *b, const struct server *s, const struct verdict_out
 		LOG_WARN("server_events_dropped", L_INT("count", dropped));
 	LOG_AT(v->verdict == VERDICT_DOWN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, events[v->verdict],
 		L_STR("pool", s->pool_name), L_STR("server", s->name), L_STR("reason", v->reason),
-		L_STR("by", who_says(v)));
+		/* Who has nothing against it any more is who had. */
+		L_STR("by", who_says(v->reason[0] ? v->reason : old_reason)));
 }
 
 static void
@@ -237,7 +248,7 @@ show(struct pool *p, const struct member *m, const struct verdict_out *v)
 	if (v->verdict != shown->verdict) {
 		shown->verdict = v->verdict;
 		shown->since_ms = now_ms;
-		tell_change(p->b, m->server, v);
+		tell_change(p->b, m->server, v, shown->reason);
 		if (p->b->ws && (v->verdict == VERDICT_DRAIN || v->verdict == VERDICT_MAINT))
 			p->b->ops->close_idle(p->b->ws, m->server->id);
 	}

@@ -47,8 +47,8 @@ server_set_addr(struct server *s, const struct addr *a)
 
 /* --- passive marking --- */
 
-/* s->fails: when the window began (48 bits) and how many failed in it (16). */
-#define FAILS_BITS 16
+/* s->fails: when the window began (40 bits) and how many failed in it (24). */
+#define FAILS_BITS 24
 #define FAILS_MAX  ((1u << FAILS_BITS) - 1)
 
 unsigned

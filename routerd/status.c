@@ -33,9 +33,19 @@ struct view {
 	const struct server *s;
 	const struct shown *shown;
 	uint64_t since_ms; /* how long in this verdict */
-	uint64_t age_ms;   /* of the last probe that counts; 0: none */
+	bool is_probed;
+	uint64_t age_ms; /* of the last probe that counts */
 	uint64_t blocked_ms;
 };
+
+static bool
+is_probed(const struct server_state *st)
+{
+	for (int i = 0; i < VERDICT_PROBERS; i++)
+		if (st->probes.v[i].who && st->probes.v[i].is_probed)
+			return true;
+	return false;
+}
 
 static struct view
 look(const struct pool *p, const struct member *m)
@@ -47,8 +57,8 @@ look(const struct pool *p, const struct member *m)
 
 	if (now_ms > shown->since_ms)
 		v.since_ms = now_ms - shown->since_ms;
-	if (shown->age_ms > 0)
-		v.age_ms = shown->age_ms + (now_ms - shown->judged_ms);
+	v.is_probed = p->is_checked && is_probed(m->server->state);
+	v.age_ms = shown->age_ms + (now_ms - shown->judged_ms);
 	if (until_ms > now_ms)
 		v.blocked_ms = until_ms - now_ms;
 	return v;
@@ -76,7 +86,7 @@ server_json(const struct pool *p, const struct member *m)
 	set_int(o, "errors", atomic_load(&v.s->errors));
 	set_int(o, "retried", atomic_load(&v.s->retried));
 	json_object_set_new(
-		o, "age_ms", v.age_ms ? json_integer((json_int_t)v.age_ms) : json_null());
+		o, "age_ms", v.is_probed ? json_integer((json_int_t)v.age_ms) : json_null());
 	set_int(o, "fails", server_fails(v.s));
 	set_int(o, "blocked_ms", v.blocked_ms);
 	json_object_set_new(o, "trial", json_boolean(atomic_load(&v.s->trial_ms) != 0));
@@ -103,7 +113,7 @@ server_text(const struct pool *p, const struct member *m, struct sbuf *out)
 	sbuf_addf(out, ", weight %u%s, %u in flight, %" PRIu64 " requests, %" PRIu64 " errors",
 		v.shown->weight, m->is_backup ? " (backup)" : "", atomic_load(&v.s->inflight),
 		atomic_load(&v.s->requests), atomic_load(&v.s->errors));
-	if (v.age_ms) {
+	if (v.is_probed) {
 		sbuf_adds(out, ", probed ");
 		add_duration(out, v.age_ms);
 		sbuf_adds(out, v.shown->is_stale ? " ago (stale)" : " ago");
