@@ -140,3 +140,82 @@ two() {
 	stop tlsd.0
 	rm -rf "$open"
 }
+
+# A routerd in front of an origin, watched by healthd; the second port is for `listen`.
+proxy() {
+	origin app
+	PORT=$(free_port)
+	config <<-EOF
+	run_dir: run
+	http:
+	  workers: 2
+	  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools:
+	  app:
+	    servers: [{ name: app, address: "127.0.0.1:$(port_of app)" }]
+	    check: { http: { path: /health }, interval: 200ms }
+	EOF
+	start routerd
+	start healthd
+}
+
+@test "reload under load: not one failed request" {
+	proxy
+	spawn load curl -q -sS -f -Z --parallel-max 20 --noproxy '*' -m 60 -o /dev/null \
+		"http://127.0.0.1:$PORT/bytes/[1-3000]"
+	local i=0
+	while is_alive load; do
+		i=$((i + 1))
+		# Another route each time, so that something changes.
+		sed -i "s#hosts: .*#hosts: [{ names: [\"*\"], routes: [{ path: /, pool: app }, { path: /r$i, respond: { body: x } }] }]#" weir.yaml
+		pctl reload >/dev/null
+	done
+	status=0
+	wait "$(pid_of load)" || status=$?
+	[ "$status" -eq 0 ]
+	[ "$(generation routerd.0)" -gt 5 ]
+	[ "$(generation routerd.0)" = "$(generation healthd.0)" ]
+	[ "$(requests app | jq -c 'select(.event == "request" and (.target | startswith("/bytes")))' | wc -l)" = 3000 ]
+}
+
+@test "a thousand reloads leak neither memory nor descriptors" {
+	proxy
+	fds() { ls "/proc/$(pid_of "$1")/fd" | wc -l; }
+	rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$(pid_of "$1")/status"; }
+	many() { # TIMES
+		python3 - "$1" <<-'EOF'
+		import socket, sys
+		for name in ("routerd.0", "healthd.0"):
+		    for i in range(int(sys.argv[1])):
+		        s = socket.socket(socket.AF_UNIX)
+		        s.connect("run/%s.sock" % name)
+		        s.sendall(b"reload\n")
+		        answer = b""
+		        while True:
+		            part = s.recv(4096)
+		            if not part:
+		                break
+		            answer += part
+		        if not answer.startswith(b"generation "):
+		            sys.exit("%s: %r" % (name, answer))
+		EOF
+	}
+	http "http://127.0.0.1:$PORT/"
+	many 200
+	local name
+	for name in routerd.0 healthd.0; do
+		eval "fds_${name%.0}=$(fds $name) rss_${name%.0}=$(rss_kb $name)"
+	done
+	many 800
+	[ "$(generation routerd.0)" = 1001 ]
+	# A probe or a connection may come or go meanwhile.
+	for name in routerd healthd; do
+		eval "was_fds=\$fds_$name was_kb=\$rss_$name"
+		echo "$name: descriptors $was_fds -> $(fds $name.0), RSS $was_kb -> $(rss_kb $name.0) kB"
+		[ "$(fds $name.0)" -le $((was_fds + 4)) ]
+		# Sanitizers keep what was freed.
+		[[ $(readlink -f "$BIN/routerd") != */release/* ]] || [ "$(rss_kb $name.0)" -le $((was_kb + 2048)) ]
+	done
+	http "http://127.0.0.1:$PORT/"
+}
