@@ -1,0 +1,124 @@
+# proxyctl up: the whole set in the foreground.
+load helper
+
+pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
+
+# The demo as it is delivered, on ports of our own.
+demo() {
+	HTTPS=$(free_port)
+	HTTP=$(free_port)
+	A1=$(free_port)
+	A2=$(free_port)
+	A3=$(free_port)
+	sed -e "s/8443/$HTTPS/; s/8080/$HTTP/; s/9001/$A1/; s/9002/$A2/; s/9003/$A3/" \
+		"$ROOT/examples/demo.yaml" >demo.yaml
+	cp "$ROOT/examples/demo-app.yaml" .
+}
+
+up() {
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	is_alive up
+	wait_for '[ "$(verdicts)" = "up up up" ]'
+}
+
+verdicts() { pctl status -j | jq -r '[.pools[0].servers[].verdict] | join(" ")'; }
+pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and .answer == \"ok\") | .pid"; }
+names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name] | join(" ")'; }
+
+@test "the demo passes check" {
+	demo
+	run pctl check
+	assert_success
+	assert_line ok
+}
+
+@test "the demo comes up: HTTPS in, three servers behind, an address and a curl line to try" {
+	demo
+	up
+	[ "$(names)" = "healthd.0 routerd.0 routerd.app1 routerd.app2 routerd.app3 tlsd.0" ]
+	grep -q "^ready: 6 processes, https://127.0.0.1:$HTTPS/ http://127.0.0.1:$HTTP/$" "$(log_of up)"
+	grep -q "^try:   curl -k https://127.0.0.1:$HTTPS/$" "$(log_of up)"
+	local i
+	for i in 1 2 3; do http -k "https://127.0.0.1:$HTTPS/"; done >seen
+	[ "$(sort seen)" = $'hello from app1\nhello from app2\nhello from app3' ]
+	[ "$(http "http://127.0.0.1:$HTTP/health")" = ok ]
+	[ "$(http -k "https://127.0.0.1:$HTTPS/echo" | jq -r '.headers | .. | strings' | grep -ci '^https$')" -ge 1 ]
+	stop up
+	[ "$status" -eq 0 ]
+	[ "$(names)" = "" ]
+}
+
+@test "what dies is started again, and traffic goes on" {
+	demo
+	up
+	local name pid fails=0 i
+	spawn load bash -c "while :; do
+		curl -q -sS -f -m 5 --noproxy '*' http://127.0.0.1:$HTTP/ >/dev/null || echo failed; done"
+	for name in routerd.app1 healthd.0 tlsd.0 routerd.app3; do
+		pid=$(pid_by_name "$name")
+		kill -KILL "$pid"
+		wait_for "[ -n \"\$(pid_by_name $name)\" ] && [ \"\$(pid_by_name $name)\" != $pid ]" 20
+		grep -q "up warn died name=$name signal=9" "$(log_of up)"
+	done
+	kill_hard load
+	[ ! -s "$(log_of load)" ]
+	# Requests failed there and went elsewhere: one more request finds out that it is well again.
+	wait_for "http http://127.0.0.1:$HTTP/ && [ \"\$(verdicts)\" = 'up up up' ]" 20
+	http -k "https://127.0.0.1:$HTTPS/"
+	# routerd itself: requests fail meanwhile, but it comes back.
+	pid=$(pid_by_name routerd.0)
+	kill -KILL "$pid"
+	wait_for "http -f http://127.0.0.1:$HTTP/" 20
+}
+
+@test "up killed with -9 takes its children along" {
+	demo
+	up
+	local pids
+	pids=$(pctl status -j | jq -r '.daemons[].pid')
+	[ "$(wc -w <<<"$pids")" = 6 ]
+	kill_hard up
+	for pid in $pids; do
+		wait_for "! kill -0 $pid 2>/dev/null || grep -q ') Z' /proc/$pid/stat"
+	done
+}
+
+@test "proxyctl stop ends up, too; HUP reloads all; USR1 reopens logs" {
+	demo
+	up
+	kill -HUP "$(pid_of up)"
+	wait_for '[ "$(pctl status -j | jq "[.daemons[].generation] | unique | .[]")" = 2 ]'
+	http "http://127.0.0.1:$HTTP/before"
+	wait_for 'grep -q /before run/access.log'
+	mv run/access.log run/access.log.1
+	kill -USR1 "$(pid_of up)"
+	wait_for "http http://127.0.0.1:$HTTP/after >/dev/null; grep -qs /after run/access.log"
+	run pctl stop
+	assert_success
+	wait_for '! is_alive up'
+	wait "$(pid_of up)"
+	grep -q "up info left name=routerd.0" "$(log_of up)"
+}
+
+@test "an invalid configuration ends up with 2, a port in use with 1, and nothing stays" {
+	demo
+	sed -i 's/^pools:/nonsense: 1\npools:/' demo.yaml
+	run timeout 30 "$BIN/proxyctl" -c demo.yaml up
+	[ "$status" -eq 2 ]
+	assert_output --partial nonsense
+	[ "$(names)" = "" ]
+	demo
+	spawn holder python3 -c "
+import socket, time
+s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', flush=True); time.sleep(100)"
+	wait_for 'grep -q port "$(log_of holder)"'
+	run timeout 30 "$BIN/proxyctl" -c demo.yaml up
+	[ "$status" -eq 1 ]
+	assert_output --partial "127.0.0.1:$HTTP"
+	[ "$(names)" = "" ]
+	echo "run_dir: run" >demo.yaml
+	run "$BIN/proxyctl" -c demo.yaml up
+	[ "$status" -eq 2 ]
+	assert_output --partial "there is nothing to start"
+}
