@@ -147,6 +147,8 @@ bench: all
 	@tests/tools/deps build test bench
 	@tests/bench/run
 lint:
+	@tests/tools/deps build lint
+	@$(MAKE) --no-print-directory all
 	@tests/tools/lint
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 \
