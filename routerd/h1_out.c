@@ -191,7 +191,8 @@ push_scratch(struct h1_out *o, const char *from, size_t n)
 static char *
 put(char *to, struct slice s)
 {
-	memcpy(to, s.p, s.n);
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
 	return to + s.n;
 }
 

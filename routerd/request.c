@@ -207,8 +207,7 @@ request_refuse(struct request *r, struct client *c, struct buf *head, uint64_t f
 {
 	begin(r, c, head, first_us);
 	worker_count(r->w, STAT_BAD_REQUESTS);
-	r->fwd.http = r->pin->s->http;
-	r->fwd.peer = conn_peer(c->conn);
+	r->fwd = (struct forward_info){ .http = r->pin->s->http, .peer = conn_peer(c->conn) };
 	/* Nothing of a refused head is believed, not even for the log. */
 	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
 	request_fail(r, status, reason, status == 408 ? 'c' : 'P');
