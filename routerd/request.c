@@ -57,7 +57,10 @@ request_run(struct request *r, enum req_state state)
 uint32_t
 request_us(const struct request *r)
 {
-	return (uint32_t)(loop_now_us(r->w->loop) - r->first_us);
+	uint32_t us = (uint32_t)(loop_now_us(r->w->loop) - r->first_us);
+
+	/* The clock stands still within a turn of the loop, and 0 means "not reached". */
+	return us > 0 ? us : 1;
 }
 
 /* --- sinks for bodies that go to no server
