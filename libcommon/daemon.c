@@ -267,6 +267,7 @@ open_control(struct daemon *d, struct err *err)
 {
 	if (daemon_make_folder(d, d->cfg->common.run_dir, err) < 0)
 		return -1;
+	daemon_make_state_dir(d);
 	d->ctl_path = xasprintf("%s/%s.sock", d->cfg->common.run_dir, d->name);
 	d->ctl = ctl_new(d->loop, d->ctl_path, d->cfg->common.control_group, err);
 	if (d->ctl == NULL)

@@ -115,5 +115,8 @@ int daemon_passed_fd(const struct daemon *d, const char *path);
  */
 char *daemon_run_path(const struct daemon *d, struct arena *a, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same for a file that start() made elsewhere, such as a log: it becomes the new user's when
+ * privileges are dropped. Only files, folders and sockets do, never devices. */
+void daemon_own(const struct daemon *d, const char *path);
 
 #endif

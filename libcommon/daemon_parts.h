@@ -95,10 +95,11 @@ void daemon_reload_now(struct daemon *d);
 
 /* ---- daemon_priv.c ---- */
 
-/* Make the folders of path below run_dir's parent, and remember path for the new user. */
+/* Make a folder and those above it; inside of run_dir it becomes the new user's. */
 int daemon_make_folder(const struct daemon *d, const char *folder, struct err *err);
-void daemon_own(const struct daemon *d, const char *path);
 void daemon_made_free(struct daemon_made *made);
+/* Where operators' decisions stand, made so that daemons of all users can read them. */
+void daemon_make_state_dir(const struct daemon *d);
 /* Become the section's user when root; log what is not protected otherwise. */
 int daemon_drop_privileges(struct daemon *d, struct err *err);
 

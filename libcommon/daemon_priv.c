@@ -54,28 +54,58 @@ daemon_made_free(struct daemon_made *made)
 	free(made);
 }
 
-/* 1 when it was made, 0 when it is there. What is made inside inherits the group (set-group-id), so
- * that sockets bound later can be reached by the other daemons. */
+/* Ours: run_dir, state_dir and what is inside; what is above belongs to the system. */
+static bool
+is_ours(const struct daemon *d, const char *folder)
+{
+	const char *const tops[] = { d->cfg->common.run_dir, d->cfg->common.state_dir };
+
+	for (size_t i = 0; i < sizeof(tops) / sizeof(*tops); i++) {
+		size_t n = strlen(tops[i]);
+
+		if (strncmp(folder, tops[i], n) == 0 && (folder[n] == '\0' || folder[n] == '/'))
+			return true;
+	}
+	return false;
+}
+
+/* What is made inside inherits the group (set-group-id), so that sockets bound later can be
+ * reached by the other daemons. */
+static int
+set_rights(const struct daemon *d, const char *folder, struct err *err)
+{
+	gid_t gid = common_gid(d);
+
+	if (!is_ours(d, folder))
+		return chmod(folder, 0755) < 0 ? err_set(err, "%s: %s", folder, strerror(errno))
+					       : 0;
+	if (gid != (gid_t)-1 && chown(folder, (uid_t)-1, gid) < 0 && errno != EPERM)
+		return err_set(err, "%s: cannot be given to the common group: %s", folder,
+			strerror(errno));
+	/* Operators write their decisions into state_dir; in run_dir only owners may. */
+	if (chmod(folder, strcmp(folder, d->cfg->common.state_dir) == 0 ? 02770 : 02750) < 0)
+		return err_set(err, "%s: %s", folder, strerror(errno));
+	return 0;
+}
+
+/* 1 when it was made, 0 when it is there. */
 static int
 make_one(const struct daemon *d, const char *folder, struct err *err)
 {
-	gid_t gid = common_gid(d);
 	struct stat st;
 
 	if (mkdir(folder, 0750) < 0) {
 		if (errno != EEXIST)
 			return err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
-		if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode))
+		if (stat(folder, &st) < 0)
+			return err_set(err, "%s: %s", folder, strerror(errno));
+		if (!S_ISDIR(st.st_mode)) {
+			errno = ENOTDIR;
 			return err_set(err, "%s: is not a folder", folder);
-		errno = 0;
+		}
 		return 0;
 	}
-	if (gid != (gid_t)-1 && chown(folder, (uid_t)-1, gid) < 0 && errno != EPERM)
-		return err_set(err, "%s: cannot be given to the common group: %s", folder,
-			strerror(errno));
-	if (chmod(folder, 02750) < 0)
-		return err_set(err, "%s: %s", folder, strerror(errno));
-	return 1;
+	return set_rights(d, folder, err) < 0 ? -1 : 1;
 }
 
 int
@@ -95,10 +125,22 @@ daemon_make_folder(const struct daemon *d, const char *folder, struct err *err)
 
 	int made = make_one(d, folder, err);
 
-	/* run_dir itself stays root's: no daemon may take another one's place in it. */
-	if (made == 1 && strcmp(folder, d->cfg->common.run_dir) != 0)
+	/* run_dir and state_dir stay root's: no daemon may take another one's place in them. */
+	if (made == 1 && is_ours(d, folder) && strcmp(folder, d->cfg->common.run_dir) != 0 &&
+		strcmp(folder, d->cfg->common.state_dir) != 0)
 		daemon_own(d, folder);
 	return made < 0 ? -1 : 0;
+}
+
+void
+daemon_make_state_dir(const struct daemon *d)
+{
+	struct err err = { 0 };
+
+	/* One user for all needs nothing; who writes there first makes it. */
+	if (geteuid() == 0 && common_gid(d) != (gid_t)-1 &&
+		daemon_make_folder(d, d->cfg->common.state_dir, &err) < 0)
+		LOG_WARN("state_dir", L_STR("reason", err.text));
 }
 
 char *
@@ -135,10 +177,16 @@ give_paths(const struct daemon *d, uid_t uid, struct err *err)
 {
 	const struct daemon_made *m = d->made;
 
-	for (size_t i = 0; i < m->n; i++)
-		if (lchown(m->v[i], uid, (gid_t)-1) < 0 && errno != ENOENT)
+	for (size_t i = 0; i < m->n; i++) {
+		struct stat st;
+
+		if (lstat(m->v[i], &st) < 0 ||
+			!(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISSOCK(st.st_mode)))
+			continue;
+		if (lchown(m->v[i], uid, (gid_t)-1) < 0)
 			return err_set(err, "%s: cannot be given to the daemon's user: %s", m->v[i],
 				strerror(errno));
+	}
 	return 0;
 }
 
@@ -185,9 +233,15 @@ drop(struct daemon *d, const char *user, struct err *err)
 
 	if (pw == NULL)
 		return err_set(err, "user: there is no user `%s`", user);
-	if (give_paths(d, pw->pw_uid, err) < 0)
+	if (give_paths(d, pw->pw_uid, err) < 0 ||
+		become_keeping_death_signal(pw, common_gid(d), err) < 0)
 		return -1;
-	return become_keeping_death_signal(pw, common_gid(d), err);
+	if (access(d->cfg->common.run_dir, X_OK) < 0)
+		return err_set(err,
+			"%s: user `%s` may not enter it: expected a folder of the group "
+			"`control_group`, with mode 2750",
+			d->cfg->common.run_dir, user);
+	return 0;
 }
 
 int

@@ -4,6 +4,7 @@
  * receipt: every live router has adopted it, and nothing is in flight where it should not be.
  */
 #include <getopt.h>
+#include <grp.h>
 #include <jansson.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -187,6 +188,19 @@ actor(void)
 	return pw != NULL ? pw->pw_name : "";
 }
 
+/* Other operators write there, and daemons of other users read: all by the common group. What fails
+ * here is said when the file is written. */
+static void
+make_state_dir(const struct commoncfg *c)
+{
+	const struct group *g = c->control_group ? getgrnam(c->control_group) : NULL;
+
+	umask(0007);
+	if (mkdir(c->state_dir, 0750) == 0 && g != NULL &&
+		chown(c->state_dir, (uid_t)-1, g->gr_gid) == 0)
+		chmod(c->state_dir, 02770);
+}
+
 static int
 take_back(const struct decision *d, const struct site *s, struct err *err)
 {
@@ -221,7 +235,7 @@ write_down(const struct decision *d, const struct site *s, struct err *err)
 		.expires_s = d->expire_ms > 0 ? now_s + (d->expire_ms + 999) / 1000 : 0,
 	};
 
-	mkdir(s->common.state_dir, 0750); /* what fails here is said when the file is written */
+	make_state_dir(&s->common);
 
 	int rc = d->is_removal
 		? take_back(d, s, err)

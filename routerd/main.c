@@ -80,8 +80,10 @@ open_log(struct routerd *r, const struct httpcfg *http, struct errs *errs, const
 	if (r->log == NULL) {
 		r->log = accesslog_new(http->access_log.path, http->access_log.format,
 			http->access_log.buffer, workers_count(r->workers), &err);
-		if (r->log != NULL)
+		if (r->log != NULL) {
+			daemon_own(r->d, http->access_log.path);
 			return 0;
+		}
 	} else if (accesslog_set(r->log, http->access_log.path, http->access_log.format, &err) ==
 		0) {
 		return 0;

@@ -122,3 +122,47 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	[ "$status" -eq 2 ]
 	assert_output --partial "there is nothing to start"
 }
+
+@test "started by root, each daemon has its own user; they meet by the common group, and an operator needs no root" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	demo
+	local open
+	open=$(mktemp -d /tmp/weir.XXXXXX) # others may reach what stands here
+	chmod 755 "$open"
+	sed -e "s#^run_dir: run#run_dir: $open/run#; s#^state_dir: state#state_dir: $open/state#" \
+		-e "s#run/access.log#$open/run/access.log#" \
+		-e 's/^tls:/control_group: users\nhealth: { user: games }\ntls:\n  user: daemon/' \
+		-e 's/^http:/http:\n  user: nobody/' demo.yaml >"$open/demo.yaml"
+	cp demo-app.yaml "$open"
+	chmod 644 "$open"/*.yaml
+	cp "$open/demo.yaml" .
+	up
+	user_of() { ps -o user= -p "$(pid_by_name "$1")"; }
+	[ "$(user_of tlsd.0) $(user_of routerd.0) $(user_of healthd.0)" = "daemon nobody games" ]
+	[ "$(http -k "https://127.0.0.1:$HTTPS/health")" = ok ]
+	[ "$(stat -c %a:%U:%G "$open/run")" = 2750:root:users ]
+	# A member of the group: decides, and sees it adopted.
+	local operator=(setpriv --reuid sync --regid nogroup --groups users "$BIN/proxyctl" -c "$open/demo.yaml")
+	setpriv --reuid sync --regid nogroup --clear-groups test -x "$BIN/proxyctl" ||
+		skip "the programs stand where only root may go"
+	run "${operator[@]}" drain app/app1 --wait
+	assert_success
+	[ "$(stat -c %G "$open/state/overrides.yaml")" = users ]
+	run "${operator[@]}" undrain app/app1 --wait
+	assert_success
+	# Nobody else.
+	run setpriv --reuid sync --regid nogroup --clear-groups "$BIN/proxyctl" -c "$open/demo.yaml" drain app/app1
+	[ "$status" -eq 1 ]
+	# Root's reload hands over what they may not read.
+	chmod 600 demo.yaml
+	run pctl reload
+	assert_success
+	# They die with up, though they changed their user since.
+	local pids pid
+	pids=$(pctl status -j | jq -r '.daemons[].pid')
+	kill_hard up
+	for pid in $pids; do
+		wait_for "! kill -0 $pid 2>/dev/null || grep -q ') Z' /proc/$pid/stat"
+	done
+	rm -rf "$open"
+}
