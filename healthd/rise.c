@@ -18,17 +18,23 @@ rise_feed(struct rise *r, bool is_good, uint32_t rise_needed, uint32_t fall_need
 	enum probe_state before = r->state;
 
 	count(r, is_good);
-	if (r->state == PROBE_UNKNOWN)
+	if (r->state == PROBE_UNKNOWN) {
 		r->state = is_good ? PROBE_UP : PROBE_DOWN;
-	else if (r->state == PROBE_UP && r->fall >= fall_needed)
+		r->is_tentative = !is_good;
+	} else if (r->state == PROBE_UP && r->fall >= fall_needed) {
 		r->state = PROBE_DOWN;
-	else if (r->state == PROBE_DOWN && r->rise >= rise_needed)
+	} else if (r->state == PROBE_DOWN && is_good &&
+		(r->rise >= rise_needed || r->is_tentative)) {
 		r->state = PROBE_UP;
+	}
+	if (r->state == PROBE_UP || r->fall >= fall_needed)
+		r->is_tentative = false;
 	return r->state != before;
 }
 
 bool
 rise_is_changing(const struct rise *r)
 {
-	return (r->state == PROBE_UP && r->fall > 0) || (r->state == PROBE_DOWN && r->rise > 0);
+	return r->is_tentative || (r->state == PROBE_UP && r->fall > 0) ||
+		(r->state == PROBE_DOWN && r->rise > 0);
 }

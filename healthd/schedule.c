@@ -18,6 +18,8 @@
 
 #define FDS_KEPT 128 /* for bus, control, DNS, files */
 #define PUMP_MS  10
+#define TENTATIVE_MS \
+	1000 /* between the first failures of a server, unless fast_interval says more */
 
 struct schedule {
 	struct loop *loop;
@@ -89,8 +91,12 @@ static uint32_t
 draw_interval(struct schedule *s, const struct target *t)
 {
 	const struct checkcfg *c = t->pool->check;
-	bool is_fast = c->fast_interval_ms && rise_is_changing(&t->rise);
-	int64_t ms = is_fast ? c->fast_interval_ms : c->interval_ms;
+	int64_t ms = c->interval_ms;
+
+	if (c->fast_interval_ms && rise_is_changing(&t->rise))
+		ms = c->fast_interval_ms;
+	else if (t->rise.is_tentative && ms > TENTATIVE_MS)
+		ms = TENTATIVE_MS;
 
 	return (uint32_t)pace_interval((uint64_t)ms, (unsigned)c->jitter_percent, next_random(s));
 }

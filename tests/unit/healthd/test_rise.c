@@ -15,11 +15,14 @@ static const struct row {
 	const char *states; /* U up, D down; lower case: up or down, and about to change */
 } rows[] = {
 	{ "the first good one decides", 2, 3, "g", "U" },
-	{ "the first bad one decides", 2, 3, "b", "D" },
+	{ "the first bad one decides, tentatively", 2, 3, "b", "d" },
+	{ "a tentative down ends with one good one", 3, 3, "bbg", "ddU" },
+	{ "after fall bad ones it is no longer tentative", 2, 3, "bbbgg", "ddDdU" },
+	{ "fall 1: the first bad one is enough", 2, 1, "bgg", "DdU" },
 	{ "down after fall in a row", 2, 3, "gbbb", "UuuD" },
 	{ "a good one in between starts anew", 2, 3, "gbbgbbb", "UuuUuuD" },
-	{ "up after rise in a row", 2, 3, "bgg", "DdU" },
-	{ "a bad one in between starts anew", 2, 3, "bgbgg", "DdDdU" },
+	{ "up after rise in a row", 2, 1, "bgg", "DdU" },
+	{ "a bad one in between starts anew", 2, 1, "bgbgg", "DdDdU" },
 	{ "fall 1 and rise 1 follow each result", 1, 1, "gbgbbgg", "UDUDDUU" },
 	{ "fall 1, rise 3", 3, 1, "gbgggb", "UDddUD" },
 	{ "further ones of the same kind change nothing", 2, 2, "ggggbbbb", "UUUUuDDD" },
