@@ -1,0 +1,204 @@
+# What probes say, and what routers make of it: healthd and routerd together, healthd killed, restarted,
+# and a bus that lies.
+load pools_helper
+
+CHECK='check: { http: { path: /health, status: 200 }, interval: 100ms, timeout: 500ms, fall: 2, rise: 2 }'
+is() { [ "$(field "$1" verdict)" = "$2" ]; }
+
+@test "a server whose health check fails gets no more requests, though it still answers" {
+	origins a b
+	pool "$CHECK" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for 'is a up && is b up'
+	set_health a 503
+	wait_for 'is a down' 3
+	[ "$(field a reason)" = http_503 ]
+	[ "$(names 20)" = bbbbbbbbbbbbbbbbbbbb ]
+	set_health a 200
+	wait_for 'is a up' 3
+	names 4 | grep -q a
+}
+
+@test "routerd obeys within one heartbeat of healthd's knowing" {
+	origins a b
+	pool "$CHECK" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for 'is a up && is b up'
+	set_health a 503
+	wait_for 'is a down' 5
+	# both logs carry wall-clock times
+	local knew obeyed
+	knew=$(grep -m1 'server_down .*server=a' "$(log_of healthd.0)" | cut -d' ' -f1)
+	obeyed=$(grep 'server_down .*server=a .*by=probe' "$(log_of routerd.0)" | tail -1 | cut -d' ' -f1)
+	python3 - "$knew" "$obeyed" <<-'PY'
+	import sys, datetime
+	k, o = (datetime.datetime.fromisoformat(t.rstrip("Z")) for t in sys.argv[1:])
+	assert (o - k).total_seconds() < 1, (k, o)
+	PY
+}
+
+@test "healthd killed: verdicts stand and show their age, a down server gets a trial and comes back" {
+	origins a b
+	pool "$CHECK
+    passive: { max_fails: 3, fail_timeout: 2s }" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for 'is a up && is b up'
+	set_health a 503
+	wait_for 'is a down' 3
+	kill_hard healthd.0
+	# past the time to live the facts are stale, and up stands
+	wait_for '[ "$(field b stale)" = true ]' 10
+	is b up
+	[ "$(field b age_ms)" -ge 4000 ]
+	# a answers requests: the trial brings it back without any probe
+	wait_for 'names 4 | grep -q a' 10
+	[ "$(code)" = 200 ]
+}
+
+@test "a new healthd's ignorance overwrites nothing: no request to a down server while it learns" {
+	origins a b
+	pool "$CHECK" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for 'is a up && is b up'
+	set_health a 503
+	wait_for 'is a down' 3
+	local before i
+	before=$(count a)
+	for i in 1 2 3; do
+		kill_hard healthd.0
+		start healthd
+		[ "$(names 10)" = bbbbbbbbbb ]
+	done
+	[ "$(count a)" -eq "$before" ]
+	is a down
+}
+
+@test "no healthd from the start: servers are unknown and used" {
+	origins a b
+	pool "$CHECK" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start routerd
+	is a unknown
+	[ "$(names 4 | fold -w1 | sort | tr -d '\n')" = aabb ]
+	# and when one comes, it is heard without a restart
+	start healthd
+	wait_for 'is a up && is b up'
+}
+
+@test "two routerd fed by one healthd: the number of probes does not double" {
+	origins a
+	pool "check: { http: { path: /health, status: 200 }, interval: 200ms, jitter: 0 }" <<-X
+	a $(at a)
+	X
+	probes() { requests a | grep -c '"event": "request".*"/health"'; }
+	start healthd
+	start routerd
+	wait_for 'is a up'
+	local before one two
+	before=$(probes)
+	wait_for "[ \$(probes) -ge $((before + 15)) ]"
+	before=$(ctl healthd.0 json status | jq -c '[.uptime_ms, .probes.started]')
+	sed "s/127.0.0.1:$PORT/127.0.0.1:$(free_port)/" weir.yaml >two.yaml
+	start routerd -i two -c "$T/two.yaml"
+	wait_for '[ "$(ctl routerd.two json status | jq -r ".pools[0].servers[0].verdict")" = up ]'
+	wait_for "[ \"\$(ctl healthd.0 json status | jq '.probes.started - ($before)[1]')\" -ge 15 ]"
+	# fifteen probes at one each 200 ms take three seconds, whoever listens
+	ctl healthd.0 json status | jq -e "(.uptime_ms - ($before)[0]) / (.probes.started - ($before)[1]) > 180"
+	[ "$(ctl healthd.0 json status | jq .bus.subscribers)" = 2 ]
+}
+
+@test "a hostile bus: listeners that lie, flood or talk garbage end nothing and stop no request" {
+	origins a b
+	pool "$CHECK" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for 'is a up && is b up'
+	cat >evil.py <<-'PY'
+	import os, select, socket, struct, sys
+	SP = lambda p: b"\0SP\0\0" + p + b"\0\0"
+	msg = lambda b: b"\x01" + struct.pack(">Q", len(b)) + b
+	what = {
+	    "abort": lambda p: SP(p) + b"\x07" * 64,
+	    "text": lambda p: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+	    "huge": lambda p: SP(p) + b"\x01" + b"\xff" * 8,
+	    "deep": lambda p: SP(p) + msg(b"health.app " + b"[" * 60000),
+	    "lies": lambda p: SP(p) + msg(b'health.app {"v":1,"who":"x","epoch":"e","seq":-1}') * 2000,
+	    "none": lambda p: b"",
+	    "gone": lambda p: None,
+	}
+	ls = {}
+	for name in what:
+	    for end, proto in (("pub", b"\x20"), ("sub", b"\x21")):
+	        l = socket.socket(socket.AF_UNIX); l.bind(f"run/bus/{name}.0.{end}"); l.listen(9); ls[l] = what[name](proto)
+	held, n = [], 0
+	while True:
+	    for l in select.select(list(ls), [], [])[0]:
+	        c, _ = l.accept(); n += 1
+	        if n == 30: print("thirty", flush=True)
+	        if ls[l] is None: c.close(); continue
+	        held.append(c)
+	        try: c.sendall(ls[l])
+	        except OSError: pass
+	PY
+	spawn evil python3 evil.py
+	wait_for 'grep -q thirty "$(log_of evil)"' 30
+	is_alive routerd.0
+	is_alive healthd.0
+	[ "$(names 4 | fold -w1 | sort | tr -d '\n')" = aabb ]
+	ctl routerd.0 json status | jq -e '.bus.malformed > 0'
+	# and the true voice is still heard
+	set_health a 503
+	wait_for 'is a down' 5
+	[ "$(names 5)" = bbbbb ]
+}
+
+@test "bytes that end healthd end no router: it is started again and heard again" {
+	origins a b
+	pool "$CHECK" <<-X
+	a $(at a)
+	b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for 'is a up && is b up'
+	python3 - <<-'PY'
+	import socket
+	for end, proto in (("pub", b"\x21"), ("sub", b"\x20")):
+	    for data in (b"G" * 20, b"\0SP\0\0" + proto + b"\0\0" + b"\x07" * 20):
+	        try:
+	            s = socket.socket(socket.AF_UNIX); s.settimeout(1); s.connect(f"run/bus/healthd.0.{end}")
+	            s.sendall(data); s.recv(8); s.recv(8)
+	        except OSError: pass
+	PY
+	[ "$(code)" = 200 ]
+	is_alive routerd.0
+	if ! is_alive healthd.0; then
+		rm -f proc/healthd.0.pid
+		: >"$(log_of healthd.0)"
+		start healthd
+	fi
+	set_health b 503
+	wait_for 'is b down' 5
+	[ "$(names 5)" = aaaaa ]
+}
