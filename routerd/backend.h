@@ -123,6 +123,14 @@ void backends_run(struct backends *b, const struct backends_ops *ops, struct wor
  */
 struct pool *backends_pool(struct backends *b, const struct poolcfg *cfg);
 /*
+ * Look up the names of servers that are new, and wait for the answers, for at
+ * most BACKENDS_LOOKUP_MS: so that a start or a reload need not begin with
+ * servers that have no address yet. Only the main thread waits. What is not
+ * answered in time is no error.
+ */
+#define BACKENDS_LOOKUP_MS 1500
+void backends_lookup(struct backends *b);
+/*
  * The snapshot with these pools is the current one now: it is what is judged,
  * resolved, subscribed to and shown. Pools of older snapshots go on being
  * served for those requests that still run on them. Cannot fail.

@@ -123,8 +123,10 @@ compile(struct routerd *r, struct daemon_cfg *dc, uint64_t generation, struct er
 {
 	struct snapshot *s = snapshot_new(dc, generation, errs);
 
-	if (s != NULL)
+	if (s != NULL) {
 		snapshot_set_pools(s, get_pool, r->backends);
+		backends_lookup(r->backends);
+	}
 	return s;
 }
 

@@ -636,6 +636,26 @@ test_names(void **state)
 }
 
 static void
+test_lookup_before_commit(void **state)
+{
+	static const struct pools_server v[] = { { "n", 1, 0, 0, "localhost:8080" },
+		{ "m", 1, 0, 0, "no-such-host.invalid:80" } };
+	struct fixture *f = *state;
+	struct poolcfg *cfg = pools_cfg("early", v, 2);
+	struct pool *p = backends_pool(f->b, cfg);
+	struct addr a;
+	char out[8];
+
+	backends_lookup(f->b);
+	assert_true(server_addr(p->members[0].server, &a));
+	assert_int_equal(addr_port(&a.sa), 8080);
+	assert_false(server_addr(p->members[1].server, &a));
+	backends_commit(f->b, &p, 1);
+	assert_string_equal(pools_picks(p, 3, out), "nnn");
+	pools_cfg_free(cfg);
+}
+
+static void
 test_unresolvable(void **state)
 {
 	static const struct pools_server v[] = { { "n", 1, 0, 0, "nosuch.invalid:80" } };
@@ -681,6 +701,7 @@ main(void)
 		BOTH(test_stale_down_gets_a_trial),
 		BOTH(test_address_is_whole),
 		BOTH(test_names),
+		BOTH(test_lookup_before_commit),
 		BOTH(test_unresolvable),
 	};
 
