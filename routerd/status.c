@@ -186,7 +186,7 @@ counters_json(const struct status_of *s)
 
 	for (size_t i = 0; i < STAT_COUNT; i++)
 		set_int(o, stats[i].name, workers_stat(s->workers, stats[i].id));
-	set_int(o, "log_lines_dropped", s->log_dropped);
+	set_int(o, "access_log_dropped", s->log_dropped);
 	return o;
 }
 
@@ -290,7 +290,7 @@ counters_text(const struct status_of *s, struct sbuf *out)
 			sbuf_addf(out, "%s %" PRIu64 "\n", stats[i].name, v);
 	}
 	if (s->log_dropped > 0)
-		sbuf_addf(out, "log_lines_dropped %" PRIu64 "\n", s->log_dropped);
+		sbuf_addf(out, "access_log_dropped %" PRIu64 "\n", s->log_dropped);
 }
 
 void

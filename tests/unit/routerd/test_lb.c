@@ -185,6 +185,75 @@ test_tiers(void **state)
 	}
 }
 
+/* Whatever is known, the server that is picked is of the best kind there is. */
+static int
+kind_of(const struct pools_server *v, char state, bool is_blocked, bool is_round_done)
+{
+	if (state == 'd' || is_blocked || v->down || v->weight == 0)
+		return 4;
+	if (state == '?' && is_round_done)
+		return v->backup ? 3 : 2;
+	return v->backup ? 1 : 0;
+}
+
+static void
+test_never_a_worse_one(void **state)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h" };
+	struct fixture *f = *state;
+
+	srand(11);
+	for (int round = 0; round < 300; round++) {
+		struct pools_server v[8];
+		char states[9] = "";
+		bool is_blocked[8];
+		bool is_round_done = rand() % 2;
+		size_t n = 1 + (size_t)rand() % 8;
+		int best = 4;
+		char pool[16];
+
+		snprintf(pool, sizeof(pool), "r%d", round);
+		for (size_t i = 0; i < n; i++) {
+			v[i] = (struct pools_server){ names[i], rand() % 4, rand() % 3 == 0,
+				rand() % 6 == 0, NULL };
+			states[i] = "ud?"[rand() % 3];
+			is_blocked[i] = rand() % 4 == 0;
+		}
+
+		struct poolcfg *cfg = pools_cfg(pool, v, n);
+
+		cfg->check.kind = CHECK_TCP;
+
+		struct pool *p = backends_pool(f->b, cfg);
+
+		pools_say(f->b, cfg, states, is_round_done);
+		backend_judge_now(p);
+		for (size_t i = 0; i < n; i++) {
+			int kind = kind_of(&v[i], states[i], is_blocked[i], is_round_done);
+
+			if (is_blocked[i])
+				atomic_store(&p->members[i].server->blocked_until_ms, UINT64_MAX);
+			best = kind < best ? kind : best;
+		}
+		for (int k = 0; k < 20; k++) {
+			char got[2];
+
+			pools_picks(p, 1, got);
+			if (best == 4) {
+				assert_int_equal(got[0], '-');
+			} else {
+				size_t i = (size_t)(got[0] - 'a');
+
+				assert_in_range(i, 0, n - 1);
+				assert_int_equal(
+					kind_of(&v[i], states[i], is_blocked[i], is_round_done),
+					best);
+			}
+		}
+		pools_cfg_free(cfg);
+	}
+}
+
 static void
 test_tried(void **state)
 {
@@ -387,6 +456,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_sequences, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_agrees_with_definition, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tiers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_never_a_worse_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tried, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_skip_keeps_shares, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
