@@ -196,6 +196,7 @@ failed(struct request *r, enum server_outcome how, uint16_t status, const char *
 		attempt_end(r, how);
 		r->last_status = status;
 		r->last_reason = reason;
+		r->last_state = r->state;
 		request_run(r, REQ_PICK);
 		return;
 	}
@@ -219,10 +220,13 @@ attempt_pick(struct request *r)
 	r->t.picked_us = request_us(r);
 	if (r->server == NULL) {
 		worker_count(r->w, STAT_NO_SERVER);
-		if (why == LB_ALL_TRIED && r->last_status != 0)
+		if (why == LB_ALL_TRIED && r->last_status != 0) {
+			/* It ended where the last attempt did, also in the termination code. */
+			r->state = r->last_state;
 			request_fail(r, r->last_status, r->last_reason, 'S');
-		else
+		} else {
 			request_fail(r, 503, "no_server", 'S');
+		}
 		return REQ_STAY;
 	}
 	server_begin(r->server);

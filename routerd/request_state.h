@@ -75,6 +75,7 @@ struct request {
 	uint8_t tries;
 	uint16_t last_status; /* what the last failed attempt would have answered */
 	const char *last_reason;
+	enum req_state last_state;
 	const char *reason; /* why it ended early; NULL: it did not */
 	char term[3];
 	const char *server_name; /* for the log, once the server is let go */
