@@ -4,7 +4,7 @@
 static const struct cfg_row health_rows[] = {
 	CFG_ROW(struct healthcfg, user, "user", CFGT_STRING, .flags = CFG_RESTART,
 		.help = "whom healthd becomes when started by root"),
-	CFG_ROW(struct healthcfg, max_probes, "max_probes", CFGT_INT, .def = "500", .min = 1,
+	CFG_ROW(struct healthcfg, max_probes, "max_probes", CFGT_INT, .def = "2000", .min = 1,
 		.max = 20000,
 		.help = "probes under way at the same time; the limit of open files may lower it"),
 	CFG_ROW(struct healthcfg, probe_rate, "probe_rate", CFGT_INT, .def = "2000", .min = 1,

@@ -464,6 +464,21 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	fi
 }
 
+@test "long names make smaller messages, and no server is left out" {
+	local i long
+	long=$(printf 'x%.0s' $(seq 110))
+	{
+		printf 'run_dir: run\npools:\n  big:\n    check: { tcp: on, interval: 1s }\n    servers:\n'
+		for i in $(seq 600); do echo "      - { name: $long$i, address: \"127.0.0.1:1\" }"; done
+	} >weir.yaml
+	start healthd
+	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 600 ]'
+	dump -t 3 run/bus health.big >got
+	[ "$(sed 's/^[^ ]* //' got | jq -r '.servers[].name' | sort -u | wc -l)" = 600 ]
+	[ "$(awk 'length > 65536' got | wc -l)" = 0 ]
+	ctl healthd.0 json status | jq -e '.bus.refused == 0 and .bus.shards > 3'
+}
+
 @test "a second healthd of the same name is refused and names the holder" {
 	origin o
 	pool_of "$(port_of o)"
