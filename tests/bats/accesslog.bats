@@ -179,7 +179,7 @@ X
 	with_origin '{ path: /dev/full }'
 	for i in 1 2 3; do [ "$(http "$URL/$i")" = hello ]; done
 	wait_for "grep -q 'access_log_lost.*No space left' '$(log_of routerd.0)'"
-	wait_for "ctl routerd.0 json status | jq -e '.. | objects | select(has(\"log_lines_dropped\")) | .log_lines_dropped == 3'"
+	wait_for "ctl routerd.0 json status | jq -e '.. | objects | select(has(\"access_log_dropped\")) | .access_log_dropped == 3'"
 }
 
 @test "a log pipe that nobody reads holds no request back, and stops no end" {
@@ -190,7 +190,7 @@ X
 	sed -i 's/$/\noutput = \/dev\/null/' urls
 	run timeout 30 curl -q -sS --noproxy '*' -K urls
 	assert_success
-	wait_for "ctl routerd.0 json status | jq -e '.. | objects | select(has(\"log_lines_dropped\")) | .log_lines_dropped > 0'"
+	wait_for "ctl routerd.0 json status | jq -e '.. | objects | select(has(\"access_log_dropped\")) | .access_log_dropped > 0'"
 	[ "$(http "$URL/")" = hello ]
 	stop routerd.0
 	[ "$status" = 0 ]
