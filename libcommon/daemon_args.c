@@ -13,9 +13,6 @@
 enum { OPT_SCHEMA = 256 };
 
 static const struct option long_options[] = {
-	{ "config", required_argument, NULL, 'c' },
-	{ "instance", required_argument, NULL, 'i' },
-	{ "check", no_argument, NULL, 't' },
 	{ "schema", no_argument, NULL, OPT_SCHEMA },
 	{ "version", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },

@@ -140,7 +140,7 @@ daemon_make_state_dir(const struct daemon *d)
 	/* One user for all needs nothing; who writes there first makes it. */
 	if (geteuid() == 0 && common_gid(d) != (gid_t)-1 &&
 		daemon_make_folder(d, d->cfg->common.state_dir, &err) < 0)
-		LOG_WARN("state_dir", L_STR("reason", err.text));
+		LOG_WARN("state_dir_not_made", L_STR("reason", err.text));
 }
 
 char *

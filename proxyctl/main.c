@@ -2,9 +2,9 @@
  * proxyctl: operates the daemons by their configuration, their control sockets and the operator's
  * decisions. It opens no network connection.
  */
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "libcommon/err.h"
 #include "proxyctl/commands.h"
@@ -32,11 +32,16 @@ unknown(const char *word)
 int
 main(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ 0 },
+	};
 	const char *file = NULL;
 	int opt;
 
 	/* '+': options after the command are the command's. */
-	while ((opt = getopt(argc, argv, "+c:hv")) != -1) {
+	while ((opt = getopt_long(argc, argv, "+c:hv", options, NULL)) != -1) {
 		char *words[] = { argv[0], NULL };
 
 		switch (opt) {

@@ -1,0 +1,63 @@
+# What the documents show is what happens: the README's tour, every file of examples/, every
+# configuration in a man page.
+load helper
+
+# In the current folder a tree as after `make`, with the demo on ports of our own.
+tree() {
+	local port
+	ln -s "$BIN" bin
+	cp -r "$ROOT/examples" .
+	PORTS=()
+	for port in 8443 8080 9001 9002 9003; do
+		PORTS+=("$port=$(free_port)")
+		sed -i "s/${PORTS[-1]/=//}/" examples/*.yaml
+	done
+}
+
+@test "the README's tour prints what it shows" {
+	tree
+	spawn up bin/proxyctl -c examples/demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	wait_for '[ "$(bin/proxyctl -c examples/demo.yaml status -j | jq "[.pools[0].servers[].reason] | unique == [\"\"]")" = true ]'
+	run "$TOOLS/tour" "$ROOT/README.md" "Five minutes" "${PORTS[@]}"
+	echo "$output"
+	assert_success
+	[ "$(grep -c "^as shown: " <<<"$output")" -ge 8 ]
+}
+
+@test "every file of examples/ passes check" {
+	tree
+	local file
+	[ "$(ls examples/*.yaml | wc -l)" -ge 2 ]
+	for file in examples/*.yaml; do
+		PORT=9001 NAME=app1 run bin/proxyctl -c "$file" check
+		echo "$file: $output"
+		[ "$status" -eq 0 ]
+		assert_line ok
+	done
+}
+
+# Literal blocks that begin with a key, each in a file block-N.yaml.
+blocks() { # PAGE
+	awk -v page="$(basename "$1")" '
+		/^\.Bd -literal/ { inside = 1; first = 1; next }
+		/^\.Ed/ { inside = 0; next }
+		inside && first { first = 0; use = /^[a-z_]+:( |$)/; if (use) file = page "-" ++n ".yaml" }
+		inside && use { gsub(/\\e/, "\\"); gsub(/\\&/, ""); print > file }' "$1"
+}
+
+@test "every configuration in a man page passes check" {
+	local page file count=0
+	for page in "$ROOT"/*/*.[578]; do blocks "$page"; done
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout privkey.pem \
+		-out fullchain.pem -days 9 -subj /CN=www.example.com 2>/dev/null
+	cat fullchain.pem privkey.pem >site.pem
+	for file in *.yaml; do
+		run "$BIN/proxyctl" -c "$file" check
+		echo "$file: $output"
+		[ "$status" -eq 0 ]
+		[ "${lines[-1]}" = ok ]
+		count=$((count + 1))
+	done
+	[ "$count" -ge 7 ]
+}
