@@ -20,6 +20,8 @@
 #define CFG_DEPTH_MAX 32
 #define CFG_NODES_MAX 1000000
 #define CFG_BYTES_MAX (32u << 20)
+/* A hash in hex and its NUL. */
+#define CFG_HASH 33
 /* So many problems are listed, then one line says that there are more. */
 #define CFG_FINDINGS_MAX 500
 
@@ -42,16 +44,21 @@ struct cfg_node {
 };
 
 struct cfg {
-	char *file;    /* as the caller named it */
-	char *dir;     /* absolute folder of the file: relative paths count from it */
-	char hash[33]; /* of the bytes, hex: what a two-phase reload agrees on. Not cryptographic:
-			  it tells whether two daemons read the same file, not who wrote it */
+	char *file;            /* as the caller named it */
+	char *dir;             /* absolute folder of the file: relative paths count from it */
+	char hash[CFG_HASH];   /* of the bytes, hex: what a two-phase reload agrees on. Not
+			    cryptographic:   it tells whether two daemons read the same file, not who
+			    wrote it */
 	struct cfg_node *root; /* NULL for an empty document */
 	struct arena *arena;
 };
 
 /* NULL when it cannot be read or is no YAML; all findings are in errs. Never logs. */
 struct cfg *cfg_load(const char *path, struct errs *errs);
+/* The same, and the hash of the bytes, which is known too when they are no YAML; "" when they could
+ * not be read. */
+struct cfg *cfg_load_hash(const char *path, char hash[static CFG_HASH], struct errs *errs);
+void cfg_hash(struct slice text, char out[static CFG_HASH]);
 /* The same from memory, for tests and fuzzing; name stands for the file in messages. */
 struct cfg *cfg_parse(const char *name, const char *dir, struct slice text, struct errs *errs);
 void cfg_free(struct cfg *c);

@@ -11,8 +11,8 @@
 #include "libcommon/cfg_parts.h"
 
 /* 128-bit FNV-1a. */
-static void
-hash_bytes(struct slice text, char out[static 33])
+void
+cfg_hash(struct slice text, char out[static CFG_HASH])
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned __int128 prime = ((unsigned __int128)1 << 88) + 0x13b;
@@ -36,7 +36,7 @@ cfg_new(const char *name, const char *dir, struct slice text)
 
 	c->file = xstrdup(name);
 	c->dir = xstrdup(dir);
-	hash_bytes(text, c->hash);
+	cfg_hash(text, c->hash);
 	c->arena = xmalloc(sizeof(*c->arena));
 	arena_init(c->arena, 64 * 1024);
 	return c;
@@ -95,18 +95,29 @@ folder_of(const char *path)
 }
 
 struct cfg *
-cfg_load(const char *path, struct errs *errs)
+cfg_load_hash(const char *path, char hash[static CFG_HASH], struct errs *errs)
 {
 	struct sbuf text = { 0 };
 	struct cfg *c = NULL;
 	char *dir = NULL;
 
+	hash[0] = '\0';
 	if (read_file(path, &text) < 0 || (dir = folder_of(path)) == NULL)
 		cfg_report(errs, (struct err_at){ .file = path }, "", "cannot read: %s",
 			strerror(errno));
 	else
 		c = cfg_parse(path, dir, sbuf_slice(&text), errs);
+	if (dir != NULL && text.n <= CFG_BYTES_MAX)
+		cfg_hash(sbuf_slice(&text), hash);
 	free(dir);
 	sbuf_fini(&text);
 	return c;
+}
+
+struct cfg *
+cfg_load(const char *path, struct errs *errs)
+{
+	char hash[CFG_HASH];
+
+	return cfg_load_hash(path, hash, errs);
 }

@@ -231,8 +231,9 @@ static int
 read_config(struct daemon *d)
 {
 	struct errs errs = { 0 };
+	char hash[CFG_HASH];
 
-	d->cfg = daemon_cfg_load(d->ops, NULL, d->args.file, &errs);
+	d->cfg = daemon_cfg_load(d->ops, NULL, d->args.file, hash, &errs);
 	if (d->cfg == NULL) {
 		print_findings(&errs);
 		errs_fini(&errs);

@@ -69,22 +69,25 @@ read_given(int fd, struct sbuf *out)
 
 /* From the file, or from the descriptor that somebody who may read it gave us. */
 static struct cfg *
-read_file(const struct daemon *d, const char *file, struct errs *errs)
+read_file(const struct daemon *d, const char *file, char hash[static CFG_HASH], struct errs *errs)
 {
 	int fd = d != NULL ? daemon_passed_fd(d, d->file) : -1;
 
 	if (fd < 0)
-		return cfg_load(file, errs);
+		return cfg_load_hash(file, hash, errs);
 
 	struct sbuf text = { 0 };
 	struct cfg *cfg = NULL;
 	char *dir = xstrndup(d->file, (size_t)(strrchr(d->file, '/') - d->file));
 
-	if (read_given(fd, &text) < 0)
+	hash[0] = '\0';
+	if (read_given(fd, &text) < 0) {
 		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, "",
 			"cannot be read: %s", strerror(errno));
-	else
+	} else {
+		cfg_hash(sbuf_slice(&text), hash);
 		cfg = cfg_parse(file, dir[0] ? dir : "/", sbuf_slice(&text), errs);
+	}
 	close(fd);
 	sbuf_fini(&text);
 	free(dir);
@@ -117,9 +120,10 @@ bind_section(const struct daemon_ops *ops, struct cfg_ctx *ctx, struct daemon_cf
 
 /* Bound and checked; dc->own is NULL when its section is missing and cannot be all defaults. */
 static struct daemon_cfg *
-load(const struct daemon_ops *ops, const struct daemon *d, const char *file, struct errs *errs)
+load(const struct daemon_ops *ops, const struct daemon *d, const char *file,
+	char hash[static CFG_HASH], struct errs *errs)
 {
-	struct cfg *cfg = read_file(d, file, errs);
+	struct cfg *cfg = read_file(d, file, hash, errs);
 
 	if (cfg == NULL)
 		return NULL;
@@ -139,10 +143,10 @@ load(const struct daemon_ops *ops, const struct daemon *d, const char *file, str
 }
 
 struct daemon_cfg *
-daemon_cfg_load(
-	const struct daemon_ops *ops, const struct daemon *d, const char *file, struct errs *errs)
+daemon_cfg_load(const struct daemon_ops *ops, const struct daemon *d, const char *file,
+	char hash[static CFG_HASH], struct errs *errs)
 {
-	struct daemon_cfg *dc = load(ops, d, file, errs);
+	struct daemon_cfg *dc = load(ops, d, file, hash, errs);
 
 	if (dc == NULL || dc->own != NULL || ops->schema == NULL)
 		return dc;
@@ -201,7 +205,8 @@ int
 daemon_cfg_check(const struct daemon_ops *ops, const char *file)
 {
 	struct errs errs = { 0 };
-	struct daemon_cfg *dc = load(ops, NULL, file, &errs);
+	char hash[CFG_HASH];
+	struct daemon_cfg *dc = load(ops, NULL, file, hash, &errs);
 	int code = errs.error_count > 0 ? 2 : 0;
 
 	print_json(daemon_findings_json(&errs));
@@ -214,7 +219,8 @@ int
 daemon_cfg_print(const struct daemon_ops *ops, const char *file)
 {
 	struct errs errs = { 0 };
-	struct daemon_cfg *dc = load(ops, NULL, file, &errs);
+	char hash[CFG_HASH];
+	struct daemon_cfg *dc = load(ops, NULL, file, hash, &errs);
 
 	if (dc == NULL) {
 		struct sbuf text = { 0 };

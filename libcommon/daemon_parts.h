@@ -69,9 +69,10 @@ struct daemon {
 
 /* ---- daemon_cfg.c: reading, checking, showing a configuration ---- */
 
-/* NULL when there are errors. d may be NULL (then nothing was given). */
-struct daemon_cfg *daemon_cfg_load(
-	const struct daemon_ops *ops, const struct daemon *d, const char *file, struct errs *errs);
+/* NULL when there are errors; hash then still tells which bytes they are in, or is "" when there
+ * are none. d may be NULL (then nothing was given). */
+struct daemon_cfg *daemon_cfg_load(const struct daemon_ops *ops, const struct daemon *d,
+	const char *file, char hash[static CFG_HASH], struct errs *errs);
 struct daemon_cfg *daemon_cfg_ref(struct daemon_cfg *dc);
 /* The section's node, or NULL. */
 const struct cfg_node *daemon_cfg_section(

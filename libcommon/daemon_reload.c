@@ -117,9 +117,9 @@ warn_of_restarts(const struct daemon *d, const struct daemon_cfg *dc, struct err
 }
 
 static struct daemon_cfg *
-load_candidate(struct daemon *d, const char *hash, struct errs *errs)
+load_candidate(struct daemon *d, const char *hash, char found[static CFG_HASH], struct errs *errs)
 {
-	struct daemon_cfg *dc = daemon_cfg_load(d->ops, d, d->args.file, errs);
+	struct daemon_cfg *dc = daemon_cfg_load(d->ops, d, d->args.file, found, errs);
 
 	if (dc == NULL)
 		return NULL;
@@ -138,7 +138,8 @@ static bool
 prepare(struct daemon *d, const char *hash, struct errs *errs)
 {
 	struct daemon_reload *r = &d->reload;
-	struct daemon_cfg *dc = load_candidate(d, hash, errs);
+	char found[CFG_HASH];
+	struct daemon_cfg *dc = load_candidate(d, hash, found, errs);
 
 	if (dc != NULL)
 		r->candidate = d->ops->prepare(d->self, dc, errs);
@@ -151,8 +152,7 @@ prepare(struct daemon *d, const char *hash, struct errs *errs)
 	errs_sort(errs);
 	daemon_log_findings(errs, "config_finding");
 	LOG_ERROR("config_rejected", L_INT("generation", d->generation),
-		L_STR("hash", dc != NULL ? dc->cfg->hash : "-"),
-		L_INT("errors", errs->error_count));
+		L_STR("hash", found[0] != '\0' ? found : "-"), L_INT("errors", errs->error_count));
 	daemon_cfg_free(dc);
 	candidate_end(d);
 	return false;
