@@ -91,7 +91,8 @@ $(B)/unit/$(1): $(B)/tests/unit/$(1).o $(if $(filter libcommon,$(call unit_area,
 endef
 $(foreach u,$(UNITS:$(B)/unit/%=%),$(eval $(call unit_rule,$(u))))
 
-# --- fuzzers: libFuzzer with clang; the same file plus replay.c reads its corpus in `make test` ---
+# --- fuzzers: libFuzzer with clang, with tests/fuzz/NAME.dict where there is one; the same file plus
+# replay.c reads its corpus in `make test` ---
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:%=$(B)/replay/%)
 fuzz_area = $(or $(shell sed -n 's/^\/\* area: \([a-z]*\) \*\//\1/p' tests/fuzz/fuzz_$(1).c),libcommon)
@@ -112,6 +113,7 @@ fuzz:
 	    $(call pclibs,$(LIBS.$(call fuzz_area,$(FUZZ))) libcares) -pthread -lm
 	@mkdir -p build/fuzz/$(FUZZ).corpus
 	build/fuzz/$(FUZZ) -max_total_time=$(TIME) -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ \
+	    $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(FUZZ).dict)) \
 	    build/fuzz/$(FUZZ).corpus tests/corpus/$(FUZZ)
 
 unit: $(UNITS)

@@ -85,3 +85,17 @@ load helper
 	done
 	[ "$(http "http://127.0.0.1:$(port_of n)/")" = "hello from node1" ]
 }
+
+@test "fuzz: a dictionary beside a fuzzer is used, and is one" {
+	local name
+	for name in http1 yaml ctl; do
+		make -s -n -C "$ROOT" fuzz FUZZ=$name TIME=1 | grep -q -- "-dict=tests/fuzz/$name.dict"
+	done
+	! make -s -n -C "$ROOT" fuzz FUZZ=sni TIME=1 | grep -q -- -dict= || [ -f "$ROOT/tests/fuzz/sni.dict" ]
+	for name in "$ROOT"/tests/fuzz/*.dict; do
+		[ -f "${name%/*}/fuzz_$(basename "$name" .dict).c" ]
+		# What libFuzzer takes: comments, or one text in quotes with \\, \" and \xAB.
+		run grep -nvE '^(#.*|"([^"\\]|\\\\|\\"|\\x[0-9a-f]{2})+")?$' "$name"
+		assert_output ""
+	done
+}
