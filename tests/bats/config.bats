@@ -223,7 +223,9 @@ accepted() {
 		"$BIN/$program" --schema >"$program.json"
 		[ "$(jq 'length > 30' "$program.json")" = true ]
 	done
-	run "$TOOLS/yaml5" tlsd.json routerd.json healthd.json
+	"$BIN/proxyctl" config --schema >proxyctl.json
+	jq -e 'map(.path) | contains(["up.instances[].env", "tls.user", "run_dir"])' proxyctl.json
+	run "$TOOLS/yaml5" proxyctl.json tlsd.json routerd.json healthd.json
 	echo "$output"
 	[ "$status" -eq 0 ]
 	# The comparison itself finds what is missing.
@@ -232,4 +234,11 @@ accepted() {
 	run "$TOOLS/yaml5" more.json
 	[ "$status" -eq 1 ]
 	[[ "$output" == *'tls.made_up is not explained'* ]]
+	# Of the section `up`, too, in both directions.
+	jq 'map(if .path == "up.instances[].name" then .required = false else . end
+		| select(.path != "up.instances[].config"))' proxyctl.json >other.json
+	run "$TOOLS/yaml5" other.json
+	[ "$status" -eq 1 ]
+	[[ "$output" == *'up.instances[].name: expected the line "Text."'* ]]
+	[[ "$output" == *'up.instances[].config is no key'* ]]
 }
