@@ -7,31 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxyctl/check.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/cross.h"
+#include "proxyctl/findings.h"
 #include "proxyctl/program.h"
-#include "proxyctl/site.h"
 
-static void
-add_finding(const json_t *o, struct errs *errs)
-{
-	const char *level = json_string_value(json_object_get(o, "level"));
-	const char *path = json_string_value(json_object_get(o, "path"));
-	const char *text = json_string_value(json_object_get(o, "text"));
-	struct err_at at = {
-		.file = json_string_value(json_object_get(o, "file")),
-		.line = (unsigned)json_integer_value(json_object_get(o, "line")),
-		.col = (unsigned)json_integer_value(json_object_get(o, "col")),
-	};
-
-	errs_add(errs,
-		level != NULL && strcmp(level, "warning") == 0 ? FINDING_WARNING : FINDING_ERROR,
-		at, path, "%s", text ? text : "");
-}
-
-/* `PROGRAM -t -c FILE`; what it prints goes into errs, and so does its not being there. */
-static void
-run_check(const char *program, const char *file, struct errs *errs)
+void
+check_part(const char *program, const char *file, const struct instancecfg *in, struct errs *errs)
 {
 	char *path = program_path(program);
 	char *c = xstrdup("-c");
@@ -40,19 +23,19 @@ run_check(const char *program, const char *file, struct errs *errs)
 	char *argv[] = { path, t, c, f, NULL };
 	struct sbuf out = { 0 };
 	struct err err = { 0 };
+	char **before = in != NULL ? site_set_env(in) : NULL;
 	int code = program_run(argv, &out, &err);
+
+	if (in != NULL)
+		site_restore_env(in, before);
+
 	json_t *array = code >= 0 && out.n > 0 ? json_loadb(out.p, out.n, 0, NULL) : NULL;
-	size_t i;
-	const json_t *o;
 
 	if (!json_is_array(array))
 		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, "",
 			"%s could not check its part: %s", program,
 			code < 0 ? err.text : "it printed no findings");
-	json_array_foreach(array, i, o)
-	{
-		add_finding(o, errs);
-	}
+	findings_add(errs, array);
 	json_decref(array);
 	sbuf_fini(&out);
 	free(path);
@@ -67,28 +50,16 @@ check_instances(const struct site *s, struct errs *errs)
 	for (size_t i = 0; i < s->up.instances.n; i++) {
 		const struct instancecfg *in = CFG_AT(struct instancecfg, s->up.instances, i);
 
-		if (in->config == NULL)
-			continue;
-		site_set_env(in);
-		run_check(program_names[in->program], in->config, errs);
-		site_unset_env(in);
+		if (in->config != NULL)
+			check_part(program_names[in->program], in->config, in, errs);
 	}
 }
 
 static void
 print_json(const struct errs *errs)
 {
-	json_t *array = json_array();
+	json_t *array = findings_json(errs);
 
-	for (size_t i = 0; i < errs->n; i++) {
-		const struct finding *f = &errs->v[i];
-
-		json_array_append_new(array,
-			json_pack("{s:s?,s:i,s:i,s:s,s:s,s:s}", "file", f->file, "line",
-				(int)f->line, "col", (int)f->col, "level",
-				f->level == FINDING_ERROR ? "error" : "warning", "path", f->path,
-				"text", f->text));
-	}
 	json_dumpf(array, stdout, JSON_INDENT(1));
 	putchar('\n');
 	json_decref(array);
@@ -123,7 +94,7 @@ cmd_check(const char *file, int argc, char **argv)
 	if (site_load(&s, file) < 0)
 		return EXIT_USAGE;
 	for (size_t i = 0; i < PROGRAM_COUNT; i++)
-		run_check(program_names[i], file, &s.errs);
+		check_part(program_names[i], file, NULL, &s.errs);
 	check_instances(&s, &s.errs);
 	cross_check(s.cfg, &s.errs);
 	errs_sort(&s.errs);

@@ -43,7 +43,7 @@ cmd_help(const char *file, int argc, char **argv)
 #define DECIDE "POOL/SERVER [--wait] [--timeout 60s] [--reason TEXT] [--expire 10m]"
 
 const struct command commands[] = {
-	{ "up", "", "start what the configuration needs, in the foreground", cmd_up },
+	{ "up", "[-i NAME]", "start what the configuration needs, in the foreground", cmd_up },
 	{ "status", "[-j | --names] [-w]", "what runs and how the servers are", cmd_status },
 	{ "check", "[-j]", "check the configuration with all programs", cmd_check },
 	{ "config", "[-j | --schema]",

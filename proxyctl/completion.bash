@@ -50,6 +50,7 @@ _proxyctl()
 	if [[ -z $words ]]; then
 		case $command in
 		'') words='-c -h -v up status check config reload drain undrain disable enable weight events stop version help' ;;
+		up) words='-i' ;;
 		status) words='-j -w --names' ;;
 		check) words='-j' ;;
 		config) words='-j --schema' ;;

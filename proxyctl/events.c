@@ -107,7 +107,7 @@ rescan(struct watch *w, const struct site *s, bool is_first)
 	const char *line = w->is_recent || !is_first ? "events recent" : "events";
 	struct fleet f;
 
-	fleet_find(&f, s, FLEET_ALL);
+	fleet_find(&f, s, FLEET_ALL_AND_UP);
 	for (size_t i = 0; i < f.n && w->n < STREAMS_MAX; i++) {
 		if (is_watched(w, f.v[i].path))
 			continue;

@@ -38,22 +38,25 @@ pause_ms(int ms)
 
 /* ---- finding ---- */
 
+static bool
+is_instance_of(struct slice s, struct slice program)
+{
+	return slice_starts(s, program) && s.n > program.n + 1 && s.p[program.n] == '.';
+}
+
 /* "routerd.0.sock": a program, an instance, the ending. */
 static bool
-is_control_name(const char *name)
+is_control_name(const char *name, enum fleet_scope scope)
 {
 	struct slice s = slice_str(name);
 
 	if (!slice_ends(s, SLICE(".sock")))
 		return false;
 	s.n -= strlen(".sock");
-	for (size_t i = 0; i < PROGRAM_COUNT; i++) {
-		struct slice program = slice_str(program_names[i]);
-
-		if (slice_starts(s, program) && s.n > program.n + 1 && s.p[program.n] == '.')
+	for (size_t i = 0; i < PROGRAM_COUNT; i++)
+		if (is_instance_of(s, slice_str(program_names[i])))
 			return true;
-	}
-	return false;
+	return scope == FLEET_ALL_AND_UP && is_instance_of(s, SLICE("up"));
 }
 
 static void
@@ -91,7 +94,7 @@ fleet_find(struct fleet *f, const struct site *s, enum fleet_scope scope)
 		if (dir == NULL && errno != ENOENT)
 			fprintf(stderr, "%s: %s\n", s->run_dirs[i], strerror(errno));
 		while (dir != NULL && (e = readdir(dir)) != NULL)
-			if (is_control_name(e->d_name))
+			if (is_control_name(e->d_name, scope))
 				add_member(f, s->run_dirs[i], e->d_name);
 		if (dir != NULL)
 			closedir(dir);
@@ -144,6 +147,16 @@ fleet_forget_gone(struct fleet *f)
 			f->v[kept++] = f->v[i];
 	}
 	f->n = kept;
+}
+
+void
+fleet_drop(struct fleet *f, struct member *m)
+{
+	size_t i = (size_t)(m - f->v);
+
+	member_fini(m);
+	memmove(m, m + 1, (f->n - i - 1) * sizeof(*m));
+	f->n--;
 }
 
 struct member *

@@ -22,7 +22,7 @@ enum member_state {
 struct member {
 	char *path;    /* of the socket */
 	char *name;    /* "routerd.0" */
-	char *program; /* "routerd" */
+	char *program; /* "routerd"; "up" */
 	enum member_state state;
 	struct json_t *answer; /* of the last question */
 	char *why;             /* REFUSED, SILENT */
@@ -36,8 +36,9 @@ struct fleet {
 	size_t n;
 };
 
-/* All: also those of instances that `up` starts in run directories of their own. */
-enum fleet_scope { FLEET_OWN, FLEET_ALL };
+/* All: also those of instances that `up` starts in run directories of their own; with `up` itself,
+ * which is no daemon but takes part in a reload and has events. */
+enum fleet_scope { FLEET_OWN, FLEET_ALL, FLEET_ALL_AND_UP };
 void fleet_find(struct fleet *f, const struct site *s, enum fleet_scope scope);
 void fleet_fini(struct fleet *f);
 /* NULL or the member of that name. */
@@ -55,7 +56,8 @@ void fleet_ask_one(struct member *m, const char *line, const int *fds, size_t nf
 size_t fleet_count(const struct fleet *f, enum member_state state);
 /* "routerd.0: why" lines on stderr for those that refused or were silent; returns how many. */
 size_t fleet_complain(const struct fleet *f);
-/* Drop those that are gone. */
+/* Drop one, or those that are gone. */
+void fleet_drop(struct fleet *f, struct member *m);
 void fleet_forget_gone(struct fleet *f);
 
 int64_t clock_ms(void); /* monotonic */

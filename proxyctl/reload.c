@@ -14,6 +14,7 @@
 
 #include "libcommon/ctl.h"
 #include "proxyctl/commands.h"
+#include "proxyctl/findings.h"
 #include "proxyctl/fleet.h"
 
 enum { ASK_MS = 5000, PREPARE_MS = 25000, COMMIT_MS = 60000 };
@@ -95,29 +96,66 @@ answer_text(const struct member *m, const char *key)
 	return json_string_value(json_object_get(m->answer, key));
 }
 
-static struct cfg *
-load_file(const char *file)
-{
-	struct errs ignored = { 0 };
-	struct cfg *cfg = cfg_load(file, &ignored);
+/*
+ * Configurations of this reload, each read once: what daemons of one file are to agree on must not
+ * depend on when it is read.
+ */
+struct source {
+	char *file;
+	char hash[CFG_HASH];
+	struct cfg *cfg; /* NULL when it is no YAML, too */
+	char *why;       /* it cannot be read */
+};
 
-	errs_fini(&ignored); /* the daemons will say it, with their own environment */
-	return cfg;
+struct sources {
+	struct source *v;
+	size_t n;
+};
+
+static const struct source *
+source_get(struct sources *all, const char *file)
+{
+	struct errs errs = { 0 };
+	struct source s = { 0 };
+
+	for (size_t i = 0; i < all->n; i++)
+		if (strcmp(all->v[i].file, file) == 0)
+			return &all->v[i];
+	s.file = xstrdup(file);
+	s.cfg = cfg_load_hash(file, s.hash, &errs);
+	if (s.hash[0] == '\0')
+		s.why = xstrdup(errs.n > 0 ? errs.v[0].text : "cannot be read");
+	errs_fini(&errs); /* all else the daemons will say, with their own environment */
+	all->v = xreallocarray(all->v, all->n + 1, sizeof(*all->v));
+	all->v[all->n] = s;
+	return &all->v[all->n++];
+}
+
+static void
+sources_fini(struct sources *all)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		free(all->v[i].file);
+		free(all->v[i].why);
+		cfg_free(all->v[i].cfg);
+	}
+	free(all->v);
 }
 
 /* `status` was answered: prepare by the file that this daemon says it runs by. */
 static void
-prepare_one(struct member *m)
+prepare_one(struct member *m, struct sources *all)
 {
 	const char *file = answer_text(m, "config");
 	bool is_other_user =
 		geteuid() == 0 && json_integer_value(json_object_get(m->answer, "uid")) != 0;
-	struct cfg *cfg = file ? load_file(file) : NULL;
+	const struct source *s = file != NULL ? source_get(all, file) : NULL;
 
-	if (cfg == NULL) {
+	if (s == NULL || s->why != NULL) {
 		free(m->why);
 		m->state = MEMBER_REFUSED;
-		m->why = xasprintf("%s: cannot be read: %s", file ? file : "-", strerror(errno));
+		m->why = s != NULL ? xasprintf("%s: %s", file, s->why)
+				   : xstrdup("it does not say which file it runs by");
 		return;
 	}
 
@@ -125,18 +163,55 @@ prepare_one(struct member *m)
 	struct given g = { 0 };
 
 	sbuf_adds(&line, "prepare");
-	ctlproto_add_word(&line, cfg->hash);
+	ctlproto_add_word(&line, s->hash);
 	ctlproto_add_word(&line, file);
 	if (is_other_user) {
 		give(m, &g, file);
-		if (strcmp(m->program, "tlsd") == 0)
-			give_certificates(m, &g, cfg);
+		if (strcmp(m->program, "tlsd") == 0 && s->cfg != NULL)
+			give_certificates(m, &g, s->cfg);
 		give_flush(m, &g);
 	}
 	fleet_ask_one(m, line.p, NULL, 0, PREPARE_MS);
 	sbuf_fini(&line);
 	sbuf_fini(&g.line);
-	cfg_free(cfg);
+}
+
+/*
+ * `up` goes first: it knows which of the others will not be there afterwards, and these need not
+ * take what is not for them.
+ */
+static void
+drop_leaving(struct fleet *f, const json_t *pids)
+{
+	size_t k;
+	const json_t *pid;
+
+	json_array_foreach(pids, k, pid)
+	{
+		for (size_t i = 0; i < f->n; i++) {
+			const json_t *has = json_object_get(f->v[i].answer, "pid");
+
+			if (has != NULL && json_equal(has, pid)) {
+				fleet_drop(f, &f->v[i]);
+				break;
+			}
+		}
+	}
+}
+
+static void
+prepare_up(struct fleet *f, struct sources *all)
+{
+	json_t *leaving = json_array();
+
+	for (size_t i = 0; i < f->n; i++) {
+		if (strcmp(f->v[i].program, "up") != 0)
+			continue;
+		prepare_one(&f->v[i], all);
+		json_array_extend(leaving, json_object_get(f->v[i].answer, "leaving"));
+	}
+	drop_leaving(f, leaving);
+	json_decref(leaving);
 }
 
 static void
@@ -144,27 +219,8 @@ collect_findings(const struct fleet *f, struct errs *errs)
 {
 	for (size_t m = 0; m < f->n; m++) {
 		const json_t *found = json_object_get(f->v[m].answer, "findings");
-		size_t i;
-		const json_t *o;
 
-		if (found == NULL)
-			found = json_object_get(f->v[m].answer, "warnings");
-		json_array_foreach(found, i, o)
-		{
-			const char *level = json_string_value(json_object_get(o, "level"));
-			const char *text = json_string_value(json_object_get(o, "text"));
-			struct err_at at = {
-				.file = json_string_value(json_object_get(o, "file")),
-				.line = (unsigned)json_integer_value(json_object_get(o, "line")),
-				.col = (unsigned)json_integer_value(json_object_get(o, "col")),
-			};
-
-			errs_add(errs,
-				level && strcmp(level, "warning") == 0 ? FINDING_WARNING
-								       : FINDING_ERROR,
-				at, json_string_value(json_object_get(o, "path")), "%s",
-				text ? text : "");
-		}
+		findings_add(errs, found ? found : json_object_get(f->v[m].answer, "warnings"));
 	}
 }
 
@@ -196,8 +252,13 @@ is_prepared(const struct member *m, void *arg)
 static bool
 prepare_all(struct fleet *f, int *code)
 {
+	struct sources all = { 0 };
+
+	prepare_up(f, &all);
 	for (size_t i = 0; i < f->n; i++)
-		prepare_one(&f->v[i]);
+		if (strcmp(f->v[i].program, "up") != 0)
+			prepare_one(&f->v[i], &all);
+	sources_fini(&all);
 
 	size_t errors = print_findings(f);
 
@@ -258,7 +319,7 @@ cmd_reload(const char *file, int argc, char **argv)
 		return command_usage("reload");
 	if (site_load(&s, file) < 0)
 		return EXIT_USAGE;
-	fleet_find(&f, &s, FLEET_ALL);
+	fleet_find(&f, &s, FLEET_ALL_AND_UP);
 
 	int code = reload(&f, &s);
 

@@ -13,15 +13,22 @@
 
 const char *const program_names[] = { "tlsd", "routerd", "healthd", NULL };
 
-static void
-check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+bool
+site_is_instance(const char *name)
 {
 	static const char allowed[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-	const struct instancecfg *i = obj;
-	size_t n = strlen(i->name);
+	size_t n = strlen(name);
 
-	if (n == 0 || n > 32 || strspn(i->name, allowed) != n)
+	return n > 0 && n <= 32 && strspn(name, allowed) == n;
+}
+
+static void
+check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	const struct instancecfg *i = obj;
+
+	if (!site_is_instance(i->name))
 		cfg_error(ctx, cfg_get(node, "name"), path,
 			"not a name of an instance, expected letters, digits, _ and -, at most 32");
 	if (i->config == NULL && strcmp(i->name, "0") == 0)
@@ -97,18 +104,31 @@ env_at(const struct instancecfg *i, size_t k)
 	return CFG_AT(struct cfg_pair, i->env, k);
 }
 
-void
+char **
 site_set_env(const struct instancecfg *i)
 {
-	for (size_t k = 0; k < i->env.n; k++)
+	char **before = xcalloc(i->env.n + 1, sizeof(*before));
+
+	for (size_t k = 0; k < i->env.n; k++) {
+		const char *old = getenv(env_at(i, k)->name);
+
+		before[k] = old != NULL ? xstrdup(old) : NULL;
 		setenv(env_at(i, k)->name, env_at(i, k)->value, 1);
+	}
+	return before;
 }
 
 void
-site_unset_env(const struct instancecfg *i)
+site_restore_env(const struct instancecfg *i, char **before)
 {
-	for (size_t k = 0; k < i->env.n; k++)
-		unsetenv(env_at(i, k)->name);
+	for (size_t k = 0; k < i->env.n; k++) {
+		if (before[k] != NULL)
+			setenv(env_at(i, k)->name, before[k], 1);
+		else
+			unsetenv(env_at(i, k)->name);
+		free(before[k]);
+	}
+	free(before);
 }
 
 static void
@@ -130,11 +150,10 @@ add_instance_run_dir(struct site *s, const struct instancecfg *i)
 	struct errs ignored = { 0 };
 	struct commoncfg common;
 
-	site_set_env(i);
-
+	char **before = site_set_env(i);
 	struct cfg *cfg = cfg_load(i->config, &ignored);
 
-	site_unset_env(i);
+	site_restore_env(i, before);
 	if (cfg != NULL) {
 		struct cfg_ctx ctx = { .cfg = cfg, .arena = &s->arena, .errs = &ignored };
 
@@ -145,29 +164,18 @@ add_instance_run_dir(struct site *s, const struct instancecfg *i)
 	errs_fini(&ignored);
 }
 
-static int
-say_unreadable(struct site *s)
-{
-	struct sbuf text = { 0 };
-
-	errs_format(&s->errs, &text);
-	fputs(text.p ? text.p : "", stderr);
-	sbuf_fini(&text);
-	site_free(s);
-	return -1;
-}
-
 int
-site_load(struct site *s, const char *file)
+site_read(struct site *s, const char *file, char hash[static CFG_HASH])
 {
-	char absolute[PATH_MAX];
+	const char *slash = strrchr(file, '/');
 
 	*s = (struct site){ 0 };
 	arena_init(&s->arena, 0);
-	s->cfg = cfg_load(file, &s->errs);
+	s->cfg = cfg_load_hash(file, hash, &s->errs);
 	if (s->cfg == NULL)
-		return say_unreadable(s);
-	s->file = xstrdup(realpath(file, absolute) ? absolute : file);
+		return -1;
+	s->file = xasprintf("%s/%s", strcmp(s->cfg->dir, "/") == 0 ? "" : s->cfg->dir,
+		slash ? slash + 1 : file);
 
 	struct cfg_ctx ctx = { .cfg = s->cfg, .arena = &s->arena, .errs = &s->errs };
 
@@ -179,6 +187,21 @@ site_load(struct site *s, const char *file)
 		if (CFG_AT(struct instancecfg, s->up.instances, i)->config != NULL)
 			add_instance_run_dir(s, CFG_AT(struct instancecfg, s->up.instances, i));
 	return 0;
+}
+
+int
+site_load(struct site *s, const char *file)
+{
+	char hash[CFG_HASH];
+	struct sbuf text = { 0 };
+
+	if (site_read(s, file, hash) == 0)
+		return 0;
+	errs_format(&s->errs, &text);
+	fputs(text.p ? text.p : "", stderr);
+	sbuf_fini(&text);
+	site_free(s);
+	return -1;
 }
 
 void

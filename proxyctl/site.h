@@ -26,7 +26,7 @@ struct upcfg {
 };
 
 struct site {
-	char *file; /* absolute */
+	char *file; /* absolute, as daemons name it: links are followed in its folder alone */
 	struct cfg *cfg;
 	struct arena arena;
 	struct commoncfg common;
@@ -40,13 +40,18 @@ extern const struct cfg_schema upcfg_schema;
 
 /* -1 with one message on stderr when the file cannot be read at all. */
 int site_load(struct site *s, const char *file);
+/* The same without a message: what is wrong is in s->errs, and site_free is due in any case. hash
+ * is that of the bytes, "" when there are none. */
+int site_read(struct site *s, const char *file, char hash[static CFG_HASH]);
 void site_free(struct site *s);
+/* What may stand behind -i. */
+bool site_is_instance(const char *name);
 /* Has the configuration this section? */
 bool site_has(const struct site *s, const char *section);
 bool site_has_checks(const struct site *s);
-/* Around anything that reads an instance's configuration. */
-void site_set_env(const struct instancecfg *i);
-void site_unset_env(const struct instancecfg *i);
+/* Around anything that reads an instance's configuration: what was there before is given back. */
+char **site_set_env(const struct instancecfg *i);
+void site_restore_env(const struct instancecfg *i, char **before);
 /* The configuration file that is used when none is named: $WEIR_CONFIG, ./weir.yaml,
  * /etc/weir/weir.yaml. */
 const char *site_default_file(void);

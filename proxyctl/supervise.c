@@ -1,6 +1,7 @@
 /*
  * supervise: each child is a small state machine (waiting for its stage, starting, ready, pausing
- * before a restart, ended) driven by SIGCHLD, its readiness pipe and a timer.
+ * before a restart, ended; leaving, when it was removed) driven by SIGCHLD, its readiness pipe and
+ * a timer.
  *
  * Children have process groups of their own, so that Ctrl-C reaches only us and becomes one TERM
  * for each: two would end them at once. They are told by the kernel when we are killed.
@@ -26,7 +27,14 @@ enum {
 	STABLE_MS = 10000, /* who lived so long begins again with the first pause */
 };
 
-enum child_state { CHILD_WAITING, CHILD_STARTING, CHILD_READY, CHILD_PAUSING, CHILD_ENDED };
+enum child_state {
+	CHILD_WAITING,
+	CHILD_STARTING,
+	CHILD_READY,
+	CHILD_PAUSING,
+	CHILD_ENDED,
+	CHILD_LEAVING,
+};
 
 struct child {
 	struct supervisor *s;
@@ -43,6 +51,8 @@ struct child {
 	uint64_t started_ms;
 	uint64_t backoff_ms;
 	bool was_ready;
+	bool is_late; /* came when the others were ready: its failure is its own */
+	bool is_failed;
 };
 
 struct supervisor {
@@ -56,12 +66,14 @@ struct supervisor {
 	unsigned stage;
 	bool is_ready;
 	bool is_ending;
+	bool is_changing; /* children are being added and removed */
 	int code;
 	struct loop_timer *kill_timer;
 };
 
 static void child_start(struct child *c);
 static void begin_stage(struct supervisor *s);
+static void start_late(struct supervisor *s);
 
 struct supervisor *
 supervisor_new(struct loop *l, int64_t end_ms, const struct supervisor_ops *ops, void *arg)
@@ -96,11 +108,12 @@ is_alive(const struct child *c)
 	return c->pid > 0;
 }
 
+/* Who is leaving has had its TERM: another one would make it end at once. */
 static void
-signal_all(struct supervisor *s, int signo)
+signal_all(struct supervisor *s, int signo, bool is_for_leavers)
 {
 	for (struct child *c = s->children; c != NULL; c = c->next)
-		if (is_alive(c))
+		if (is_alive(c) && (is_for_leavers || c->state != CHILD_LEAVING))
 			kill(c->pid, signo);
 }
 
@@ -110,7 +123,8 @@ end_if_nobody_left(struct supervisor *s)
 	for (struct child *c = s->children; c != NULL; c = c->next)
 		if (is_alive(c) || (!s->is_ending && c->state != CHILD_ENDED))
 			return;
-	loop_stop(s->loop);
+	if (s->is_ending || !s->is_changing)
+		loop_stop(s->loop);
 }
 
 static void
@@ -121,7 +135,7 @@ on_kill_timer(void *arg)
 	for (struct child *c = s->children; c != NULL; c = c->next)
 		if (is_alive(c))
 			LOG_WARN("killed", L_STR("name", c->name), L_INT("after_ms", s->end_ms));
-	signal_all(s, SIGKILL);
+	signal_all(s, SIGKILL, true);
 }
 
 static void
@@ -130,7 +144,7 @@ begin_end(struct supervisor *s, int signo)
 	bool is_second = s->is_ending;
 
 	s->is_ending = true;
-	signal_all(s, signo);
+	signal_all(s, signo, is_second);
 	if (!is_second) {
 		s->kill_timer = loop_timer_new(s->loop, on_kill_timer, s);
 		loop_timer_set(s->kill_timer, (uint64_t)s->end_ms, false);
@@ -182,6 +196,20 @@ begin_stage(struct supervisor *s)
 	stage_check(s);
 }
 
+/* All that came late have shown what they are. */
+static void
+check_settled(struct supervisor *s)
+{
+	if (!s->is_changing || s->is_ending)
+		return;
+	for (struct child *c = s->children; c != NULL; c = c->next)
+		if (c->is_late && !c->was_ready && !c->is_failed && c->state != CHILD_LEAVING)
+			return;
+	s->is_changing = false;
+	s->ops->settled(s->arg);
+	end_if_nobody_left(s);
+}
+
 static void
 on_ready(void *arg, int fd, int events)
 {
@@ -193,11 +221,15 @@ on_ready(void *arg, int fd, int events)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	stop_listening(c);
-	if (n > 0) {
+	if (n <= 0)
+		return;
+	if (c->state == CHILD_STARTING)
 		c->state = CHILD_READY;
-		c->was_ready = true;
+	c->was_ready = true;
+	if (c->is_late)
+		check_settled(c->s);
+	else
 		stage_check(c->s);
-	}
 }
 
 /* Between fork and exec: only what is safe there. */
@@ -214,7 +246,7 @@ become_child(const struct child *c, pid_t parent)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	if (c->env != NULL)
-		site_set_env(c->env);
+		(void)site_set_env(c->env); /* what it gives back is never needed */
 	execvp(c->argv[0], c->argv);
 	_exit(127);
 }
@@ -275,15 +307,47 @@ child_start(struct child *c)
 }
 
 static void
-on_restart(void *arg)
+on_timer(void *arg)
 {
 	struct child *c = arg;
 
-	if (!c->s->is_ending)
+	if (c->state == CHILD_LEAVING) {
+		LOG_WARN("killed", L_STR("name", c->name), L_INT("after_ms", c->s->end_ms));
+		kill(c->pid, SIGKILL);
+	} else if (!c->s->is_ending) {
 		child_start(c);
+	}
 }
 
 /* ---- dying ---- */
+
+static void
+child_release(void *p)
+{
+	free(p);
+}
+
+/* Its callbacks may be on the stack. */
+static void
+child_free(struct child *c)
+{
+	struct supervisor *s = c->s;
+	struct child **at = &s->children;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	if (s->last == &c->next)
+		s->last = at;
+	s->count--;
+	stop_listening(c);
+	loop_timer_free(c->timer);
+	for (size_t i = 0; c->argv[i] != NULL; i++)
+		free(c->argv[i]);
+	free(c->argv);
+	free(c->name);
+	loop_defer(s->loop, child_release, c);
+}
 
 static void
 log_end(const struct child *c, int status)
@@ -306,6 +370,11 @@ give_up(struct child *c, int status)
 	LOG_ERROR("start_failed", L_STR("name", c->name), L_INT("exit", code),
 		L_STR("reason", code == 127 ? "the program cannot be run" : "see its lines above"));
 	c->state = CHILD_ENDED;
+	if (c->is_late) {
+		c->is_failed = true;
+		check_settled(s);
+		return;
+	}
 	if (s->code == 0)
 		s->code = code == 2 ? 2 : 1;
 	begin_end(s, SIGTERM);
@@ -318,6 +387,13 @@ child_died(struct child *c, int status)
 
 	c->pid = 0;
 	stop_listening(c);
+	if (c->state == CHILD_LEAVING) {
+		LOG_INFO("removed", L_STR("name", c->name));
+		child_free(c);
+		start_late(s);
+		end_if_nobody_left(s);
+		return;
+	}
 	if (s->is_ending) {
 		c->state = CHILD_ENDED;
 		end_if_nobody_left(s);
@@ -365,14 +441,14 @@ on_signal(void *arg, int signo)
 	switch (signo) {
 	case SIGCHLD: reap(s); return;
 	case SIGHUP: s->ops->reload(s->arg); return;
-	case SIGUSR1: signal_all(s, SIGUSR1); return;
+	case SIGUSR1: signal_all(s, SIGUSR1, true); return;
 	default: begin_end(s, SIGTERM);
 	}
 }
 
 /* ---- whole ---- */
 
-void
+struct child *
 supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
 	const struct instancecfg *env)
 {
@@ -382,16 +458,82 @@ supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **ar
 	while (argv[n] != NULL)
 		n++;
 	c->s = s;
+	c->is_late = s->is_ready;
 	c->name = xstrdup(name);
 	c->stage = stage;
 	c->argv = xreallocarray(argv, n + 3, sizeof(*argv));
 	c->env = env;
 	c->ready_fd = -1;
 	c->backoff_ms = BACKOFF_FIRST_MS;
-	c->timer = loop_timer_new(s->loop, on_restart, c);
+	c->timer = loop_timer_new(s->loop, on_timer, c);
 	*s->last = c;
 	s->last = &c->next;
 	s->count++;
+	return c;
+}
+
+/* Another of the same name must be gone first: they would want the same sockets. */
+static bool
+is_name_taken(const struct child *c)
+{
+	for (const struct child *o = c->s->children; o != NULL; o = o->next)
+		if (o->state == CHILD_LEAVING && strcmp(o->name, c->name) == 0)
+			return true;
+	return false;
+}
+
+static void
+start_late(struct supervisor *s)
+{
+	for (struct child *c = s->children; c != NULL && !s->is_ending; c = c->next)
+		if (c->is_late && c->state == CHILD_WAITING && !is_name_taken(c))
+			child_start(c);
+}
+
+void
+supervisor_remove(struct supervisor *s, struct child *c)
+{
+	if (!is_alive(c)) {
+		child_free(c);
+		return;
+	}
+	c->state = CHILD_LEAVING;
+	c->env = NULL;
+	kill(c->pid, SIGTERM);
+	loop_timer_set(c->timer, (uint64_t)s->end_ms, false);
+}
+
+void
+supervisor_change(struct supervisor *s, int64_t end_ms)
+{
+	s->end_ms = end_ms;
+	s->is_changing = true;
+	start_late(s);
+	check_settled(s);
+}
+
+bool
+supervisor_is_ready(const struct supervisor *s)
+{
+	return s->is_ready && !s->is_ending;
+}
+
+pid_t
+child_pid(const struct child *c)
+{
+	return c->pid;
+}
+
+bool
+child_is_failed(const struct child *c)
+{
+	return c->is_failed;
+}
+
+void
+child_set_env(struct child *c, const struct instancecfg *env)
+{
+	c->env = env;
 }
 
 int
@@ -409,20 +551,10 @@ supervisor_start(struct supervisor *s, struct err *err)
 void
 supervisor_free(struct supervisor *s)
 {
-	struct child *next;
-
 	if (s == NULL)
 		return;
-	for (struct child *c = s->children; c != NULL; c = next) {
-		next = c->next;
-		stop_listening(c);
-		loop_timer_free(c->timer);
-		for (size_t i = 0; c->argv[i] != NULL; i++)
-			free(c->argv[i]);
-		free(c->argv);
-		free(c->name);
-		free(c);
-	}
+	while (s->children != NULL)
+		child_free(s->children);
 	if (s->kill_timer != NULL)
 		loop_timer_free(s->kill_timer);
 	free(s);

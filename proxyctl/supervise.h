@@ -5,17 +5,22 @@
 #ifndef PROXYCTL_SUPERVISE_H
 #define PROXYCTL_SUPERVISE_H
 
+#include <sys/types.h>
+
 #include "libcommon/err.h"
 #include "proxyctl/site.h"
 
+struct child;
 struct loop;
 struct supervisor;
 
 struct supervisor_ops {
 	/* Every child is ready for the first time. */
 	void (*ready)(void *arg);
-	/* Told to end or to reload. */
+	/* Told to reload. */
 	void (*reload)(void *arg);
+	/* After supervisor_change: all that were added are ready or have failed. */
+	void (*settled)(void *arg);
 };
 
 /*
@@ -25,11 +30,25 @@ struct supervisor_ops {
 struct supervisor *supervisor_new(
 	struct loop *l, int64_t end_ms, const struct supervisor_ops *ops, void *arg);
 void supervisor_free(struct supervisor *s);
-/* argv (taken over, with its strings) runs in stage `stage`; env (may be NULL) is for it alone. */
-void supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
+/* argv (taken over, with its strings) runs in stage `stage`; env (may be NULL) is for it alone, and
+ * is read again when it is started again. */
+struct child *supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
 	const struct instancecfg *env);
 /* Watch signals and start the first stage. */
 int supervisor_start(struct supervisor *s, struct err *err);
+/*
+ * While all run: remove children (they are told to end, and killed end_ms later), add others, and
+ * then start these: each when no other of its name is left. One of these that cannot be started is
+ * not tried again, and the others go on.
+ */
+void supervisor_remove(struct supervisor *s, struct child *c);
+void supervisor_change(struct supervisor *s, int64_t end_ms);
+/* All have been ready once, and nobody said to end. */
+bool supervisor_is_ready(const struct supervisor *s);
+/* 0 while it does not run. */
+pid_t child_pid(const struct child *c);
+bool child_is_failed(const struct child *c);
+void child_set_env(struct child *c, const struct instancecfg *env);
 size_t supervisor_count(const struct supervisor *s);
 /* After the loop has ended: 0, or 1 or 2 when a child could not be started at first (its code). */
 int supervisor_code(const struct supervisor *s);

@@ -1,6 +1,5 @@
 /*
- * up: `proxyctl up`. Which processes the configuration needs, and what to tell the person who
- * started them.
+ * up: `proxyctl up`: starts what the plan says, and tells the person who did it.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -12,16 +11,7 @@
 #include "libcommon/loop.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/program.h"
-#include "proxyctl/site.h"
-#include "proxyctl/supervise.h"
-
-enum { END_GRACE_MS = 3000, STAGE_SERVERS = 0, STAGE_HTTP = 1, STAGE_TLS = 2 };
-
-struct up {
-	const struct site *site;
-	struct loop *loop;
-	struct supervisor *supervisor;
-};
+#include "proxyctl/up.h"
 
 /* ---- what is told ---- */
 
@@ -79,20 +69,23 @@ add_urls(const struct site *s, const char *section, const char *scheme, struct s
 static void
 say_ready(void *arg)
 {
-	const struct up *u = arg;
+	struct up *u = arg;
 	struct sbuf urls = { 0 };
 	struct sbuf https = { 0 };
 	struct sbuf http = { 0 };
+	struct err err = { 0 };
 
-	add_urls(u->site, "tls", "https", &urls, &https);
-	add_urls(u->site, "http", "http", &urls, &http);
+	if (up_reload_open(u, &err) < 0)
+		LOG_WARN("no_control_socket", L_STR("reason", err.text));
+	add_urls(&u->site, "tls", "https", &urls, &https);
+	add_urls(&u->site, "http", "http", &urls, &http);
 	printf("ready: %zu processes%s%s\n", supervisor_count(u->supervisor), urls.n > 0 ? "," : "",
 		urls.p ? urls.p : "");
 	if (https.n > 0)
 		printf("try:   curl -k %s\n", https.p);
 	else if (http.n > 0)
 		printf("try:   curl %s\n", http.p);
-	printf("watch: proxyctl -c %s status -w\n", u->site->cfg->file);
+	printf("watch: proxyctl -c %s status -w\n", u->file);
 	fflush(stdout);
 	sbuf_fini(&urls);
 	sbuf_fini(&https);
@@ -108,7 +101,7 @@ reload(void *arg)
 
 	if (fork() == 0) {
 		setpgid(0, 0);
-		execlp(path, path, "-c", u->site->file, "reload", (char *)NULL);
+		execlp(path, path, "-c", u->file, "reload", (char *)NULL);
 		_exit(127);
 	}
 	free(path);
@@ -116,97 +109,106 @@ reload(void *arg)
 
 /* ---- what is started ---- */
 
-static void
-add(struct up *u, const char *program, const char *instance, const char *file, unsigned stage,
-	const struct instancecfg *env)
+void
+up_add(struct up *u, struct planned *p)
 {
-	char *name = xasprintf("%s.%s", program, instance);
 	char **argv = xcalloc(6, sizeof(*argv));
 
-	argv[0] = program_path(program);
+	argv[0] = program_path(p->program);
 	argv[1] = xstrdup("-c");
-	argv[2] = xstrdup(file);
+	argv[2] = xstrdup(p->file);
 	argv[3] = xstrdup("-i");
-	argv[4] = xstrdup(instance);
-	supervisor_add(u->supervisor, name, stage, argv, env);
-	free(name);
+	argv[4] = xstrdup(p->instance);
+	p->child = supervisor_add(u->supervisor, p->name, p->stage, argv, p->in);
 }
 
-static void
-add_all(struct up *u)
+/* Its exit code. */
+static int
+run_all(struct up *u)
 {
-	const struct site *s = u->site;
+	struct err err = { 0 };
 
-	for (size_t i = 0; i < s->up.instances.n; i++) {
-		const struct instancecfg *in = CFG_AT(struct instancecfg, s->up.instances, i);
-		bool is_own = in->config == NULL;
-
-		add(u, program_names[in->program], in->name, is_own ? s->cfg->file : in->config,
-			!is_own                               ? STAGE_SERVERS
-				: in->program == PROGRAM_TLSD ? STAGE_TLS
-							      : STAGE_HTTP,
-			in);
+	if (u->plan.n == 0) {
+		fprintf(stderr, "%s: there is nothing to start: no `http`, no `tls`, no checks\n",
+			u->file);
+		return EXIT_USAGE;
 	}
-	if (site_has(s, "http"))
-		add(u, "routerd", "0", s->cfg->file, STAGE_HTTP, NULL);
-	if (site_has_checks(s))
-		add(u, "healthd", "0", s->cfg->file, STAGE_HTTP, NULL);
-	if (site_has(s, "tls"))
-		add(u, "tlsd", "0", s->cfg->file, STAGE_TLS, NULL);
+	if (up_reload_open(u, &err) < 0 || supervisor_start(u->supervisor, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		return EXIT_FAILED;
+	}
+	loop_run(u->loop);
+	return supervisor_code(u->supervisor);
 }
 
 static int
-run(const struct site *s)
+run(struct up *u)
 {
-	static const struct supervisor_ops ops = { .ready = say_ready, .reload = reload };
-	struct up u = { .site = s, .loop = loop_new() };
-	struct err err = { 0 };
-	int code = EXIT_FAILED;
+	static const struct supervisor_ops ops = {
+		.ready = say_ready,
+		.reload = reload,
+		.settled = up_reload_settled,
+	};
+	int code;
 
-	if (u.loop == NULL) {
+	u->loop = loop_new();
+	if (u->loop == NULL) {
 		perror("event loop");
 		return EXIT_FAILED;
 	}
-	u.supervisor =
-		supervisor_new(u.loop, s->common.shutdown_timeout_ms + END_GRACE_MS, &ops, &u);
-	add_all(&u);
-	if (supervisor_count(u.supervisor) == 0) {
-		fprintf(stderr, "%s: there is nothing to start: no `http`, no `tls`, no checks\n",
-			s->cfg->file);
-		code = EXIT_USAGE;
-	} else if (supervisor_start(u.supervisor, &err) < 0) {
-		fprintf(stderr, "%s\n", err.text);
-	} else {
-		loop_run(u.loop);
-		code = supervisor_code(u.supervisor);
-	}
-	supervisor_free(u.supervisor);
-	loop_free(u.loop);
+	u->supervisor = supervisor_new(u->loop, up_end_ms(&u->site), &ops, u);
+	plan_make(&u->plan, &u->site);
+	for (size_t i = 0; i < u->plan.n; i++)
+		up_add(u, &u->plan.v[i]);
+	code = run_all(u);
+	up_reload_close(u);
+	supervisor_free(u->supervisor);
+	plan_fini(&u->plan);
+	loop_free(u->loop);
 	return code;
+}
+
+static bool
+parse(struct up *u, int argc, char **argv)
+{
+	int opt;
+
+	u->instance = "0";
+	while ((opt = getopt(argc, argv, "i:")) != -1) {
+		if (opt != 'i')
+			return false;
+		u->instance = optarg;
+	}
+	if (!site_is_instance(u->instance)) {
+		fprintf(stderr, "-i %s: expected letters, digits, _ and -, at most 32 of them\n",
+			u->instance);
+		return false;
+	}
+	return optind == argc;
 }
 
 int
 cmd_up(const char *file, int argc, char **argv)
 {
-	struct site s;
+	struct up u = { .file = file, .generation = 1 };
 
-	if (argc > 1 || getopt(argc, argv, "") != -1)
+	if (!parse(&u, argc, argv))
 		return command_usage("up");
-	if (site_load(&s, file) < 0)
+	if (site_load(&u.site, file) < 0)
 		return EXIT_USAGE;
-	if (s.errs.error_count > 0) {
+	if (u.site.errs.error_count > 0) {
 		struct sbuf text = { 0 };
 
-		errs_format(&s.errs, &text);
+		errs_format(&u.site.errs, &text);
 		fputs(text.p, stderr);
 		sbuf_fini(&text);
-		site_free(&s);
+		site_free(&u.site);
 		return EXIT_USAGE;
 	}
 	log_set_name("up");
 
-	int code = run(&s);
+	int code = run(&u);
 
-	site_free(&s);
+	site_free(&u.site);
 	return code;
 }

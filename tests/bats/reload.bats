@@ -75,6 +75,70 @@ two() {
 	grep -q 'tlsd.0 error config_finding at=.*weir.yaml:8:1 path=nonsense' "$(log_of tlsd.0)"
 }
 
+@test "a refused reload is known by the hash of its bytes, also when they are no YAML" {
+	two
+	rejected() { grep -c config_rejected "$(log_of tlsd.0)" || true; }
+	last_hash() { sed -n 's/.* config_rejected .*hash=\([^ ]*\).*/\1/p' "$(log_of tlsd.0)" | tail -1; }
+	fnv() { # the hash of a file, from its definition
+		python3 - "$1" <<-'EOF'
+		import sys
+		h = 0x6c62272e07bb014262b821756295c58d
+		for b in open(sys.argv[1], "rb").read():
+		    h = ((h ^ b) * ((1 << 88) + 0x13b)) % (1 << 128)
+		print("%032x" % h)
+		EOF
+	}
+	[ "$(ctl tlsd.0 json status | jq -r .hash)" = "$(fnv weir.yaml)" ]
+	printf 'tls:\n\tlisten: []\n' >weir.yaml # no YAML
+	kill -HUP "$(pid_of tlsd.0)"
+	wait_for '[ "$(rejected)" = 1 ]'
+	[ "$(last_hash)" = "$(fnv weir.yaml)" ]
+	echo 'nonsense: 1' >weir.yaml # YAML, and wrong
+	kill -HUP "$(pid_of tlsd.0)"
+	wait_for '[ "$(rejected)" = 2 ]'
+	[ "$(last_hash)" = "$(fnv weir.yaml)" ]
+	rm weir.yaml # nothing to have a hash of
+	kill -HUP "$(pid_of tlsd.0)"
+	wait_for '[ "$(rejected)" = 3 ]'
+	[ "$(last_hash)" = - ]
+}
+
+@test "proxyctl reload: of a file that is no YAML it says what and where, not that it cannot be read" {
+	two
+	printf 'run_dir: run\ntls:\n\tlisten: []\n' >b.yaml
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "b.yaml:3:1: a tab in the indentation, expected spaces"
+	assert_output --partial "nothing was changed"
+	refute_output --partial "cannot be read"
+}
+
+@test "proxyctl reload: daemons of one file prepare the same bytes, also when it changes meanwhile" {
+	two
+	spawn other python3 -c '
+import os, socket
+s = socket.socket(socket.AF_UNIX); s.bind("run/healthd.x.sock"); s.listen(8)
+while True:
+    c, _ = s.accept()
+    line = c.makefile().readline()
+    if line.startswith("json prepare"):
+        open("weir.yaml", "a").write("# a moment later\n")
+        c.sendall(b"{\"prepared\":\"x\"}\n")
+    elif line.startswith("json status"):
+        c.sendall(b"{\"program\":\"healthd\",\"uid\":%d,\"config\":\"%s\"}\n" % (os.geteuid(), os.path.abspath("weir.yaml").encode()))
+    else:
+        c.sendall(b"{\"ok\":true}\n")
+    c.close()
+'
+	wait_for '[ -S run/healthd.x.sock ]'
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "it changed meanwhile"
+	assert_output --partial "nothing was changed"
+	[ "$(generation tlsd.0)" = 1 ]
+	[ "$(generation tlsd.b)" = 1 ]
+}
+
 @test "SIGHUP reloads, a bad file leaves the old generation running" {
 	two
 	kill -HUP "$(pid_of tlsd.0)"

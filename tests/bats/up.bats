@@ -166,3 +166,129 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	done
 	rm -rf "$open"
 }
+
+@test "a reload starts instances that are new, ends those that are gone, replaces those whose environment changed" {
+	demo
+	up
+	A4=$(free_port)
+	local pid2 pid3
+	pid2=$(pid_by_name routerd.app2)
+	pid3=$(pid_by_name routerd.app3)
+	# One more, of the instance and of the server.
+	sed -i -E "/name: app3,? *config|name: app3, .*env|app3.*address/{p; s/app3/app4/g; s/$A3/$A4/}" demo.yaml
+	run pctl reload
+	assert_success
+	assert_line "up.0: generation 2"
+	[ "$(names)" = "healthd.0 routerd.0 routerd.app1 routerd.app2 routerd.app3 routerd.app4 tlsd.0" ]
+	wait_for '[ "$(verdicts)" = "up up up up" ]'
+	local i
+	for i in 1 2 3 4; do http "http://127.0.0.1:$HTTP/"; done >seen
+	grep -q "hello from app4" seen
+	# Who stayed was not touched.
+	[ "$(pid_by_name routerd.app3)" = "$pid3" ]
+	# app1 goes, app2 moves to another port; HUP is as good as the command.
+	local moved
+	moved=$(free_port)
+	sed -i -E "/app1/d; s/$A2/$moved/" demo.yaml
+	kill -HUP "$(pid_of up)"
+	wait_for '[ "$(names)" = "healthd.0 routerd.0 routerd.app2 routerd.app3 routerd.app4 tlsd.0" ]' 20
+	wait_for '[ -n "$(pid_by_name routerd.app2)" ] && [ "$(pid_by_name routerd.app2)" != '"$pid2"' ]' 20
+	wait_for '[ "$(verdicts)" = "up up up" ]' 20
+	[ "$(http "http://127.0.0.1:$moved/")" = "hello from app2" ]
+	[ "$(pid_by_name routerd.app3)" = "$pid3" ]
+	grep -q "up info removed name=routerd.app1" "$(log_of up)"
+	# A killed one comes back with what it has by now.
+	kill -KILL "$(pid_by_name routerd.app2)"
+	wait_for "[ \"\$(http http://127.0.0.1:$moved/)\" = 'hello from app2' ]" 20
+	is_alive up
+}
+
+@test "a reload that up refuses changes nothing; an instance that cannot be started is named, and the others live" {
+	demo
+	up
+	local before
+	before=$(pctl status -j | jq -c '[.daemons[] | [.name, .pid]]')
+	cp demo.yaml good.yaml
+	# Its file is wrong.
+	echo 'http: { nonsense: 1 }' >bad.yaml
+	sed -i -E '/name: app3,/{p; s/app3/app4/; s/config: [^,}]*/config: bad.yaml/}' demo.yaml
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "bad.yaml:1:"
+	assert_output --partial "nothing was changed"
+	# Twice the same name.
+	cp good.yaml demo.yaml
+	sed -i -E '/name: app3,/p' demo.yaml
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "routerd.app3 is there twice"
+	[ "$(pctl status -j | jq -c '[.daemons[] | [.name, .pid]]')" = "$before" ]
+	# Its port is taken: that shows when it is started.
+	cp good.yaml demo.yaml
+	sed -i -E '/name: app3,/{p; s/app3/app4/g}' demo.yaml
+	run pctl reload
+	[ "$status" -eq 1 ]
+	assert_output --partial "up.0: could not be started"
+	assert_output --partial "routerd.app4"
+	[ "$(pctl status -j | jq -c '[.daemons[] | [.name, .pid]]')" = "$before" ]
+	is_alive up
+	# The next one tries again.
+	A4=$(free_port)
+	sed -i -E "/app4/s/$A3/$A4/" demo.yaml
+	run pctl reload
+	assert_success
+	[ "$(http "http://127.0.0.1:$A4/")" = "hello from app4" ]
+}
+
+@test "a section that is new starts its daemon, one that is gone ends it" {
+	demo
+	up
+	sed '/^tls:/,/^http:/{/^http:/!d}; /from: tlsd/d; s/, https\]/]/' demo.yaml >less.yaml
+	cp demo.yaml full.yaml
+	cp less.yaml demo.yaml
+	run pctl check
+	assert_success
+	run pctl reload
+	assert_success
+	wait_for '[ "$(names)" = "healthd.0 routerd.0 routerd.app1 routerd.app2 routerd.app3" ]'
+	[ "$(http "http://127.0.0.1:$HTTP/health")" = ok ]
+	cp full.yaml demo.yaml
+	run pctl reload
+	assert_success
+	[ "$(http -k "https://127.0.0.1:$HTTPS/health")" = ok ]
+}
+
+@test "a second up of the same name is refused before it starts anything; another name is another" {
+	demo
+	up
+	run timeout 20 "$BIN/proxyctl" -c demo.yaml up
+	[ "$status" -eq 1 ]
+	assert_output --partial "in use by pid $(pid_of up) (proxyctl)"
+	refute_output --partial "routerd."
+	run timeout 20 "$BIN/proxyctl" -c demo.yaml up -i 'a b'
+	[ "$status" -eq 2 ]
+	# Its children fail as their sockets are taken; it is not refused itself.
+	run timeout 20 "$BIN/proxyctl" -c demo.yaml up -i two
+	[ "$status" -eq 1 ]
+	assert_output --partial "routerd.app1"
+	[ -S run/up.0.sock ]
+	[ ! -e run/up.two.sock ]
+	[ "$(verdicts)" = "up up up" ]
+	# A stale socket stops nobody.
+	kill_hard up
+	wait_for '[ "$(names)" = "" ]'
+	[ -S run/up.0.sock ]
+	up
+}
+
+@test "what dies and comes back is an event, too" {
+	demo
+	up
+	spawn watch "$BIN/proxyctl" -c demo.yaml events --until died --type died --timeout 20s
+	wait_for '[ "$(socat -t 5 stdio UNIX-CONNECT:run/up.0.sock <<<"json status" | jq ".processes | length")" = 6 ]'
+	wait_for 'pctl events --recent --until started --timeout 1s'
+	kill -KILL "$(pid_by_name healthd.0)"
+	wait_for '! is_alive watch' 20
+	wait "$(pid_of watch)"
+	[ "$(jq -r '.daemon + " " + .name' "$(log_of watch)")" = "up.0 healthd.0" ]
+}
