@@ -31,11 +31,13 @@ ALLFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -DWEIR_VERSION='"$(VERSION)"' $(WARN) $(
 pclibs   = $(shell pkg-config --libs $(1) 2>/dev/null)
 LIBS.common   := libevent_core yaml-0.1 jansson nanomsg
 LIBS.tlsd     := $(LIBS.common) openssl
-LIBS.routerd  := $(LIBS.common) libcares
+LIBS.routerd  := $(LIBS.common) libcares libcrypto
 LIBS.healthd  := $(LIBS.common) libcares
 LIBS.cachectl := $(LIBS.common)
 LIBS.proxyctl := $(LIBS.common)
 LIBS.libcommon := $(LIBS.common) libcares
+# What only an area's tests need: OpenSSL's TLS as the peer of our record layer.
+UNIT_LIBS.routerd := openssl
 
 .PHONY: FORCE all tools help deps deps-build deps-test run test unit bats replay san tsan fuzz bench lint install clean
 .DEFAULT_GOAL := all
@@ -87,7 +89,7 @@ unit_area = $(word 1,$(subst /, ,$(1)))
 define unit_rule
 $(B)/unit/$(1): $(B)/tests/unit/$(1).o $(if $(filter libcommon,$(call unit_area,$(1))),,$(B)/$(call unit_area,$(1)).a) $(COMMON_A)
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(SANFLAGS) $$(LDHARD) $$(LDFLAGS) -o $$@ $$^ $$(call pclibs,$$(LIBS.$(call unit_area,$(1))) cmocka) -pthread -lm
+	$$(CC) $$(CFLAGS) $$(SANFLAGS) $$(LDHARD) $$(LDFLAGS) -o $$@ $$^ $$(call pclibs,$$(LIBS.$(call unit_area,$(1))) $$(UNIT_LIBS.$(call unit_area,$(1))) cmocka) -pthread -lm
 endef
 $(foreach u,$(UNITS:$(B)/unit/%=%),$(eval $(call unit_rule,$(u))))
 
