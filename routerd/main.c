@@ -114,6 +114,8 @@ stop(void *self)
 		snapshot_unref(r->snap);
 	backends_free(r->backends);
 	accesslog_free(r->log);
+	if (r->first_plan != NULL)
+		listen_plan_free(r->first_plan);
 	listen_set_fini(&r->listeners);
 	free(r);
 }
@@ -130,31 +132,46 @@ compile(struct routerd *r, struct daemon_cfg *dc, uint64_t generation, struct er
 	return s;
 }
 
+static int
+make_parts(struct routerd *r, struct daemon_cfg *dc, struct errs *errs)
+{
+	const struct httpcfg *http = dc->own;
+	struct loop *loop = daemon_loop(r->d);
+	struct err err = { "" };
+
+	r->backends = backends_new(loop, &err);
+	if (r->backends != NULL)
+		r->workers = workers_new(loop, worker_count_of(http), &err);
+	if (r->workers == NULL) {
+		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "", "%s", err.text);
+		return -1;
+	}
+	workers_set_limit(r->workers, connection_limit(r, http));
+	/* The snapshot's own reference: who called us keeps his when we fail. */
+	atomic_fetch_add(&dc->refs, 1);
+	r->snap = compile(r, dc, 1, errs);
+	if (r->snap == NULL || open_log(r, http, errs, dc->cfg) < 0)
+		return -1;
+	r->first_plan = listen_prepare(
+		&r->listeners, r->snap, workers_count(r->workers), listener_path, r, errs);
+	if (r->first_plan == NULL)
+		return -1;
+	listen_commit(&r->listeners, r->first_plan);
+	return 0;
+}
+
 static void *
 start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 {
 	struct routerd *r = xcalloc(1, sizeof(*r));
-	const struct httpcfg *http = dc->own;
-	struct err err = { "" };
 
 	r->d = d;
 	r->descriptors = sock_raise_nofile();
-	r->backends = backends_new(daemon_loop(d), &err);
-	if (r->backends != NULL)
-		r->workers = workers_new(daemon_loop(d), worker_count_of(http), &err);
-	if (r->workers == NULL) {
-		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "", "%s", err.text);
+	if (make_parts(r, dc, errs) < 0) {
+		stop(r);
 		return NULL;
 	}
-	workers_set_limit(r->workers, connection_limit(r, http));
-	r->snap = compile(r, dc, 1, errs);
-	if (r->snap == NULL || open_log(r, http, errs, dc->cfg) < 0)
-		return NULL;
-	r->first_plan = listen_prepare(
-		&r->listeners, r->snap, workers_count(r->workers), listener_path, r, errs);
-	if (r->first_plan == NULL)
-		return NULL;
-	listen_commit(&r->listeners, r->first_plan);
+	daemon_cfg_free(dc);
 	return r;
 }
 
