@@ -44,7 +44,7 @@ current_timeout(const struct request *r)
 		return t->connect;
 	if (r->is_tunnel)
 		return t->tunnel;
-	if (r->up_out.seg_count > 0)
+	if (r->up_out.queued > 0)
 		return t->send;
 	if (r->state == REQ_WAIT)
 		return r->up_flow == FLOW_OPEN ? 0 : t->response;
@@ -556,7 +556,7 @@ on_upstream(struct upstream *u)
 		connected(r);
 		return;
 	}
-	if (u->s.writable && r->up_out.seg_count > 0)
+	if (u->s.writable && r->up_out.queued > 0)
 		h1_out_writable(&r->up_out, r->w->loop);
 	if (r->state == REQ_WAIT)
 		read_response(r);
@@ -581,7 +581,7 @@ on_expired(struct upstream *u)
 		failed(r, SERVER_CONNECT, 504, "connect_timeout");
 	else if (r->is_tunnel)
 		failed(r, SERVER_OK, 504, "tunnel_timeout");
-	else if (r->up_out.seg_count > 0)
+	else if (r->up_out.queued > 0)
 		failed(r, SERVER_TIMEOUT, 504, "send_timeout");
 	else
 		failed(r, SERVER_TIMEOUT, 504,

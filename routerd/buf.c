@@ -8,10 +8,11 @@ static const uint32_t class_bytes[BUF_CLASSES] = { 16384, 65536, 262144 };
 static const unsigned class_keep[BUF_CLASSES] = { 512, 128, 32 };
 
 void
-bufs_init(struct bufs *b)
+bufs_init(struct bufs *b, unsigned pipes)
 {
 	for (int i = 0; i < BUF_CLASSES; i++)
 		freelist_init(&b->class[i], sizeof(struct buf) + class_bytes[i], class_keep[i]);
+	pipes_init(&b->pipes, pipes);
 	b->out_bytes = 0;
 }
 
@@ -20,6 +21,7 @@ bufs_fini(struct bufs *b)
 {
 	for (int i = 0; i < BUF_CLASSES; i++)
 		freelist_fini(&b->class[i]);
+	pipes_fini(&b->pipes);
 }
 
 struct buf *

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "routerd/freelist.h"
+#include "routerd/pipe.h"
 
 /* Start small, grow while a body flows: relaying 1 MB through 16 kB reads costs more than twice
  * what 64 kB reads cost. */
@@ -16,6 +17,7 @@ enum buf_class { BUF_16K, BUF_64K, BUF_256K, BUF_CLASSES };
 
 struct bufs {
 	struct freelist class[BUF_CLASSES];
+	struct pipes pipes; /* bytes that wait in the kernel */
 	uint64_t out_bytes; /* lent out now, for status */
 };
 
@@ -29,7 +31,8 @@ struct buf {
 	char data[];
 };
 
-void bufs_init(struct bufs *b);
+/* With at most so many pipes. */
+void bufs_init(struct bufs *b, unsigned pipes);
 void bufs_fini(struct bufs *b);
 
 /* refs is 1, empty. */

@@ -52,7 +52,7 @@ arm(struct h1_client *x)
 	uint32_t ms = 0;
 	bool is_progress = false;
 
-	if (x->out.seg_count > 0) {
+	if (x->out.queued > 0) {
 		wait = WAIT_SEND;
 		ms = x->is_tunnel ? x->timeouts->tunnel : x->timeouts->send;
 		is_progress = x->out.queued != x->queued_before;
@@ -439,7 +439,7 @@ codec_h1_event(struct conn *c)
 {
 	struct h1_client *x = c->client;
 
-	if (x->out.seg_count > 0 && c->s.writable) {
+	if (x->out.queued > 0 && c->s.writable) {
 		h1_out_writable(&x->out, c->w->loop);
 		if (x->out.is_gone) {
 			request_client_left(x->cl.req);

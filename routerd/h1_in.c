@@ -6,8 +6,10 @@
 
 #include <string.h>
 
-/* How many bytes one pump may move before others get their turn. */
-#define TURN_BYTES (1u << 20)
+/* How many bytes one pump may move before others get their turn. More would be unfair, and dear:
+ * what is piled up in one client's socket has left the caches before it is read (1 MB bodies cost
+ * 390 us with turns of 1 MB, 290 us with these). */
+#define TURN_BYTES (64u << 10)
 
 static void again(struct run_item *item);
 
@@ -114,6 +116,12 @@ room(struct h1_in *in)
 	return b;
 }
 
+static bool
+has_bytes(const struct h1_in *in)
+{
+	return *in->inbuf != NULL && buf_len(*in->inbuf) > 0;
+}
+
 static void
 drop_empty(struct h1_in *in)
 {
@@ -164,6 +172,7 @@ take(struct h1_in *in, struct buf *b)
 {
 	size_t n = buf_len(b);
 
+	in->is_bulk = b->w == b->cap;
 	if (in->kind == BODY_CHUNKED)
 		return take_chunked(in, b);
 	if (in->kind == BODY_LENGTH && n > in->left)
@@ -211,6 +220,44 @@ read_some(struct h1_in *in, enum take *out)
 	return false;
 }
 
+/* A rest below this is copied: that costs less than the calls that a pipe needs on top. */
+#define PULL_MIN (32u << 10)
+/* A pull that brought less than this was not worth it. */
+#define PULL_BULK (16u << 10)
+
+/*
+ * Let the sink pull from the stream, past our memory. False: read and give; otherwise *out is as
+ * with read_some, and the sink wants to be flushed when it is TAKE_MORE or TAKE_ENDED and *moved.
+ */
+static bool
+pull(struct h1_in *in, enum take *out, bool *moved)
+{
+	ssize_t n = SINK_NO_PULL;
+
+	if (in->is_bulk && in->kind == BODY_LENGTH && in->left >= PULL_MIN && in->s->readable &&
+		in->to->ops->pull != NULL)
+		n = in->to->ops->pull(in->to, in->s, (size_t)in->left);
+	if (n == SINK_NO_PULL)
+		return false;
+	*moved = n > 0;
+	*out = TAKE_MORE;
+	if (n > 0) {
+		in->is_bulk = n >= PULL_BULK;
+		in->progressed = true;
+		in->bytes += (uint64_t)n;
+		in->left -= (uint64_t)n;
+		if (in->bytes > in->max_bytes)
+			*out = fail(in, H1_IN_TOO_LARGE);
+		else if (in->left == 0)
+			*out = TAKE_ENDED;
+	} else if (n == 0) {
+		*out = take_eof(in);
+	} else if (n == STREAM_ERROR) {
+		*out = fail(in, H1_IN_BROKEN);
+	}
+	return true;
+}
+
 static void
 wait_for_sink(struct h1_in *in)
 {
@@ -225,16 +272,17 @@ move(struct h1_in *in)
 	uint64_t stop_at = in->bytes + TURN_BYTES;
 
 	for (;;) {
-		struct buf *b = *in->inbuf;
 		enum take t;
+		bool moved = true;
 
-		if (b == NULL || buf_len(b) == 0) {
-			if (!read_some(in, &t))
-				return t;
-			b = *in->inbuf;
+		if (has_bytes(in)) {
+			t = take(in, *in->inbuf);
+		} else if (!pull(in, &t, &moved)) {
+			moved = read_some(in, &t);
+			if (moved)
+				t = take(in, *in->inbuf);
 		}
-		t = take(in, b);
-		if (t != TAKE_MORE)
+		if (t != TAKE_MORE || !moved)
 			return t;
 
 		enum sink_result r = in->to->ops->flush(in->to);

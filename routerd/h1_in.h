@@ -44,6 +44,7 @@ struct h1_in {
 	enum h1_in_why why;
 	enum body_kind kind;
 	bool is_raw;        /* tunnel: every byte, the end is the stream's */
+	bool is_bulk;       /* bytes come faster than we read: worth a pipe */
 	bool progressed;    /* bytes came since the owner last looked: moves its deadline */
 	uint64_t left;      /* BODY_LENGTH */
 	uint64_t bytes;     /* payload so far */
@@ -51,7 +52,6 @@ struct h1_in {
 	struct http1_chunked chunked;
 	struct buf *trailer_buf;
 	struct http1_error err;
-	struct splice_pipe *pipe; /* large plain bodies: see h1_splice.c */
 };
 
 /* The message's framing decides; bytes of the body that were read with the head are in *inbuf

@@ -17,8 +17,9 @@ static enum sink_result out_head(struct sink *k, struct msg *m);
 static enum sink_result out_data(struct sink *k, struct buf *b, const char *p, size_t n);
 static enum sink_result out_end(struct sink *k, const struct field *trailers, uint16_t count);
 static enum sink_result out_flush(struct sink *k);
+static ssize_t out_pull(struct sink *k, struct stream *from, size_t n);
 
-static const struct sink_ops h1_out_ops = { out_head, out_data, out_end, out_flush };
+static const struct sink_ops h1_out_ops = { out_head, out_data, out_end, out_flush, out_pull };
 
 static struct h1_out *
 of(struct sink *k)
@@ -42,6 +43,10 @@ drop_queue(struct h1_out *o)
 {
 	for (unsigned i = 0; i < o->seg_count; i++)
 		buf_unref(o->seg[o->seg_first + i].b);
+	if (o->pipe != NULL)
+		pipe_give(&o->bufs->pipes, o->pipe, o->piped == 0);
+	o->pipe = NULL;
+	o->piped = 0;
 	o->seg_first = 0;
 	o->seg_count = 0;
 	o->queued = 0;
@@ -96,6 +101,28 @@ consume(struct h1_out *o, size_t n)
 		o->scratch->w = 0;
 }
 
+/* What waits in the pipe, in front of all segments. */
+static enum sink_result
+flush_pipe(struct h1_out *o)
+{
+	while (o->piped > 0) {
+		if (!o->s->writable)
+			return SINK_FULL;
+
+		ssize_t sent = o->s->ops->write_pipe(o->s, o->pipe->rd, o->piped);
+
+		if (sent == STREAM_AGAIN)
+			return SINK_FULL;
+		if (sent <= 0)
+			return gone(o);
+		o->piped -= (size_t)sent;
+		o->queued -= (size_t)sent;
+	}
+	pipe_give(&o->bufs->pipes, o->pipe, true);
+	o->pipe = NULL;
+	return SINK_OK;
+}
+
 static enum sink_result
 out_flush(struct sink *k)
 {
@@ -103,6 +130,12 @@ out_flush(struct sink *k)
 
 	if (o->is_gone)
 		return SINK_GONE;
+	if (o->pipe != NULL) {
+		enum sink_result r = flush_pipe(o);
+
+		if (r != SINK_OK)
+			return r;
+	}
 	while (o->seg_count > 0) {
 		struct iovec v[H1_OUT_SEGS];
 		size_t asked = 0;
@@ -498,12 +531,42 @@ out_end(struct sink *k, const struct field *trailers, uint16_t count)
 	return SINK_OK;
 }
 
+/* Only where the body goes out as it comes in, and nothing waits in front of it. */
+static bool
+may_pull(const struct h1_out *o, const struct stream *from)
+{
+	return o->queued == 0 && !o->is_gone && !o->asked_head && o->framing == BODY_LENGTH &&
+		from->ops->read_pipe != NULL && o->s->ops->write_pipe != NULL;
+}
+
+static ssize_t
+out_pull(struct sink *k, struct stream *from, size_t n)
+{
+	struct h1_out *o = of(k);
+	struct pipe *p;
+	ssize_t got;
+
+	if (!may_pull(o, from) || (p = pipe_take(&o->bufs->pipes)) == NULL)
+		return SINK_NO_PULL;
+	got = from->ops->read_pipe(from, p->wr, n < o->left ? n : (size_t)o->left);
+	if (got <= 0) {
+		pipe_give(&o->bufs->pipes, p, true);
+		return got;
+	}
+	o->pipe = p;
+	o->piped = (size_t)got;
+	o->queued = (size_t)got;
+	o->left -= (size_t)got;
+	o->body_bytes += (size_t)got;
+	return got;
+}
+
 void
 h1_out_writable(struct h1_out *o, struct loop *l)
 {
 	enum sink_result r = SINK_OK;
 
-	if (o->seg_count > 0)
+	if (o->queued > 0)
 		r = out_flush(&o->sink);
 	if (r != SINK_FULL && o->sink.producer != NULL) {
 		struct run_item *item = o->sink.producer;

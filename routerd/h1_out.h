@@ -2,7 +2,9 @@
  * h1_out: a sink that writes one HTTP/1 message to a stream, either way: a request to a server, a
  * response to a client, or raw bytes once a connection is a tunnel. Every head is written from the
  * parsed form, never copied from the peer's bytes; head and first body bytes ride in one write.
- * Write first, wait later: what the kernel does not take stays queued by reference.
+ * Write first, wait later: what the kernel does not take stays queued by reference. A large body of
+ * known length may pass from socket to socket through a pipe instead, which then stands in front of
+ * all segments.
  */
 #ifndef ROUTERD_H1_OUT_H
 #define ROUTERD_H1_OUT_H
@@ -37,7 +39,9 @@ struct h1_out {
 	uint8_t seg_count;
 	uint64_t left;       /* BODY_LENGTH: bytes still to come */
 	uint64_t body_bytes; /* payload handed to us */
-	size_t queued;
+	size_t queued;       /* not in the socket yet: in the pipe, then in the segments */
+	size_t piped;        /* of these, in the pipe; segments come after it */
+	struct pipe *pipe;
 	int error; /* errno of what broke the stream */
 	/* response: the wish for Upgrade to pass; request: Connection: upgrade is written */
 	struct slice upgrade;
@@ -60,7 +64,7 @@ void h1_out_raw(struct h1_out *o);
 static inline bool
 h1_out_done(const struct h1_out *o)
 {
-	return o->ended && o->seg_count == 0;
+	return o->ended && o->queued == 0;
 }
 /* An interim response head (1xx) in front of the final one. */
 enum sink_result h1_out_interim(struct h1_out *o, struct msg *m);

@@ -20,6 +20,9 @@
 
 /* Descriptors that are neither a client's nor a server's: log, control, bus, listeners. */
 #define SPARE_DESCRIPTORS 128
+/* A worker's pipes for large bodies, at most; all together take no more than an eighth of the
+ * descriptors. */
+#define PIPES_MAX 128
 
 struct routerd {
 	struct daemon *d;
@@ -29,7 +32,8 @@ struct routerd {
 	struct listen_plan *first_plan;
 	struct snapshot *snap;
 	struct accesslog *log;
-	uint64_t descriptors;
+	uint64_t descriptors; /* for connections */
+	unsigned pipes;       /* of each worker */
 };
 
 /* A generation that is ready to be taken up. */
@@ -132,6 +136,16 @@ compile(struct routerd *r, struct daemon_cfg *dc, uint64_t generation, struct er
 	return s;
 }
 
+static void
+take_descriptors(struct routerd *r, const struct httpcfg *http)
+{
+	uint64_t all = sock_raise_nofile();
+	uint64_t share = all / 16 / worker_count_of(http);
+
+	r->pipes = share < PIPES_MAX ? (unsigned)share : PIPES_MAX;
+	r->descriptors = all - 2 * (uint64_t)r->pipes * worker_count_of(http);
+}
+
 static int
 make_parts(struct routerd *r, struct daemon_cfg *dc, struct errs *errs)
 {
@@ -141,7 +155,7 @@ make_parts(struct routerd *r, struct daemon_cfg *dc, struct errs *errs)
 
 	r->backends = backends_new(loop, &err);
 	if (r->backends != NULL)
-		r->workers = workers_new(loop, worker_count_of(http), &err);
+		r->workers = workers_new(loop, worker_count_of(http), r->pipes, &err);
 	if (r->workers == NULL) {
 		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "", "%s", err.text);
 		return -1;
@@ -166,7 +180,7 @@ start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 	struct routerd *r = xcalloc(1, sizeof(*r));
 
 	r->d = d;
-	r->descriptors = sock_raise_nofile();
+	take_descriptors(r, dc->own);
 	if (make_parts(r, dc, errs) < 0) {
 		stop(r);
 		return NULL;

@@ -112,10 +112,12 @@ collect_data(struct sink *k, struct buf *b, const char *p, size_t n)
 	return SINK_OK;
 }
 
-static const struct sink_ops discard_ops = { nothing_head, discard_data, nothing_end,
-	nothing_flush };
-static const struct sink_ops collect_ops = { nothing_head, collect_data, nothing_end,
-	nothing_flush };
+static const struct sink_ops discard_ops = {
+	.head = nothing_head, .data = discard_data, .end = nothing_end, .flush = nothing_flush
+};
+static const struct sink_ops collect_ops = {
+	.head = nothing_head, .data = collect_data, .end = nothing_end, .flush = nothing_flush
+};
 
 /* --- life
  * -------------------------------------------------------------------------------------------------------------------
@@ -567,14 +569,14 @@ is_loud(uint16_t status)
 }
 
 static void
-log_failure(struct request *r, uint16_t status)
+log_failure(struct request *r, uint16_t status, uint16_t seen)
 {
 	static _Thread_local struct log_limit limit = { .burst = 20 };
 	uint32_t held;
 
 	if (!is_loud(status) || !log_allow(&limit, &held))
 		return;
-	LOG_WARN("upstream_error", L_STR("reason", r->reason), L_INT("status", status),
+	LOG_WARN("upstream_error", L_STR("reason", r->reason), L_INT("status", seen),
 		L_SLICE("request", id_of(r)), L_STR("pool", r->pool ? pool_name(r->pool) : "-"),
 		L_STR("server", r->server_name ? r->server_name : "-"),
 		L_SLICE("client", r->fwd.peer), L_SLICE("host", r->m.authority),
@@ -587,11 +589,11 @@ request_fail(struct request *r, uint16_t status, const char *reason, char who)
 {
 	set_end(r, reason, who);
 	if (r->head_sent) {
-		log_failure(r, 500);
+		log_failure(r, 500, r->status);
 		finish(r, CLIENT_ABORT);
 		return;
 	}
-	log_failure(r, status);
+	log_failure(r, status, status);
 	attempt_end(r, SERVER_ABANDONED);
 
 	struct respond_info info = info_of(r);

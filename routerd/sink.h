@@ -6,6 +6,9 @@
  * Calls only queue; flush hands what is queued to the kernel. A sink that is full says so and the
  * producer stops; "ready again" puts the producer on the worker's run queue, it never calls it. No
  * stage buffers without a bound.
+ *
+ * Bytes travel in one of two ways: the producer reads them and gives them to data, or the sink
+ * pulls them from the producer's stream, so that they need not pass through our memory at all.
  */
 #ifndef ROUTERD_SINK_H
 #define ROUTERD_SINK_H
@@ -15,12 +18,15 @@
 #include "libcommon/loop.h"
 #include "libcommon/msg.h"
 #include "routerd/buf.h"
+#include "routerd/stream.h"
 
 enum sink_result {
 	SINK_OK,
 	SINK_FULL, /* all was taken, but send no more until told */
 	SINK_GONE, /* nobody is there any more; everything is dropped from now on */
 };
+
+#define SINK_NO_PULL (-3)
 
 struct sink;
 struct sink_ops {
@@ -32,6 +38,12 @@ struct sink_ops {
 	/* trailers may be NULL. */
 	enum sink_result (*end)(struct sink *k, const struct field *trailers, uint16_t count);
 	enum sink_result (*flush)(struct sink *k);
+	/*
+	 * Take up to n bytes of the message's body straight from `from`; NULL where bytes have to
+	 * pass through memory. > 0 bytes taken, 0 the end of `from`, STREAM_AGAIN, STREAM_ERROR
+	 * (of `from`), or SINK_NO_PULL: not this message, or not now; read and call data.
+	 */
+	ssize_t (*pull)(struct sink *k, struct stream *from, size_t n);
 };
 
 struct sink {

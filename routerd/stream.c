@@ -4,6 +4,7 @@
 #include "routerd/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -56,6 +57,41 @@ plain_write(struct stream *s, const struct iovec *v, int n)
 	return STREAM_ERROR;
 }
 
+/* A short read says nothing here: the pipe may have been full. */
+static ssize_t
+plain_read_pipe(struct stream *s, int pipe_fd, size_t n)
+{
+	ssize_t got;
+
+	do
+		got = splice(s->fd, NULL, pipe_fd, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (got < 0 && errno == EINTR);
+	if (got >= 0)
+		return got;
+	if (errno == EAGAIN) {
+		s->readable = false;
+		return STREAM_AGAIN;
+	}
+	return STREAM_ERROR;
+}
+
+static ssize_t
+plain_write_pipe(struct stream *s, int pipe_fd, size_t n)
+{
+	ssize_t sent;
+
+	do
+		sent = splice(pipe_fd, NULL, s->fd, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (sent < 0 && errno == EINTR);
+	if (sent >= 0)
+		return sent;
+	if (errno == EAGAIN) {
+		s->writable = false;
+		return STREAM_AGAIN;
+	}
+	return STREAM_ERROR;
+}
+
 static void
 plain_shutdown(struct stream *s)
 {
@@ -73,6 +109,8 @@ const struct stream_ops stream_plain = {
 	.write = plain_write,
 	.shutdown = plain_shutdown,
 	.close = plain_close,
+	.read_pipe = plain_read_pipe,
+	.write_pipe = plain_write_pipe,
 };
 
 static void

@@ -31,6 +31,10 @@ struct stream_ops {
 	/* Tell the peer that nothing more comes. */
 	void (*shutdown)(struct stream *s);
 	void (*close)(struct stream *s);
+	/* As read and write, but into and out of a pipe. NULL where the bytes that the peer sees
+	 * are not those that we mean. */
+	ssize_t (*read_pipe)(struct stream *s, int pipe_fd, size_t n);
+	ssize_t (*write_pipe)(struct stream *s, int pipe_fd, size_t n);
 };
 
 /* Called when readiness changed; the owner recovers its struct and looks at the flags. */

@@ -386,7 +386,7 @@ workers_adopt(struct workers *ws, struct snapshot *s, const struct listen_set *s
  */
 
 static struct worker *
-worker_new(struct workers *ws, unsigned id)
+worker_new(struct workers *ws, unsigned id, unsigned pipes)
 {
 	struct worker *w = xaligned(64, sizeof(*w));
 
@@ -398,7 +398,7 @@ worker_new(struct workers *ws, unsigned id)
 		free(w);
 		return NULL;
 	}
-	bufs_init(&w->bufs);
+	bufs_init(&w->bufs, pipes);
 	freelist_init(&w->conns, sizeof(struct conn), 4096);
 	freelist_init(&w->clients, codec_h1_client_size(), 256);
 	freelist_init(&w->requests, sizeof(struct request), 256);
@@ -410,7 +410,7 @@ worker_new(struct workers *ws, unsigned id)
 }
 
 struct workers *
-workers_new(struct loop *main_loop, unsigned count, struct err *err)
+workers_new(struct loop *main_loop, unsigned count, unsigned pipes, struct err *err)
 {
 	struct workers *ws = xaligned(64, sizeof(*ws));
 
@@ -419,7 +419,7 @@ workers_new(struct loop *main_loop, unsigned count, struct err *err)
 	ws->limit = UINT64_MAX;
 	ws->v = xcalloc(count, sizeof(*ws->v));
 	for (; ws->count < count; ws->count++) {
-		ws->v[ws->count] = worker_new(ws, ws->count);
+		ws->v[ws->count] = worker_new(ws, ws->count, pipes);
 		if (ws->v[ws->count] == NULL) {
 			err_set(err, "a worker's event loop cannot be made: %s", strerror(errno));
 			workers_free(ws);

@@ -54,8 +54,10 @@ struct listen_plan;
 struct listen_set;
 struct loop;
 
-/* count threads' worth of workers, not running yet. NULL with err. */
-struct workers *workers_new(struct loop *main_loop, unsigned count, struct err *err);
+/* count threads' worth of workers, not running yet; each may open so many pipes for large bodies.
+ * NULL with err. */
+struct workers *workers_new(
+	struct loop *main_loop, unsigned count, unsigned pipes, struct err *err);
 /*
  * A new generation: every worker takes up the snapshot (a reference each), the listeners of the
  * plan that it has not got, and gives up those that are not in it any more; done(arg) runs on the

@@ -257,6 +257,31 @@ log_has() { grep -q "$1" "$(log_of routerd.0)"; }
 	wait $! || true
 }
 
+# Pipes that routerd holds, both ends counted.
+pipes() { find "/proc/$(pid_of routerd.0)/fd" -lname 'pipe:*' 2>/dev/null | wc -l; }
+
+@test "large bodies are whole for slow readers, and leave no pipe behind when a side breaks off" {
+	proxy
+	want=$(http "http://127.0.0.1:$(port_of o1)/bytes/20000000" | sha256sum)
+	http --limit-rate 15M "$URL/long/bytes/20000000" | sha256sum >"$T/slow" 3>&- &
+	slow=$!
+	[ "$(http "$URL/long/bytes/20000000" | sha256sum)" = "$want" ]
+	wait "$slow"
+	[ "$(cat "$T/slow")" = "$want" ]
+	for _ in $(seq 40); do
+		raw --timeout 5 'GET /long/bytes/20000000 HTTP/1.1\r\nHost: a\r\n\r\n' @wait @reset >/dev/null 3>&- || true
+	done
+	run http -o /dev/null "$URL/long/half/20000000"
+	assert_failure
+	head -c 20000000 /dev/zero >"$T/zeros"
+	run http -o /dev/null -w '%{http_code}' --data-binary @"$T/zeros" "$URL/long/early/403"
+	assert_output 403
+	[ "$(http --data-binary @"$T/zeros" "$URL/long/echo" | jq -r .body_sha256)" = "$(sha256sum <"$T/zeros" | cut -d' ' -f1)" ]
+	# Two workers keep 16 idle ones each; every one left behind would stand out.
+	few_pipes() { [ "$(pipes)" -le 70 ]; }
+	wait_for few_pipes
+}
+
 @test "OPTIONS *, absolute-form and CONNECT" {
 	proxy
 	run raw 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'

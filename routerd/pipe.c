@@ -1,0 +1,72 @@
+/*
+ * pipe: a small stock of pipes. What nobody needs is closed down to IDLE_MAX, so that one busy hour
+ * does not keep descriptors for ever.
+ */
+#include "routerd/pipe.h"
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libcommon/mem.h"
+
+#define IDLE_MAX 16
+
+static void
+destroy(struct pipes *ps, struct pipe *p)
+{
+	close(p->rd);
+	close(p->wr);
+	free(p);
+	ps->count--;
+}
+
+void
+pipes_init(struct pipes *ps, unsigned max)
+{
+	*ps = (struct pipes){ .max = max };
+}
+
+void
+pipes_fini(struct pipes *ps)
+{
+	while (ps->idle != NULL) {
+		struct pipe *p = ps->idle;
+
+		ps->idle = p->next;
+		destroy(ps, p);
+	}
+	ps->idle_count = 0;
+}
+
+struct pipe *
+pipe_take(struct pipes *ps)
+{
+	struct pipe *p = ps->idle;
+	int fd[2];
+
+	if (p != NULL) {
+		ps->idle = p->next;
+		ps->idle_count--;
+		return p;
+	}
+	if (ps->count >= ps->max || pipe2(fd, O_NONBLOCK | O_CLOEXEC) != 0)
+		return NULL;
+	p = xmalloc(sizeof(*p));
+	*p = (struct pipe){ .rd = fd[0], .wr = fd[1] };
+	ps->count++;
+	return p;
+}
+
+void
+pipe_give(struct pipes *ps, struct pipe *p, bool is_empty)
+{
+	if (!is_empty || ps->idle_count >= IDLE_MAX) {
+		destroy(ps, p);
+		return;
+	}
+	p->next = ps->idle;
+	ps->idle = p;
+	ps->idle_count++;
+}

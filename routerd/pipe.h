@@ -1,0 +1,36 @@
+/*
+ * pipe: kernel pipes that large bodies pass through from socket to socket without a copy into our
+ * memory (splice). Borrowed while bytes wait in them and given back when empty, like buffers; one
+ * worker's own.
+ */
+#ifndef ROUTERD_PIPE_H
+#define ROUTERD_PIPE_H
+
+#include <stdbool.h>
+
+/* Of the usual 16 pages: larger ones made large bodies twice as dear (the kernel sends 16 pages at
+ * a time). */
+struct pipe {
+	struct pipe *next;
+	int rd;
+	int wr;
+};
+
+struct pipes {
+	struct pipe *idle;
+	unsigned idle_count;
+	unsigned count; /* idle and lent */
+	unsigned max;
+};
+
+/* Each of the max pipes takes two descriptors; without a free one bodies go through memory. */
+void pipes_init(struct pipes *ps, unsigned max);
+/* Those that are lent out must have come back. */
+void pipes_fini(struct pipes *ps);
+
+/* An empty pipe; NULL at the limit, and when the system gives none. */
+struct pipe *pipe_take(struct pipes *ps);
+/* Only an empty one serves again; what another still holds ends with it. */
+void pipe_give(struct pipes *ps, struct pipe *p, bool is_empty);
+
+#endif
