@@ -340,7 +340,10 @@ X
 	for i in $(seq 60); do (exec 3<>"/dev/tcp/127.0.0.1/$PORT"); done
 	until_ok failed_reached eof 60
 	seconds=$(grep ' handshake_failed ' "$LOG" | cut -c1-19 | sort -u | wc -l)
-	[ "$(grep -c ' handshake_failed ' "$LOG")" -le $((seconds * 10)) ]
+	logged=$(grep -c ' handshake_failed ' "$LOG")
+	# The daemon's seconds begin elsewhere than the clock's: one more may be touched.
+	[ "$logged" -lt 60 ]
+	[ "$logged" -le $((seconds * 10 + 10)) ]
 }
 
 @test "at max_connections accepting pauses, costs nothing, and goes on" {
