@@ -301,6 +301,14 @@ start_self(struct daemon *d, struct err *err)
 	return 0;
 }
 
+static void
+on_unused(void *arg, const char *address)
+{
+	(void)arg;
+	LOG_WARN("inherited_unused", L_STR("address", address),
+		L_STR("text", "no listener of the configuration has this address"));
+}
+
 static int
 start(struct daemon *d, struct err *err)
 {
@@ -314,6 +322,7 @@ start(struct daemon *d, struct err *err)
 	if (watch_signals(d, err) < 0 || open_control(d, err) < 0 || start_self(d, err) < 0 ||
 		daemon_drop_privileges(d, err) < 0)
 		return -1;
+	sock_inherited_close(on_unused, NULL);
 	return d->ops->run(d->self, err);
 }
 

@@ -335,6 +335,24 @@ sock_inherited(const struct addr_spec *at)
 	return -1;
 }
 
+void
+sock_inherited_close(void (*fn)(void *arg, const char *address), void *arg)
+{
+	if (!inherited.is_read)
+		read_environment();
+	for (size_t i = 0; i < inherited.n; i++) {
+		struct addr at = { .len = sizeof(at.ss) };
+		char text[ADDR_TEXT];
+
+		if (inherited.fds[i] < 0)
+			continue;
+		if (getsockname(inherited.fds[i], &at.sa, &at.len) == 0)
+			fn(arg, addr_format(&at.sa, at.len, text));
+		close(inherited.fds[i]);
+		inherited.fds[i] = -1;
+	}
+}
+
 /* --- connecting ------------------------------------------------------------------------------- */
 
 int

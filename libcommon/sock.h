@@ -31,6 +31,8 @@ int sock_listen_seqpacket(const char *path, const struct sock_listen_opts *opts,
  * non-blocking.
  */
 int sock_inherited(const struct addr_spec *at);
+/* Close those that nobody took, and tell the address of each: clients would wait there for ever. */
+void sock_inherited_close(void (*fn)(void *arg, const char *address), void *arg);
 
 /* Begin a connection. Returns the fd (errno 0 when connected at once, EINPROGRESS when not), or -1
  * with errno. TCP_NODELAY is set. */

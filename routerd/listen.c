@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,15 +55,34 @@ settle_address(struct addr_spec *at, int fd, char text[static ADDR_TEXT])
 	}
 }
 
+/* Whoever opened it did not know what we want of it. */
 static int
-open_one(const struct addr_spec *at, const struct sock_listen_opts *opts, struct err *err)
+take_inherited(const struct addr_spec *at)
 {
 	int fd = sock_inherited(at);
+	int on = 1;
 
-	return fd >= 0 ? fd : sock_listen(at, opts, err);
+	if (fd >= 0 && at->kind == ADDR_IP)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
 }
 
-/* One socket per worker; Unix sockets and a single worker's share one. */
+/* Another worker's: an inherited one, one of its own (only beside one of ours: it must have
+ * SO_REUSEPORT, too), or the first one once more. */
+static int
+open_next(struct listen_slot *slot, const struct addr_spec *at, const struct sock_listen_opts *opts,
+	bool is_inherited, struct err *err)
+{
+	int fd = is_inherited ? take_inherited(at) : -1;
+
+	if (fd >= 0)
+		return fd;
+	if (opts->reuseport && !is_inherited)
+		return sock_listen(at, opts, err);
+	return fcntl(slot->fds[0], F_DUPFD_CLOEXEC, 0);
+}
+
+/* One socket per worker; Unix sockets and those of a single inherited one share it. */
 static int
 open_slot(struct listen_slot *slot, struct addr_spec at, int backlog, struct err *err)
 {
@@ -75,18 +95,19 @@ open_slot(struct listen_slot *slot, struct addr_spec at, int backlog, struct err
 		.unix_mode = 0660,
 	};
 
-	slot->fds[0] = open_one(&at, &opts, err);
+	slot->fds[0] = take_inherited(&at);
+
+	bool is_inherited = slot->fds[0] >= 0;
+
+	if (!is_inherited)
+		slot->fds[0] = sock_listen(&at, &opts, err);
 	if (slot->fds[0] < 0)
 		return -1;
 	settle_address(&at, slot->fds[0], slot->bound);
 	for (unsigned i = 1; i < slot->count; i++) {
-		if (!opts.reuseport) {
-			slot->fds[i] = fcntl(slot->fds[0], F_DUPFD_CLOEXEC, 0);
-		} else {
-			wanted = at;
-			wanted.is_any = is_any;
-			slot->fds[i] = open_one(&wanted, &opts, err);
-		}
+		wanted = at;
+		wanted.is_any = is_any;
+		slot->fds[i] = open_next(slot, &wanted, &opts, is_inherited, err);
 		if (slot->fds[i] < 0)
 			return err->text[0] ? -1 : err_set(err, "%s", strerror(errno));
 	}
