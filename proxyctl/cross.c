@@ -1,12 +1,14 @@
 /*
- * cross: tls.listen[].to and http.listen[] must agree. It reads the tree and not the daemons'
- * structs: what is wrong inside a section is for its own daemon to say, and is skipped here.
+ * cross: tls.listen[].to and http.listen[] must agree, and not want the same address. It reads the
+ * tree and not the daemons' structs: what is wrong inside a section is for its own daemon to say,
+ * and is skipped here.
  */
 #include "proxyctl/cross.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcommon/addr.h"
 #include "libcommon/mem.h"
 
 static const struct cfg_node *
@@ -122,6 +124,51 @@ check_fed(const struct cfg *cfg, const struct cfg_node *l, size_t index, struct 
 	free(path);
 }
 
+/* ---- listeners that want the same address ---- */
+
+static bool
+parse_listen(const struct cfg_node *l, uint16_t default_port, struct addr_spec *out)
+{
+	const struct cfg_node *a = scalar(l, "address");
+
+	return a != NULL && addr_parse(a->text, default_port, out, NULL) == 0 &&
+		(out->kind == ADDR_UNIX || (out->kind == ADDR_IP && out->port != 0));
+}
+
+/* The wildcard has them all. */
+static bool
+is_taken(const struct addr_spec *a, const struct addr_spec *b)
+{
+	if (a->kind == ADDR_IP && b->kind == ADDR_IP && a->port == b->port &&
+		(a->is_any || b->is_any))
+		return true;
+	return a->kind == b->kind && addr_eq(&a->addr, &b->addr);
+}
+
+/* Within its section each daemon says it itself. */
+static void
+check_address(const struct cfg *cfg, const struct cfg_node *l, size_t index, struct errs *errs)
+{
+	const struct cfg_node *all = listeners(cfg, "tls");
+	struct addr_spec mine;
+	struct addr_spec other;
+
+	if (!parse_listen(l, 0, &mine))
+		return;
+	for (const struct cfg_node *t = all ? all->first : NULL; t != NULL; t = t->next) {
+		if (!parse_listen(t, 443, &other) || !is_taken(&mine, &other))
+			continue;
+
+		char *path = xasprintf("http.listen[%zu].address", index);
+
+		errs_add(errs, FINDING_ERROR, cfg_at(cfg, scalar(l, "address")), path,
+			"%s is used by a listener of `tls` (line %u) already, expected another",
+			scalar(l, "address")->text.p, t->line);
+		free(path);
+		return;
+	}
+}
+
 void
 cross_check(const struct cfg *cfg, struct errs *errs)
 {
@@ -136,6 +183,8 @@ cross_check(const struct cfg *cfg, struct errs *errs)
 			check_to(cfg, to, i, errs);
 	}
 	i = 0;
-	for (const struct cfg_node *l = http ? http->first : NULL; l != NULL; l = l->next, i++)
+	for (const struct cfg_node *l = http ? http->first : NULL; l != NULL; l = l->next, i++) {
 		check_fed(cfg, l, i, errs);
+		check_address(cfg, l, i, errs);
+	}
 }

@@ -34,6 +34,23 @@ static const struct cross_case cases[] = {
 	  "http: { listen: [ { name: a, address: \":80\" } ] }",
 		"f:1:24: tls.listen[0].to: the http listener `a` takes connections from an "
 		"address, expected one with `from: tlsd`\n" },
+	{ "tls: { listen: [ { address: \":81\" }, { address: \"127.0.0.1:80\" } ] }\n"
+	  "http: { listen: [ { name: a, address: \"127.0.0.1:80\" } ] }",
+		"f:2:39: http.listen[0].address: 127.0.0.1:80 is used by a listener of `tls` (line 1) "
+		"already, expected another\n" },
+	{ "tls: { listen: [ { address: \"*\" } ] }\n"
+	  "http: { listen: [ { name: a, address: \"[::1]:443\" } ] }",
+		"f:2:39: http.listen[0].address: [::1]:443 is used by a listener of `tls` (line 1) "
+		"already, expected another\n" },
+	{ "tls: { listen: [ { address: \"unix:/a\" } ] }\n"
+	  "http: { listen: [ { name: a, address: \"unix:/a\" } ] }",
+		"f:2:39: http.listen[0].address: unix:/a is used by a listener of `tls` (line 1) "
+		"already, expected another\n" },
+	{ "tls: { listen: [ { address: \"127.0.0.1:80\" }, { address: \"127.0.0.1:0\" } ] }\n"
+	  "http: { listen: [ { name: a, address: \"127.0.0.2:80\" }, { name: b, address: "
+	  "\"127.0.0.1:81\" }, { name: c, address: \"127.0.0.1:0\" }, { name: d, address: "
+	  "\"nonsense\" } ] }",
+		"" },
 	/* What is wrong inside of a section is for its own daemon to say. */
 	{ "tls: [1]\nhttp: { listen: { name: x } }", "" },
 	{ "tls: { listen: [ 1, [ 2 ], { to: [ a ] }, ~ ] }\nhttp: { listen: [ a, ~ ] }", "" },
