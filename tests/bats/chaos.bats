@@ -1,0 +1,88 @@
+# kill -9 of any daemon, in any order, while traffic flows: what may be lost, what may not.
+load helper
+
+pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
+verdicts() { pctl status -j | jq -r '[.pools[0].servers[].verdict] | join(" ")'; }
+pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and .answer == \"ok\") | .pid"; }
+
+demo_up() {
+	HTTPS=$(free_port)
+	HTTP=$(free_port)
+	sed -e "s/8443/$HTTPS/; s/8080/$HTTP/; s/9001/$(free_port)/; s/9002/$(free_port)/; s/9003/$(free_port)/" \
+		"$ROOT/examples/demo.yaml" >demo.yaml
+	# Each port stands twice: of the server and of its instance.
+	local n port
+	for n in 1 2 3; do
+		port=$(sed -n "s/.*name: app$n, address: \"127.0.0.1:\([0-9]*\)\".*/\1/p" demo.yaml)
+		sed -i "s/PORT: \"[0-9]*\", NAME: app$n/PORT: \"$port\", NAME: app$n/" demo.yaml
+	done
+	cp "$ROOT/examples/demo-app.yaml" .
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	is_alive up
+	wait_for '[ "$(verdicts)" = "up up up" ]'
+}
+
+# Kill these at the same moment, and wait until they are back and all is well.
+kill_all() {
+	local name pid at pids=()
+	for name in "$@"; do pids+=("$(pid_by_name "$name")"); done
+	at=$EPOCHREALTIME
+	kill -KILL "${pids[@]}"
+	for name in "$@"; do
+		pid=${pids[0]}
+		pids=("${pids[@]:1}")
+		wait_for "[ -n \"\$(pid_by_name $name)\" ] && [ \"\$(pid_by_name $name)\" != $pid ]" 30
+	done
+	wait_for "http -f http://127.0.0.1:$HTTP/" 20
+	wait_for "http -kf https://127.0.0.1:$HTTPS/" 20
+	for name in "$@"; do echo "$name $at $EPOCHREALTIME" >>kills; done
+	wait_for '[ "$(verdicts)" = "up up up" ]' 30
+}
+
+@test "each daemon killed in an order of chance: nothing is lost but what stood on the one that died" {
+	demo_up
+	spawn load python3 "$TOOLS/steadyload.py" run "$HTTP" "$HTTPS" requests.log
+	wait_for 'grep -q running "$(log_of load)"'
+	local name
+	for name in $(printf '%s\n' tlsd.0 routerd.0 healthd.0 routerd.app1 routerd.app2 routerd.app3 | shuf); do
+		echo "killing $name"
+		kill_all "$name"
+	done
+	stop load
+	run python3 "$TOOLS/steadyload.py" judge requests.log kills
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
+
+@test "several killed at once come back together, and what is no longer needed to come back is not missed" {
+	demo_up
+	spawn load python3 "$TOOLS/steadyload.py" run "$HTTP" "$HTTPS" requests.log
+	wait_for 'grep -q running "$(log_of load)"'
+	kill_all healthd.0 routerd.app1
+	kill_all tlsd.0 routerd.0
+	kill_all tlsd.0 routerd.0 healthd.0 routerd.app2
+	stop load
+	run python3 "$TOOLS/steadyload.py" judge requests.log kills
+	echo "$output"
+	[ "$status" -eq 0 ]
+	# Without the supervisor the daemons end; the next one starts on what it left.
+	kill_hard up
+	wait_for '[ "$(pctl status -j | jq "[.daemons[] | select(.answer == \"ok\")] | length")" = 0 ]'
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for "http -kf https://127.0.0.1:$HTTPS/" 30
+}
+
+@test "the bus folder is taken away: traffic flows on the last verdicts, and is heard again when it is back" {
+	demo_up
+	kill -KILL "$(pid_by_name routerd.app2)"
+	wait_for '[ "$(verdicts)" = "up up up" ]' 30
+	rm -rf run/bus
+	local i
+	for i in 1 2 3 4 5 6; do http -f "http://127.0.0.1:$HTTP/" >/dev/null; done
+	http -kf "https://127.0.0.1:$HTTPS/" >/dev/null
+	kill -KILL "$(pid_by_name healthd.0)"
+	wait_for '[ -S run/bus/healthd.0.pub ]' 20
+	wait_for '[ "$(pctl status -j | jq -c "[.pools[0].servers[].stale] | unique")" = "[false]" ]' 20
+	for i in 1 2 3 4 5 6; do http -f "http://127.0.0.1:$HTTP/" >/dev/null; done
+}
