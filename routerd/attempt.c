@@ -68,7 +68,8 @@ arm(struct request *r)
 	if (ms == 0)
 		deadline_clear(&r->up->dl);
 	else
-		deadline_set(r->w->loop, &r->up->dl, ms);
+		deadline_set(r->w->loop, &r->up->dl, ms < STREAM_LOOK_MS ? ms : STREAM_LOOK_MS);
+	r->is_looked_at = ms <= STREAM_LOOK_MS;
 }
 
 /* --- ends of an attempt
@@ -566,6 +567,20 @@ on_upstream(struct upstream *u)
 		arm(r);
 }
 
+/* Quiet for a while: has either side gone without an event? */
+static void
+look(struct request *r, uint32_t timeout_ms)
+{
+	r->is_looked_at = true;
+	deadline_set(r->w->loop, &r->up->dl, timeout_ms - STREAM_LOOK_MS);
+	if (r->state != REQ_CONNECT && stream_is_dead(&r->up->s)) {
+		r->up->s.readable = true;
+		on_upstream(r->up);
+	} else if (r->cl->ops->is_gone(r->cl)) {
+		request_client_left(r);
+	}
+}
+
 static void
 on_expired(struct upstream *u)
 {
@@ -575,6 +590,10 @@ on_expired(struct upstream *u)
 	/* Bytes went by since the deadline was set (a tunnel's other direction): it starts over. */
 	if (ms == 0 || progress_of(r) != r->up_progress) {
 		arm(r);
+		return;
+	}
+	if (!r->is_looked_at && ms > STREAM_LOOK_MS) {
+		look(r, ms);
 		return;
 	}
 	if (r->state == REQ_CONNECT)

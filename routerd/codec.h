@@ -41,6 +41,8 @@ struct client_ops {
 	void (*limits)(struct client *c, const struct timeouts *t, uint64_t max_body);
 	/* Has everything that the sink was given left for the kernel, the end included? */
 	bool (*is_flushed)(const struct client *c);
+	/* Has the client gone for good? Asks the kernel: for when it has long been quiet. */
+	bool (*is_gone)(const struct client *c);
 	/* The request is over; c is gone afterwards. */
 	void (*done)(struct client *c, enum client_end how);
 };

@@ -29,6 +29,7 @@ struct h1_client {
 	bool keep_alive;
 	bool told_closed; /* the request knows that the peer closed its side */
 	bool is_tunnel;
+	bool is_looked_at; /* since the last byte of the body: see STREAM_LOOK_MS */
 	size_t queued_before;
 	uint64_t body_since_ms;
 	struct h1_in in;
@@ -65,8 +66,10 @@ arm(struct h1_client *x)
 	x->in.progressed = false;
 	if (wait == WAIT_NOTHING)
 		deadline_clear(&x->c->dl);
-	else if (wait != x->wait || is_progress)
-		deadline_set(x->c->w->loop, &x->c->dl, ms);
+	else if (wait != x->wait || is_progress) {
+		x->is_looked_at = wait != WAIT_BODY || ms <= STREAM_LOOK_MS;
+		deadline_set(x->c->w->loop, &x->c->dl, x->is_looked_at ? ms : STREAM_LOOK_MS);
+	}
 	x->wait = wait;
 }
 
@@ -158,6 +161,12 @@ h1_is_flushed(const struct client *cl)
 	return h1_out_done(&((const struct h1_client *)(const void *)cl)->out);
 }
 
+static bool
+h1_is_gone(const struct client *cl)
+{
+	return stream_is_dead(&cl->conn->s);
+}
+
 static void
 h1_tunnel(struct client *cl, struct msg *m, struct sink *to)
 {
@@ -217,6 +226,7 @@ static const struct client_ops h1_client_ops = {
 	.tunnel = h1_tunnel,
 	.limits = h1_limits,
 	.is_flushed = h1_is_flushed,
+	.is_gone = h1_is_gone,
 	.done = h1_done,
 };
 
@@ -472,6 +482,15 @@ codec_h1_deadline(struct conn *c)
 {
 	struct h1_client *x = c->client;
 
+	if (!x->is_looked_at) {
+		x->is_looked_at = true;
+		deadline_set(c->w->loop, &c->dl, x->timeouts->body - STREAM_LOOK_MS);
+		if (stream_is_dead(&c->s)) {
+			c->s.readable = true;
+			codec_h1_event(c);
+		}
+		return;
+	}
 	worker_count(c->w, STAT_CLIENT_TIMEOUT);
 	request_client_timeout(x->cl.req, x->wait == WAIT_BODY);
 }

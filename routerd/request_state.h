@@ -69,6 +69,7 @@ struct request {
 	bool was_sent;    /* bytes of this attempt may have reached the server */
 	bool has_retry;   /* holds a share of the pool's retry budget */
 	bool is_tunnel;
+	bool is_looked_at;  /* since the last byte, see STREAM_LOOK_MS */
 	bool is_counted;    /* in the pool's active requests */
 	bool keep_upstream; /* the server said that the connection may be used again */
 	uint8_t interims;

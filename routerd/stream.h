@@ -78,6 +78,14 @@ void stream_close(struct stream *s);
 void stream_reset(struct stream *s);
 /* Take the descriptor out of the loop and give it to the caller; the stream is closed then. */
 int stream_detach(struct stream *s);
+/*
+ * An error that arrives in one turn with bytes comes without EV_CLOSED (libevent gives it as
+ * readable and writable), and a short read then takes the bytes for all there was. No event
+ * follows, so who waits for this peer looks once more (stream_is_dead) when it has been quiet for
+ * so long.
+ */
+#define STREAM_LOOK_MS 1000
+
 /* Has the connection failed for good (error or full hang-up), as far as the kernel knows? */
 bool stream_is_dead(const struct stream *s);
 

@@ -282,6 +282,47 @@ pipes() { find "/proc/$(pid_of routerd.0)/fd" -lname 'pipe:*' 2>/dev/null | wc -
 	wait_for few_pipes
 }
 
+# A socket that ends with a reset while routerd stands still: bytes and reset are seen in one turn.
+last_bytes_and_reset='
+import os, signal, socket, struct, sys
+def last(s, router, data):
+    os.kill(router, signal.SIGSTOP)
+    s.sendall(data)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+    os.kill(router, signal.SIGCONT)
+port, router = int(sys.argv[1]), int(sys.argv[2])
+'
+
+@test "a peer whose reset comes together with its last bytes is missed at once, not at the time-out" {
+	proxy
+	router=$(pid_of routerd.0)
+	# The client, in the middle of a body: what it had asked for is given up.
+	python3 -c "$last_bytes_and_reset"'
+c = socket.create_connection(("127.0.0.1", port))
+c.sendall(b"GET /local HTTP/1.1\r\nHost: a\r\n\r\n")
+while b"from weir" not in c.recv(65536):
+    pass
+last(c, router, b"POST /long/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nsome of it")
+' "$PORT" "$router"
+	wait_for 'ctl routerd.0 json status | jq -e ".counters.requests == 2 and .pools[0].active == 0"' 6
+	# The server, in the middle of an answer that may take a minute.
+	port=$(free_port)
+	python3 -c "$last_bytes_and_reset"'
+l = socket.create_server(("127.0.0.1", port))
+print("listening", flush=True)
+c, _ = l.accept()
+c.recv(65536)
+last(c, router, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome of it")
+' "$port" "$router" >"$T/server" 3>&- &
+	wait_for 'grep -q listening "$T/server"'
+	sed -i "s/address: \"127.0.0.1:$(port_of o1)\"/address: \"127.0.0.1:$port\"/" "$T/weir.yaml"
+	run "$BIN/proxyctl" -c "$T/weir.yaml" reload
+	assert_success
+	run http --max-time 10 -o /dev/null "$URL/long/x"
+	[ "$status" -eq 18 ]
+}
+
 @test "OPTIONS *, absolute-form and CONNECT" {
 	proxy
 	run raw 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
