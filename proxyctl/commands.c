@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HELP_COLUMN = 32 };
+
 static int
 cmd_version(const char *file, int argc, char **argv)
 {
@@ -33,7 +35,10 @@ cmd_help(const char *file, int argc, char **argv)
 	for (const struct command *c = commands; c->name != NULL; c++) {
 		int n = printf("  %s %s", c->name, c->usage);
 
-		printf("%*s%s\n", n < 48 ? 48 - n : 2, "", c->help);
+		/* What leaves no room for its help has it on the next line. */
+		if (n >= HELP_COLUMN)
+			n = printf("\n") - 1;
+		printf("%*s%s\n", HELP_COLUMN - n, "", c->help);
 	}
 	printf("\nFILE: $WEIR_CONFIG, else ./weir.yaml, else /etc/weir/weir.yaml.\n"
 	       "Exit: 0 done, 1 failed or not in time, 2 usage or invalid configuration.\n");

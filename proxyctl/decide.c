@@ -329,6 +329,18 @@ wait_for_receipts(struct fleet *f, const struct decision *d)
 	return code;
 }
 
+static void
+say_done(const struct decision *d, size_t daemons)
+{
+	printf("%s/%s: %s", d->pool, d->server, d->verb);
+	if (d->action == OVERRIDE_WEIGHT && !d->is_removal)
+		printf(" %u", d->weight);
+	else if (d->action == OVERRIDE_WEIGHT)
+		printf(" as configured");
+	printf(", %zu daemon%s know%s\n", daemons, daemons == 1 ? "" : "s",
+		daemons == 1 ? "s" : "");
+}
+
 static int
 tell(const struct decision *d, const struct site *s)
 {
@@ -342,8 +354,7 @@ tell(const struct decision *d, const struct site *s)
 	if (code == EXIT_DONE && d->is_waiting)
 		code = wait_for_receipts(&f, d);
 	if (code == EXIT_DONE)
-		printf("%s/%s: %s, %zu daemons know\n", d->pool, d->server, d->verb,
-			fleet_count(&f, MEMBER_OK));
+		say_done(d, fleet_count(&f, MEMBER_OK));
 	fleet_fini(&f);
 	return code;
 }

@@ -34,25 +34,13 @@ add_number(struct table *t, const json_t *o, const char *key, enum tint tint)
 		table_add(t, TINT_NONE, "%s", "");
 }
 
-/* Two units are enough for a person: "3h12m", "4m10s", "5.2s". */
 static void
 add_duration(struct table *t, const json_t *n, enum tint tint)
 {
-	json_int_t ms = json_integer_value(n);
-	long long s = ms / 1000;
-
-	if (!json_is_integer(n))
-		table_add(t, TINT_NONE, "%s", "");
-	else if (ms < 10000)
-		table_add(t, tint, "%lld.%llds", s, (long long)(ms % 1000 / 100));
-	else if (s < 60)
-		table_add(t, tint, "%llds", s);
-	else if (s < 3600)
-		table_add(t, tint, "%lldm%02llds", s / 60, s % 60);
-	else if (s < 86400)
-		table_add(t, tint, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	if (json_is_integer(n))
+		table_add_duration(t, tint, json_integer_value(n));
 	else
-		table_add(t, tint, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+		table_add(t, TINT_NONE, "%s", "");
 }
 
 /* ---- daemons ---- */
@@ -87,7 +75,7 @@ static void
 show_members(const struct fleet *f, bool is_coloured, struct sbuf *out)
 {
 	static const char *const titles[] = { "DAEMON", "STATE", "-PID", "VERSION", "-GEN",
-		"CONFIG", "-UP", "-CONNECTIONS", NULL };
+		"CONFIG", "-UPTIME", "-CONNECTIONS", NULL };
 	struct table t;
 
 	table_init(&t, titles);
@@ -106,14 +94,30 @@ show_members(const struct fleet *f, bool is_coloured, struct sbuf *out)
 
 /* ---- listeners ---- */
 
+/* Sockets in run_dir, where the daemon's own stands, by what follows it: unix:run/https/0.sock */
+static void
+add_address(struct table *t, const struct member *m, const char *address)
+{
+	const char *end = strrchr(m->path, '/');
+	const char *path = strncmp(address, "unix:", 5) == 0 ? address + 5 : NULL;
+	const char *name = end;
+
+	while (name != NULL && name > m->path && name[-1] != '/')
+		name--;
+	if (path != NULL && end != NULL && strncmp(path, m->path, (size_t)(end - m->path + 1)) == 0)
+		table_add(t, TINT_NONE, "unix:%s", path + (name - m->path));
+	else
+		table_add(t, TINT_NONE, "%s", address);
+}
+
 static void
 add_listener(struct table *t, const struct member *m, const json_t *l)
 {
 	const char *name = text_of(l, "name");
+	const char *bound = text_of(l, "bound");
 
 	table_add(t, TINT_BOLD, "%s", name[0] ? name : text_of(l, "to"));
-	table_add(t, TINT_NONE, "%s",
-		text_of(l, "bound")[0] ? text_of(l, "bound") : text_of(l, "address"));
+	add_address(t, m, bound[0] ? bound : text_of(l, "address"));
 	table_add(t, TINT_DIM, "%s", m->name);
 	add_number(t, l, "connections", TINT_NONE);
 	add_number(t, l, "accepted", TINT_NONE);

@@ -15,5 +15,8 @@ struct json_t *show_json(const struct fleet *f);
  * disagree on a server's verdict, "views" names each one's.
  */
 struct json_t *show_pools(const struct fleet *f);
+/* The operators' decisions in force, as a table (nothing if there are none) and as JSON. */
+void show_decisions(const char *state_dir, bool is_coloured, struct sbuf *out);
+struct json_t *show_decisions_json(const char *state_dir);
 
 #endif

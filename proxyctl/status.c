@@ -58,6 +58,7 @@ show_once(const struct site *s, enum form form, const char *before)
 	} else if (form == FORM_JSON) {
 		json_t *o = show_json(&f);
 
+		json_object_set_new(o, "decisions", show_decisions_json(s->common.state_dir));
 		json_dumpf(o, stdout, JSON_INDENT(1));
 		putchar('\n');
 		json_decref(o);
@@ -67,6 +68,7 @@ show_once(const struct site *s, enum form form, const char *before)
 			sbuf_addf(&out, "nothing runs in %s\n", s->common.run_dir);
 		else
 			show_fleet(&f, wants_colour(), &out);
+		show_decisions(s->common.state_dir, wants_colour(), &out);
 		fputs(out.p, stdout);
 	}
 	fflush(stdout);

@@ -57,6 +57,23 @@ table_add(struct table *t, enum tint tint, const char *fmt, ...)
 	t->rows[t->n - 1][t->at++] = (struct table_cell){ sbuf_take(&text), tint };
 }
 
+void
+table_add_duration(struct table *t, enum tint tint, int64_t ms)
+{
+	long long s = ms / 1000;
+
+	if (ms < 10000)
+		table_add(t, tint, "%lld.%llds", s, (long long)(ms % 1000 / 100));
+	else if (s < 60)
+		table_add(t, tint, "%llds", s);
+	else if (s < 3600)
+		table_add(t, tint, "%lldm%02llds", s / 60, s % 60);
+	else if (s < 86400)
+		table_add(t, tint, "%lldh%02lldm", s / 3600, s / 60 % 60);
+	else
+		table_add(t, tint, "%lldd%02lldh", s / 86400, s / 3600 % 24);
+}
+
 /* How many places a text takes: bytes that continue a UTF-8 character take none. */
 static size_t
 width(const char *s)

@@ -29,6 +29,8 @@ void table_fini(struct table *t);
 /* Cells fill a row from the left; after the last one the next row begins. */
 void table_add(struct table *t, enum tint tint, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Two units are enough for a person: "3h12m", "4m10s", "5.2s". */
+void table_add_duration(struct table *t, enum tint tint, int64_t ms);
 void table_format(const struct table *t, bool is_coloured, struct sbuf *out);
 void tint_add(struct sbuf *out, bool is_coloured, enum tint tint, const char *text);
 

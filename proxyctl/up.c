@@ -1,6 +1,7 @@
 /*
  * up: `proxyctl up`: starts what the plan says, and tells the person who did it.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +86,7 @@ say_ready(void *arg)
 		printf("try:   curl -k %s\n", https.p);
 	else if (http.n > 0)
 		printf("try:   curl %s\n", http.p);
-	printf("watch: proxyctl -c %s status -w\n", u->file);
+	printf("watch: %s -c %s status -w\n", program_invocation_name, u->file);
 	fflush(stdout);
 	sbuf_fini(&urls);
 	sbuf_fini(&https);

@@ -152,3 +152,21 @@ two() {
 	ctl routerd.0 overrides reload
 	[ "$(ctl routerd.0 json status | jq -c '[.overrides.entries, .overrides.unmatched]')" = "[1,1]" ]
 }
+
+@test "status shows who decided what, why, and until when; what has been taken back or expired is gone" {
+	two
+	weir drain app/a --reason "kernel update" --expire 2h
+	weir weight app/b 7
+	run weir status
+	assert_line --regexp '^DECISION +SERVER +BY +AGE +ENDS IN +WHY$'
+	assert_line --regexp '^drain +app/a +[^ ]+ +[0-9.]+s +(1h59m|2h00m) +kernel update$'
+	assert_line --regexp '^weight 7 +app/b +[^ ]+ +[0-9.]+s +- *$'
+	[ "$(weir status -j | jq -c '[.decisions[] | {decision, pool, server, reason, weight}]')" = \
+		'[{"decision":"drain","pool":"app","server":"a","reason":"kernel update","weight":null},{"decision":"weight","pool":"app","server":"b","reason":"","weight":7}]' ]
+	weir undrain app/a
+	weir weight app/b default
+	weir disable app/b --expire 1s
+	wait_for '[ "$(weir status -j | jq ".decisions | length")" = 0 ]'
+	run weir status
+	refute_line --partial DECISION
+}
