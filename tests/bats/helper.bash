@@ -76,7 +76,7 @@ spawn() {
 }
 
 start() {
-	local program=$1 instance=0 conf=$T/weir.yaml args=() name fifo line
+	local program=$1 instance=0 conf=$T/weir.yaml args=() name fifo line='' part
 	shift
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -94,12 +94,15 @@ start() {
 	echo $! >"$T/proc/$name.pid"
 	local deadline=$((SECONDS + 20))
 	while [ $SECONDS -lt $deadline ]; do
-		if read -r -t 0.2 -u 9 line; then
+		# The time may be up in the middle of the line: what was read counts.
+		if read -r -t 0.2 -u 9 part; then
+			line+=$part
 			exec 9>&-
 			[ "$line" = ready ] && return 0
 			echo "$name said '$line' instead of 'ready'" >&2
 			return 1
 		fi
+		line+=$part
 		is_alive "$name" || break
 	done
 	exec 9>&-

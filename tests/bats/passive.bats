@@ -7,13 +7,13 @@ load pools_helper
 	origins b
 	local dead
 	dead=$(free_port)
-	pool 'passive: { max_fails: 2, fail_timeout: 1500ms }' <<-X
+	pool 'passive: { max_fails: 2, fail_timeout: 2500ms }' <<-X
 		a 127.0.0.1:$dead
 		b $(at b)
 	X
 	start routerd
 	# Each pass over the two servers fails once at a, unseen.
-	for _ in $(seq 8); do [ "$(code)" = 200 ]; done
+	[ "$(codes 8)" = "$(printf '200 %.0s' {1..8})" ]
 	[ "$(field a errors)" = 2 ]
 	[ "$(field a fails)" = 2 ]
 	[ "$(field a blocked_ms)" -gt 0 ]
@@ -21,7 +21,7 @@ load pools_helper
 	[ "$(names 4)" = bbbb ]
 	# The block ends: of many requests one is the trial.
 	wait_for '[ "$(field a blocked_ms)" = 0 ]'
-	for _ in $(seq 8); do [ "$(code)" = 200 ]; done
+	[ "$(codes 8)" = "$(printf '200 %.0s' {1..8})" ]
 	[ "$(field a errors)" = 3 ]
 	# The server comes back: the next trial brings it in.
 	spawn back python3 "$TOOLS/origin.py" --name a --port "$dead" --log "$T/proc/a.requests"

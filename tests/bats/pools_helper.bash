@@ -7,6 +7,7 @@
 #   get [PATH]            one request; its body
 #   names N               who answered N requests, one letter each
 #   code [PATH]           status of one request
+#   codes N               statuses of N requests, one after the other on one connection
 #   field POOL-SERVER F   a field of a server in `json status`, by routerd.0
 #   count NAME            requests that origin NAME has read, probes not counted
 #   set_health NAME CODE  what its /health says from now on
@@ -40,6 +41,7 @@ pool() {
 
 get() { http "http://127.0.0.1:$PORT${1:-/echo}"; }
 code() { http -o /dev/null -w '%{http_code}\n' "http://127.0.0.1:$PORT${1:-/echo}"; }
+codes() { http -o /dev/null -w "%{http_code} " "http://127.0.0.1:$PORT/echo?[1-$1]"; }
 names() {
 	local i all=
 	for ((i = 0; i < $1; i++)); do all+=$(get | jq -r '.name // "-"'); done
