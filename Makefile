@@ -17,7 +17,8 @@ CC      ?= cc
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
            -Wwrite-strings -Wformat=2 -Wundef -Wvla
-HARDEN  := -fno-common -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
+# the sockets API reads one address as several structs: no-strict-aliasing
+HARDEN  := -fno-common -fno-strict-aliasing -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 LDHARD  := -pie -Wl,-z,relro,-z,now
 SAN.release :=
 SAN.san     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE

@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "libcommon/proxyproto.h"
 #include "tlsd/header.h"
@@ -12,17 +13,16 @@
 static void
 unmap(struct sockaddr_storage *ss)
 {
-	const struct sockaddr_in6 six = *(const struct sockaddr_in6 *)ss;
+	struct sockaddr_in6 six;
+	struct sockaddr_in four = { .sin_family = AF_INET };
 
-	if (ss->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
+	memcpy(&six, ss, sizeof(six));
+	if (six.sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
 		return;
-
-	struct sockaddr_in *four = (struct sockaddr_in *)ss;
-
+	four.sin_port = six.sin6_port;
+	memcpy(&four.sin_addr, &six.sin6_addr.s6_addr[12], 4);
 	memset(ss, 0, sizeof(*ss));
-	four->sin_family = AF_INET;
-	four->sin_port = six.sin6_port;
-	memcpy(&four->sin_addr, &six.sin6_addr.s6_addr[12], 4);
+	memcpy(ss, &four, sizeof(four));
 }
 
 static void
