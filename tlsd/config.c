@@ -13,6 +13,7 @@
 #include "tlsd/config.h"
 #include "tlsd/selfsigned.h"
 #include "tlsd/sni.h"
+#include "tlsd/tlsctx.h"
 
 #define LISTEN_MAX 256
 
@@ -308,6 +309,21 @@ check_alpn(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 }
 
 static void
+check_ciphers(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
+	const struct tlslistencfg *l)
+{
+	for (size_t i = 0; i < l->ciphers.n; i++) {
+		const char *name = *CFG_AT(char *, l->ciphers, i);
+
+		if (!tlsctx_knows_cipher(name))
+			bad(ctx, node, path, "ciphers",
+				"`%s` is no cipher suite that OpenSSL knows, expected names such as "
+				"ECDHE-RSA-AES128-GCM-SHA256 or TLS_AES_128_GCM_SHA256",
+				name);
+	}
+}
+
+static void
 listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
 	struct tlslistencfg *l = obj;
@@ -325,6 +341,7 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 		check_to(ctx, node, path, l);
 		check_alpn(ctx, node, path, l);
 	}
+	check_ciphers(ctx, node, path, l);
 	if (!l->is_foreign && l->relay == RELAY_NONE)
 		bad(ctx, node, path, "relay", "none, but routerd's listeners expect proxy_v2");
 }

@@ -13,6 +13,7 @@
 
 struct listens {
 	struct listen *first;
+	struct listen_stat *stats;
 	unsigned nworkers;
 };
 
@@ -45,7 +46,30 @@ listens_free(struct listens *l)
 		l->first = gone->next;
 		free_one(gone);
 	}
+	while (l != NULL && l->stats != NULL) {
+		struct listen_stat *gone = l->stats;
+
+		l->stats = gone->next;
+		free(gone->key);
+		free(gone);
+	}
 	free(l);
+}
+
+static struct listen_stat *
+stat_of(struct listens *l, const char *key)
+{
+	struct listen_stat *s;
+
+	for (s = l->stats; s != NULL && strcmp(s->key, key) != 0; s = s->next)
+		;
+	if (s == NULL) {
+		s = xcalloc(1, sizeof(*s));
+		s->key = xstrdup(key);
+		s->next = l->stats;
+		l->stats = s;
+	}
+	return s;
 }
 
 static void
@@ -154,6 +178,7 @@ listens_get(struct listens *l, const struct addr_spec *at, const char *text, uns
 	}
 	one = xcalloc(1, sizeof(*one));
 	one->key = key;
+	one->stat = stat_of(l, key);
 	if (!inherit(one, at, l->nworkers) && bind_all(one, at, l->nworkers, backlog, err) < 0) {
 		free_one(one);
 		return NULL;

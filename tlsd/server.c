@@ -10,6 +10,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
+#include "tlsd/announce.h"
 #include "tlsd/server.h"
 
 #define CERTS_LOOK_MS 5000
@@ -187,6 +188,9 @@ server_run(void *self, struct err *err)
 	}
 	/* Who shares our user cannot look into this process, and no core holds its keys. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	s->announce = announce_new(s->daemon, err);
+	if (s->announce == NULL)
+		return -1;
 	adopt_everywhere(s);
 	s->ticket_timer = loop_timer_new(daemon_loop(s->daemon), turn_tickets, s);
 	turn_tickets(s);
@@ -260,6 +264,7 @@ server_stop(void *self)
 
 	for (unsigned i = 0; i < s->nstarted; i++)
 		worker_stop(&s->workers[i]);
+	announce_free(s->announce);
 	if (s->ticket_timer != NULL)
 		loop_timer_free(s->ticket_timer);
 	if (s->cert_timer != NULL)

@@ -15,6 +15,7 @@ struct server {
 	struct site *leaving; /* the one before, while workers adopt the next */
 	struct listens *listens;
 	struct ticket_keys *tickets;
+	struct announce *announce;
 	struct loop_timer *ticket_timer;
 	struct loop_timer *cert_timer;
 	int64_t certs_seen_s; /* when expiry was last looked at */

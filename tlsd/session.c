@@ -24,7 +24,8 @@
 #define LINGER_MS   3000
 #define LINGER_MAX  (1u << 20)
 #define QUOTA_FIRST (64u << 10)
-#define LOOK_MS     1000 /* quiet for so long: look at the sockets once */
+#define HEAR_MAX    (64u << 10) /* read from a client that waits, to find its end */
+#define LOOK_MS     200         /* quiet for so long: look at the sockets once */
 #define LOOK_ON_MS  30000
 
 static int do_handshake(struct session *s);
@@ -195,6 +196,7 @@ session_close(struct session *s)
 	wire_fini(&s->wire);
 	deadline_fini(&s->deadline);
 	loop_run_cancel(w->loop, &s->again);
+	listen_stat_ended(s->counted);
 	worker_session_ended(w, s);
 	s->magic = 0;
 	loop_defer(w->loop, recycle, s);
@@ -310,7 +312,6 @@ handshake_done(struct session *s)
 {
 	struct stats *st = &s->w->stats;
 
-	s->is_tls = true;
 	stats_add(&st->handshakes, 1);
 	if (SSL_session_reused(s->wire.ssl))
 		stats_add(&st->resumed, 1);
@@ -448,7 +449,6 @@ put_header(struct session *s)
 static int
 connected(struct session *s)
 {
-	s->is_relayed = true;
 	s->b_is_unix =
 		s->listener->folder != NULL || s->listener->cfg->to_addr.sa.sa_family == AF_UNIX;
 	s->quota = QUOTA_FIRST;
@@ -461,18 +461,72 @@ connected(struct session *s)
 }
 
 static int
+client_left(struct session *s, _Atomic uint64_t *how)
+{
+	wire_drop(&s->wire);
+	ERR_clear_error();
+	stats_add(&s->w->stats.wait_left, 1);
+	return closed_for(how);
+}
+
+/* The client's next bytes go behind those that are held for the server. */
+static int
+hear_more(struct session *s)
+{
+	struct stats *st = &s->w->stats;
+	char *at = s->wire.bufs->plain + WIRE_ROOM;
+	ssize_t got = wire_recv(&s->wire, WIRE_RECORD);
+	size_t n;
+
+	if (got == -1)
+		return WAIT;
+	if (got == -2 || (got == 0 && !s->up_ended))
+		return client_left(s, got == 0 ? &st->client_cut : &st->client_error);
+
+	enum wire_result r = wire_read(&s->wire, at, &n);
+
+	s->up_ended |= r == WIRE_CLOSED;
+	if (r == WIRE_FAILED || !spill_add(&s->up, at, n))
+		return client_left(s, &st->client_error);
+	if (s->wire.bufs->out_n > 0 && wire_flush(&s->wire) == SPILL_BLOCKED)
+		session_watch_client_write(s);
+	return WAIT;
+}
+
+/*
+ * A client that waits for a server and leaves is not waited with. A reset shows as an error; of a
+ * FIN only what was sent before it tells whether it came with close_notify (then the client still
+ * wants its answer) or is a cut.
+ */
+static int
+hear_client(struct session *s)
+{
+	struct pollfd p = { .fd = s->wire.fd };
+
+	while (s->wire.is_hup && s->wire.is_readable && s->up.n < HEAR_MAX) {
+		int next = hear_more(s);
+
+		if (next != WAIT)
+			return next;
+	}
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0)
+		return client_left(s, &s->w->stats.client_error);
+	return WAIT;
+}
+
+static int
 wait_for_server(struct session *s)
 {
 	stats_add(&s->w->stats.connect_failed, 1);
 	worker_wait(s->w, s);
-	return WAIT;
+	return hear_client(s);
 }
 
 static int
 finish_connect(struct session *s)
 {
 	if (!s->b_writable)
-		return WAIT;
+		return hear_client(s);
 	if (sock_error(s->bfd) == 0) {
 		atomic_fetch_add_explicit(&s->backend->connected, 1, memory_order_relaxed);
 		return connected(s);
@@ -510,7 +564,7 @@ do_connect(struct session *s)
 	if (s->bfd >= 0)
 		return finish_connect(s);
 	if (s->is_waiting && !s->is_retry)
-		return WAIT;
+		return hear_client(s);
 	if (s->deadline.due_ms == 0)
 		deadline_set(
 			w->loop, &s->deadline, (uint64_t)s->site->site->cfg->handoff_timeout_ms);
@@ -527,7 +581,7 @@ do_connect(struct session *s)
 	s->b_writable = r == TARGET_CONNECTED && s->b_writable;
 	s->b_watches_write = r == TARGET_PROGRESS || s->up.n > 0;
 	watch(s, &s->bev, s->bfd, s->b_watches_write, on_backend);
-	return r == TARGET_PROGRESS ? WAIT : connected(s);
+	return r == TARGET_PROGRESS ? hear_client(s) : connected(s);
 }
 
 static int
@@ -535,6 +589,7 @@ late_connect(struct session *s)
 {
 	uint32_t dropped = 0;
 
+	worker_unwait(s->w, s); /* or those behind it would wait for its turn */
 	stats_add(&s->w->stats.wait_timeout, 1);
 	if (log_allow(&s->w->log_other, &dropped))
 		LOG_WARN("handoff_timeout", L_STR("to", s->listener->cfg->to),
@@ -685,6 +740,8 @@ session_new(struct worker *w, struct site_listener *l, int fd, const struct sock
 	s->bfd = -1;
 	s->b_writable = true;
 	s->listener = l;
+	s->counted = l->listen->stat;
+	listen_stat_began(s->counted);
 	s->site = w->site;
 	s->site->uses++;
 	s->hello = take_hello(w);

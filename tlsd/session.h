@@ -37,8 +37,6 @@ struct session {
 	uint8_t state;
 	bool is_waiting; /* on the worker's list */
 	bool has_waited;
-	bool is_tls; /* the handshake succeeded */
-	bool is_relayed;
 	bool is_looked_at; /* since the last event */
 	bool is_retry;     /* it is this one's turn to try */
 	bool has_header;   /* written: sent, or held in `up` */
@@ -67,6 +65,7 @@ struct session {
 	struct session_hello *hello;
 	struct worker_site *site; /* until it is relayed */
 	struct site_listener *listener;
+	struct listen_stat *counted;
 	uint64_t idle_ms;
 	uint64_t active_ms; /* the last event */
 	uint32_t first_n;   /* decrypted bytes that wait in the worker's buffer for the header */

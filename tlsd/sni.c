@@ -61,6 +61,15 @@ label_char(char c)
 }
 
 bool
+sni_is_plain(struct slice name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (!label_char(name.p[i]) && name.p[i] != '.' && name.p[i] != ':')
+			return false;
+	return name.n > 0 && name.n <= SNI_NAME_MAX;
+}
+
+bool
 sni_name_ok(const char *name)
 {
 	size_t n = strlen(name);
@@ -156,6 +165,8 @@ sni_each(struct sni_index *idx, void (*fn)(void *arg, struct sni_entry *e), void
 int
 sni_parse_ext(const uint8_t *p, size_t n, struct slice *name)
 {
+	int found = 0;
+
 	if (n < 2 || (size_t)(p[0] << 8 | p[1]) != n - 2)
 		return -1;
 	p += 2;
@@ -170,10 +181,11 @@ sni_parse_ext(const uint8_t *p, size_t n, struct slice *name)
 			return -1;
 		if (p[0] == 0) { /* host_name */
 			*name = slice_make((const char *)p + 3, len);
-			return memchr(name->p, 0, len) == NULL ? 1 : -1;
+			if (++found > 1 || memchr(name->p, 0, len) != NULL)
+				return -1;
 		}
 		p += 3 + len;
 		n -= 3 + len;
 	}
-	return 0;
+	return found;
 }

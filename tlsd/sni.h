@@ -31,9 +31,13 @@ void sni_each(struct sni_index *idx, void (*fn)(void *arg, struct sni_entry *e),
 /* A host name that may stand in a certificate; "*." in front is fine. */
 bool sni_name_ok(const char *name);
 
+/* A name as clients may send it: letters, digits and `-_.:`; so addresses, too, but nothing that
+ * would have to be quoted somewhere. */
+bool sni_is_plain(struct slice name);
+
 /*
  * The host name out of a server_name extension's body (RFC 6066 §3): 1 with *name set, 0 when
- * there is none, -1 when the bytes are malformed.
+ * there is none, -1 when the bytes are malformed or there are two.
  */
 int sni_parse_ext(const uint8_t *p, size_t n, struct slice *name);
 

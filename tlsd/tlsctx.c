@@ -80,8 +80,8 @@ on_client_hello(SSL *ssl, int *alert, void *arg)
 		*alert = SSL_AD_DECODE_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
-	if (rc == 0 || name.n > SNI_NAME_MAX)
-		return SSL_CLIENT_HELLO_SUCCESS;
+	if (rc == 0 || !sni_is_plain(name))
+		return SSL_CLIENT_HELLO_SUCCESS; /* as if it had asked for none */
 
 	const struct sni_entry *e = sni_find(c->index, name);
 
@@ -193,6 +193,28 @@ fail(struct err *err, const char *what)
 	err_set(err, "%s: %s", what, code != 0 ? ERR_reason_error_string(code) : "failed");
 	ERR_clear_error();
 	return -1;
+}
+
+/* OpenSSL's lists skip what they do not know, and take more than names. */
+bool
+tlsctx_knows_cipher(const char *name)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	bool is_13 = strncmp(name, "TLS_", 4) == 0;
+	bool is_known = false;
+
+	if (ctx != NULL &&
+		(is_13 ? SSL_CTX_set_ciphersuites(ctx, name)
+		       : SSL_CTX_set_cipher_list(ctx, name)) == 1) {
+		const STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx);
+
+		for (int i = 0; i < sk_SSL_CIPHER_num(all); i++)
+			is_known |=
+				strcmp(SSL_CIPHER_get_name(sk_SSL_CIPHER_value(all, i)), name) == 0;
+	}
+	SSL_CTX_free(ctx);
+	ERR_clear_error();
+	return is_known;
 }
 
 /* Names that begin with TLS_ are suites of TLS 1.3; an empty side keeps our own list. */

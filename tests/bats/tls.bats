@@ -128,6 +128,24 @@ X
 	[ "$(served_serial)" = "$first" ]
 }
 
+@test "a key that tlsd may not read is an error that names it" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")"
+	chown nobody "$RUN"
+	cert a ec 30 DNS:a
+	chmod 644 a.crt
+	chmod 600 a.key
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: a.crt, key: a.key }] }]
+X
+	chmod 644 weir.yaml
+	mkdir -p state
+	chown nobody state
+	run setpriv --reuid nobody --clear-groups "$BIN/tlsd" -c weir.yaml
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"tls.listen[0].certificates[0]"*"a.key: cannot be read: Permission denied"* ]]
+}
+
 # ---- choice by name ----
 
 @test "SNI chooses exactly, then by wildcard of one label, then the first certificate" {
@@ -220,10 +238,13 @@ X
 	PORT=$(tls_port 0)
 	[[ "$(s_client -tls1_3)" == *"Cipher is TLS_AES_256_GCM_SHA384"* ]]
 	[[ "$(s_client -tls1_2)" == *"Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"* ]]
-	sed -i 's/ECDHE-ECDSA-AES256-GCM-SHA384, //; s/TLS_AES_256_GCM_SHA384/TLS_NO_SUCH/' weir.yaml
-	run "$BIN/tlsd" -c weir.yaml -i other
-	[ "$status" -ne 0 ]
-	[[ "$output" == *"tls.listen[0]"*ciphers* ]]
+	for name in TLS_NO_SUCH ECDHE-NO-SUCH 'ALL:!RSA' '@SECLEVEL=0'; do
+		# beside good ones, which do not hide it
+		sed "s/TLS_AES_256_GCM_SHA384/TLS_AES_256_GCM_SHA384, \"$name\"/" weir.yaml >other.yaml
+		run "$BIN/tlsd" -t -c other.yaml
+		[ "$status" -eq 2 ]
+		[[ "$(jq -r '.[0] | .path + " " + .text' <<<"$output")" == "tls.listen[0].ciphers \`$name\` is no cipher suite"* ]]
+	done
 }
 
 @test "ALPN: our order decides; no common protocol is an alert; none offered is fine" {
@@ -386,6 +407,84 @@ X
 	touch go
 	served_all() { [[ "$(s_client)" == *"New, TLSv1.3"* ]]; }
 	until_ok served_all
+}
+
+# ---- what others see ----
+
+@test "status counts each listener's connections" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  listen:
+    - { address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }
+    - { address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }
+X
+	tlsd_start
+	PORT=$(tls_port 1)
+	spawn hold python3 "$RELAY" hold "$PORT" n=7 go="$D/go"
+	seen() { [ "$(tlsctl json status | jq -c '[.listeners[] | .connections, .accepted]')" = "$1" ]; }
+	until_ok seen '[0,0,7,7]'
+	# they outlive the listener, and what was counted stays
+	tlsctl reload
+	seen '[0,0,7,7]'
+	run "$BIN/proxyctl" -c weir.yaml status
+	[[ "$output" =~ "127.0.0.1:$PORT"\ +tlsd.0\ +7\ +7 ]]
+	touch go
+	until_ok seen '[0,0,0,7]'
+}
+
+@test "hello.tlsd is on the bus, with the configuration in force" {
+	simple
+	mkdir -p "$RUN/bus"
+	# spsub.py: the binding end of a bus, which prints what it is told
+	cat >spsub.py <<'X'
+import os, socket, struct, sys, threading
+def bind(name):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(name)
+    s.listen(8)
+    return s
+def exactly(c, n):
+    b = b""
+    while len(b) < n:
+        more = c.recv(n - len(b))
+        if not more:
+            os._exit(0)
+        b += more
+    return b
+pub, sub = bind(sys.argv[1] + "/test.0.pub"), bind(sys.argv[1] + "/test.0.sub")
+threading.Thread(target=lambda: [pub.accept()[0].sendall(b"\0SP\0\0\x20\0\0") for _ in range(9)], daemon=True).start()
+c = sub.accept()[0]
+c.sendall(b"\0SP\0\0\x21\0\0")
+print(exactly(c, 8).hex(), flush=True)
+while True:
+    kind, n = struct.unpack("!BQ", exactly(c, 9))
+    print(exactly(c, n).decode(), flush=True)
+X
+	spawn bus python3 spsub.py "$RUN/bus"
+	until_ok grep -q '^hello.tlsd ' proc/bus.log
+	hello() { sed -n 's/^hello.tlsd //p' proc/bus.log | tail -1 | jq -r "$1"; }
+	[ "$(hello .who)" = tlsd.0 ]
+	says() { [ "$(hello .config)" = "$(tlsctl json status | jq -r .hash)" ]; }
+	says
+	before=$(hello .config)
+	echo '# changed' >>weir.yaml
+	tlsctl reload
+	until_ok says
+	[ "$(hello .config)" != "$before" ]
+	# nothing that a bus sends ends tlsd: an end that speaks no SP
+	kill "$(pid_of bus)"
+	rm -f "$RUN"/bus/*
+	spawn rubbish python3 -c "
+import socket, sys
+for n in ('pub', 'sub'):
+    s = socket.socket(socket.AF_UNIX); s.bind('$RUN/bus/bad.0.' + n); s.listen(8)
+    globals()[n] = s
+c = sub.accept()[0]; c.sendall(b'\xff' * 70000)
+d = pub.accept()[0]; d.sendall(b'\0SP\0\0\x20\0\0\1\xff\xff\xff\xff\xff\xff\xff\xff')
+print('said'); sys.stdout.flush(); import time; time.sleep(60)"
+	until_ok grep -q said proc/rubbish.log
+	[[ "$(s_client)" == *"New, TLSv1.3"* ]]
+	[ ! -e "$RUN/bus/tlsd.0.pub" ] # it binds nothing
 }
 
 # ---- configuration ----

@@ -110,6 +110,52 @@ X
 	done
 }
 
+@test "the PROXY header tells IPv6 clients, and IPv4 clients of a socket for both as IPv4" {
+	cert site ec 30 DNS:localhost
+	six=$(free_port)
+	both=$(free_port)
+	tlsd_config <<X
+  listen:
+    - { address: "[::1]:$six", to: web, certificates: [{ cert: site.pem }] }
+    - { address: "*:$both", to: web, certificates: [{ cert: site.pem }] }
+X
+	tlsd_start
+	mkdir -p "$RUN/web"
+	run python3 "$RELAY" header "$six" "$RUN/web/0.sock" host=::1
+	[[ "$output" == *family=0x21*src=::1:same*dst=::1:same* ]]
+	run python3 "$RELAY" header "$both" "$RUN/web/0.sock" host=127.0.0.1 source=127.0.0.9
+	[[ "$output" == *family=0x11*src=127.0.0.9:same*dst=127.0.0.1:same* ]]
+	run python3 "$RELAY" header "$both" "$RUN/web/0.sock" host=::1
+	[[ "$output" == *family=0x21*src=::1:same*dst=::1:same* ]]
+}
+
+@test "a name that is no name is not passed on" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	mkdir -p "$RUN/web"
+	run python3 "$RELAY" header "$PORT" "$RUN/web/0.sock" "name=a b"
+	[[ "$output" == *unique_id* && "$output" != *authority* ]]
+	run python3 "$RELAY" header "$PORT" "$RUN/web/0.sock" "name=a.b"
+	[[ "$output" == *unique_id* && "$output" == *authority=a.b* ]]
+}
+
+@test "several workers share the work" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+X
+	sed -i 's/workers: 2/workers: 3/' weir.yaml
+	tlsd_start
+	[ "$(tlsctl json status | jq .workers)" = 3 ]
+	mkdir -p "$RUN/web"
+	run python3 "$RELAY" workers "$(tls_port 0)" "$RUN/web/0.sock"
+	[ "$output" = workers=3 ]
+}
+
 @test "an idle relay ends at idle_timeout" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
@@ -152,6 +198,57 @@ X
 	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
 	[ "$(counter wait_timeout)" = 1 ]
 	grep -q ' handoff_timeout ' "$LOG"
+}
+
+@test "a client that leaves while it waits is noticed at once, and counted" {
+	simple 10s 60s
+	n=0
+	for v in 1.2 1.3; do
+		for how in reset fin; do
+			relay waits_left version=$v how=$how
+			n=$((n + 1))
+			until_ok reached wait_left $n
+			[ "$(open_now)" = 0 ]
+		done
+	done
+	# also when the reset came before the wait began, unseen
+	for i in 1 2 3 4 5; do relay waits_reset_with_bytes version=1.3; done
+	none_open() { [ "$(open_now)" = 0 ]; }
+	until_ok none_open
+	[ "$(tlsctl json status | jq .connections.waiting)" = 0 ]
+	[ "$(counter wait_timeout)" = 0 ]
+}
+
+@test "a client that half-closes while it waits gets its answer" {
+	simple
+	relay waits_half_closed version=1.2
+	relay waits_half_closed version=1.3
+	[ "$(counter wait_left)" = 0 ]
+}
+
+@test "one whose time is over does not hold up those who still wait" {
+	simple 10s 2s
+	relay waits_young
+	[ "$(counter wait_timeout)" = 1 ]
+}
+
+@test "a server that does not answer the connect is given up after handoff_timeout" {
+	cert site ec 30 DNS:localhost
+	server=$(free_port)
+	tlsd_config <<X
+  handoff_timeout: 1s
+  listen: [{ address: "127.0.0.1:0", to: "127.0.0.1:$server", relay: none, certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	run python3 "$RELAY" blackhole "$PORT" "$server"
+	[ "$status" -eq 0 ]
+	ms=${output#closed_after_ms=}
+	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+	[ "$(counter wait_timeout)" = 1 ]
+	python3 "$RELAY" blackhole "$PORT" "$server" leave=1
+	until_ok reached wait_left 1
+	[ "$(open_now)" = 0 ]
 }
 
 @test "new connections go to the instance that has fewer" {

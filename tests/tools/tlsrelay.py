@@ -24,8 +24,8 @@ def check(fact, text):
 class Client:
     """TLS over memory BIOs: close_notify, FIN and silence are separate acts."""
 
-    def __init__(self, port, version=None, name="localhost", alpn=None, piece=0):
-        self.sock = socket.create_connection(("127.0.0.1", port), LIMIT)
+    def __init__(self, port, version=None, name="localhost", alpn=None, piece=0, host="127.0.0.1", source=None):
+        self.sock = socket.create_connection((host, port), LIMIT, source and (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         ctx.check_hostname = False
@@ -442,6 +442,20 @@ def records(port, where, **kw):
     check(got == b"y" * 2000, "records")
 
 
+def workers(port, where, **kw):
+    """Each worker begins its unique ids with a prefix of its own: prints how many were seen."""
+    server = listen(where)
+    seen = set()
+    for _ in range(60):
+        client = Client(port, **kw)
+        client.send(b"x")
+        got = accept(server).recv(65536)
+        at = got.index(b"\x05\x00\x18") + 3
+        seen.add(got[at:at + 16])
+        client.close()
+    print("workers=%d" % len(seen))
+
+
 def header(port, where, **kw):
     """Prints the facts of the PROXY v2 header, and whether the first bytes came in the same read."""
     server = listen(where)
@@ -453,11 +467,12 @@ def header(port, where, **kw):
     command, family, n = got[12], got[13], struct.unpack("!H", got[14:16])[0]
     body, rest = got[16:16 + n], got[16 + n:]
     print("command=%d family=%#x" % (command & 15, family))
-    src, dst = body[:4], body[4:8]
-    sport, dport = struct.unpack("!HH", body[8:12])
-    print("src=%s:%s" % (socket.inet_ntoa(src), "same" if sport == client.sock.getsockname()[1] else sport))
-    print("dst=%s:%s" % (socket.inet_ntoa(dst), "same" if dport == port else dport))
-    tlvs(body[12:], "")
+    size, kind = (16, socket.AF_INET6) if family == 0x21 else (4, socket.AF_INET)
+    src, dst = body[:size], body[size:2 * size]
+    sport, dport = struct.unpack("!HH", body[2 * size:2 * size + 4])
+    print("src=%s:%s" % (socket.inet_ntop(kind, src), "same" if sport == client.sock.getsockname()[1] else sport))
+    print("dst=%s:%s" % (socket.inet_ntop(kind, dst), "same" if dport == port else dport))
+    tlvs(body[2 * size + 4:], "")
     print("together=%s" % (rest == b"GET / HTTP/1.1\r\n\r\n"))
 
 
@@ -489,6 +504,78 @@ def waits(port, where, after=1.0, **kw):
     check(data.endswith(b"patience"), repr(data))
     conn.sendall(b"reward")
     check(client.recv() == b"reward", "answer")
+
+
+def waits_left(port, where, how="", **kw):
+    """Nobody listens and the client leaves: by a reset, or by a FIN without close_notify."""
+    client = Client(port, **kw)
+    client.send(b"patience")
+    time.sleep(0.3)
+    if how == "reset":
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def waits_reset_with_bytes(port, where, **kw):
+    """A reset that comes together with the first bytes, before the wait begins."""
+    client = Client(port, **kw)
+    client.tls.write(b"patience")
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.flush()
+    client.close()
+
+
+def waits_half_closed(port, where, **kw):
+    """The client asks, says close_notify and FIN while nobody listens, and still wants its answer."""
+    client = Client(port, **kw)
+    client.send(b"question")
+    time.sleep(0.2)
+    client.send(b", second half")
+    client.close_notify()
+    client.sock.shutdown(socket.SHUT_WR)
+    time.sleep(0.3)
+    conn = accept(listen(where))
+    got = read_eof(conn)
+    check(got == b"question, second half", repr(got))
+    conn.sendall(b"answer")
+    conn.close()
+    got, clean = client.recv_all()
+    check(got == b"answer" and clean, "the answer: %r" % got)
+
+
+def waits_young(port, where, **kw):
+    """handoff_timeout is 2 s. One whose time is over but whose client stays holds up nobody."""
+    old = Client(port, **kw)
+    old.send(b"old")
+    time.sleep(1.5)
+    young = Client(port, **kw)
+    young.send(b"young")
+    got, _ = old.recv_all()
+    check(got == b"", "bytes from nowhere")
+    t = time.time()
+    conn = accept(listen(where))
+    check(conn.recv(64) == b"young", "another one")
+    check(time.time() - t < 0.7, "it waited for %.1f s" % (time.time() - t))
+    old.close()
+
+
+def blackhole(port, where, **kw):
+    """The server's backlog is full: its SYN is never answered. Prints how long it took."""
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", int(where)))
+    server.listen(0)
+    fill = []
+    for _ in range(4):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("127.0.0.1", int(where)))
+        fill.append(s)
+    time.sleep(0.1)
+    if kw.pop("leave", None):
+        waits_left(port, where, how="reset")
+    else:
+        nobody(port)
 
 
 def nobody(port, where="", **kw):

@@ -117,6 +117,9 @@ parses_extension(void **state)
 		const char *name;
 	} cases[] = {
 		{ "one name", "\0\6\0\0\3abc", 8, 1, "abc" },
+		{ "two names", "\0\14\0\0\3abc\0\0\3abd", 14, -1, NULL },
+		{ "another type behind", "\0\13\0\0\3abc\1\0\2xx", 13, 1, "abc" },
+		{ "rubbish behind", "\0\7\0\0\3abcx", 9, -1, NULL },
 		{ "another type first", "\0\13\1\0\2xx\0\0\3abc", 13, 1, "abc" },
 		{ "only another type", "\0\5\1\0\2xx", 7, 0, NULL },
 		{ "empty list", "\0\0", 2, 0, NULL },
@@ -144,6 +147,22 @@ parses_extension(void **state)
 }
 
 static void
+plain_names(void **state)
+{
+	static const char *const good[] = { "a", "A-b_c.example", "127.0.0.1", "::1", "a.b." };
+	static const char *const bad[] = { "", "a b", "a\r\nb", "a\"b", "\xc3\xa4.de", "a/b", "*.a",
+		"a\x7f" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		if (!sni_is_plain(slice_str(good[i])))
+			fail_msg("`%s` is refused", good[i]);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		if (sni_is_plain(slice_str(bad[i])))
+			fail_msg("`%s` is taken", bad[i]);
+}
+
+static void
 truncated_extension(void **state)
 {
 	static const char whole[] = "\0\13\1\0\2xx\0\0\3abc";
@@ -165,6 +184,7 @@ main(void)
 		cmocka_unit_test(finds),
 		cmocka_unit_test(refuses_names),
 		cmocka_unit_test(parses_extension),
+		cmocka_unit_test(plain_names),
 		cmocka_unit_test(truncated_extension),
 	};
 
