@@ -29,6 +29,7 @@ struct workers {
 	struct loop *main_loop;
 	struct worker **v;
 	unsigned count;
+	unsigned threads; /* that run: the first ones of v */
 	bool is_running;
 	const struct listen_set *set;
 	_Alignas(64) _Atomic uint64_t connections;
@@ -455,6 +456,7 @@ workers_start(struct workers *ws, struct err *err)
 			return err_set(
 				err, "a worker's thread cannot be started: %s", strerror(error));
 		}
+		ws->threads++;
 		ws->is_running = true;
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -539,9 +541,9 @@ workers_free(struct workers *ws)
 {
 	if (ws == NULL)
 		return;
-	for (unsigned i = 0; i < ws->count && ws->is_running; i++)
+	for (unsigned i = 0; i < ws->threads; i++)
 		loop_stop(ws->v[i]->loop);
-	for (unsigned i = 0; i < ws->count && ws->is_running; i++)
+	for (unsigned i = 0; i < ws->threads; i++)
 		pthread_join(ws->v[i]->thread, NULL);
 	for (unsigned i = 0; i < ws->count; i++)
 		worker_free(ws->v[i]);
