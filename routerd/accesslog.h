@@ -21,7 +21,7 @@ struct access_times {
 	uint32_t connected_us; /* connection to the server ready */
 	uint32_t sent_us;      /* request's last byte handed to the kernel */
 	uint32_t response_us;  /* response head complete */
-	uint32_t end_us;
+	uint64_t end_us;       /* 32 bits are 71 minutes: too little for tunnels */
 };
 
 struct access_entry {

@@ -306,7 +306,7 @@ put_bool(struct out *o, struct slice key, bool v)
 
 /* Milliseconds with three decimals; null for a phase that was not reached. */
 static void
-put_ms(struct out *o, struct slice key, uint32_t us)
+put_ms(struct out *o, struct slice key, uint64_t us)
 {
 	put(o, key);
 	if (us == 0) {

@@ -19,22 +19,23 @@ static void on_expired(struct upstream *u);
 static void read_response(struct request *r);
 
 static bool
-is_idempotent(const struct request *r)
-{
-	return method_is_idempotent(r->m.method);
-}
-
-static bool
 has_body(const struct request *r)
 {
 	return r->m.body == BODY_CHUNKED || (r->m.body == BODY_LENGTH && r->m.content_length > 0);
 }
 
+/* May it be sent once more, when the server may have got it already? A body that streams cannot. */
+static bool
+is_repeatable(const struct request *r)
+{
+	return method_is_idempotent(r->m.method) && (!has_body(r) || r->is_collected);
+}
+
 /* --- deadlines towards the server
  * ------------------------------------------------------------------------------------------ */
 
-/* Which of the timeouts holds now, 0 for none: while the client is still sending, its own clock is
- * running. */
+/* Which of the timeouts holds now, 0 for none: while the client is still sending, or does not read,
+ * its own clock is running. */
 static uint32_t
 current_timeout(const struct request *r)
 {
@@ -47,7 +48,7 @@ current_timeout(const struct request *r)
 	if (r->up_out.queued > 0)
 		return t->send;
 	if (r->state == REQ_WAIT)
-		return r->up_flow == FLOW_OPEN ? 0 : t->response;
+		return r->up_flow == FLOW_OPEN && !request_awaits_continue(r) ? 0 : t->response;
 	if (r->state == REQ_FLOW && r->up_in.state == H1_IN_OPEN)
 		return t->read;
 	return 0;
@@ -56,20 +57,21 @@ current_timeout(const struct request *r)
 static uint64_t
 progress_of(const struct request *r)
 {
-	return r->up_in.bytes + r->up_out.body_bytes - r->up_out.queued + r->cl->body_bytes;
+	return r->up_in.bytes + r->up_out.body_bytes - r->up_out.queued;
 }
 
+/* The deadline runs also while nothing is waited for: that may change where no event of this
+ * connection tells (the client reads again, and the server has nothing more to say). */
 static void
 arm(struct request *r)
 {
-	uint32_t ms = current_timeout(r);
-
+	r->up_ms = current_timeout(r);
 	r->up_progress = progress_of(r);
-	if (ms == 0)
-		deadline_clear(&r->up->dl);
+	r->is_looked_at = r->up_ms <= STREAM_LOOK_MS;
+	if (r->up_ms == 0)
+		deadline_set(r->w->loop, &r->up->dl, r->timeouts.read);
 	else
-		deadline_set(r->w->loop, &r->up->dl, ms < STREAM_LOOK_MS ? ms : STREAM_LOOK_MS);
-	r->is_looked_at = ms <= STREAM_LOOK_MS;
+		deadline_set(r->w->loop, &r->up->dl, r->is_looked_at ? r->up_ms : STREAM_LOOK_MS);
 }
 
 /* --- ends of an attempt
@@ -128,20 +130,22 @@ attempt_end(struct request *r, unsigned how)
 	}
 }
 
-/* Never after a byte reached the client; what was sent only if it may be done twice; a body only if
- * we still have it. */
+/* Never after a byte reached the client; what was sent only if it may be done twice, and a body
+ * only if we still have it. A race is repeated on a new connection, so it happens once per try, and
+ * is no retry that the operator counts. */
 static bool
-may_retry(const struct request *r, enum server_outcome how)
+may_retry(const struct request *r, enum server_outcome how, bool is_race)
 {
 	if (r->head_sent || r->interim_sent || r->pool == NULL)
 		return false;
-	if (r->is_streamed && (r->cl->body_bytes > 0 || r->up_flow != FLOW_NONE))
-		return false;
 	if (how == SERVER_TIMEOUT)
 		return false;
-	if (r->was_sent && !is_idempotent(r))
+	if (r->was_sent && !is_repeatable(r))
 		return false;
-	return r->tries <= pool_cfg(r->pool)->retries && r->ask.tried_count < LB_TRIED_MAX;
+	if (is_race)
+		return true;
+	return r->tries - r->races <= pool_cfg(r->pool)->retries &&
+		r->ask.tried_count < LB_TRIED_MAX;
 }
 
 static bool
@@ -160,7 +164,7 @@ take_budget(struct request *r)
 static bool
 is_idle_race(const struct request *r)
 {
-	return r->is_reused && r->state != REQ_FLOW &&
+	return r->is_reused && r->state != REQ_FLOW && r->interims == 0 &&
 		(r->up == NULL || r->up->in == NULL || buf_len(r->up->in) == 0);
 }
 
@@ -171,7 +175,7 @@ count_failure(struct request *r, enum server_outcome how)
 		worker_count(r->w, STAT_UPSTREAM_CONNECT_FAILED);
 	else if (how == SERVER_TIMEOUT)
 		worker_count(r->w, STAT_UPSTREAM_TIMEOUT);
-	else
+	else if (how == SERVER_BROKEN)
 		worker_count(r->w, STAT_UPSTREAM_BROKEN);
 }
 
@@ -179,13 +183,14 @@ static void
 failed(struct request *r, enum server_outcome how, uint16_t status, const char *reason)
 {
 	bool is_race = how == SERVER_BROKEN && is_idle_race(r);
-	bool again = may_retry(r, how);
-	char who = how == SERVER_TIMEOUT ? 's' : 'S';
+	bool again = may_retry(r, how, is_race);
+	char who = status == 504 ? 's' : 'S';
 
 	if (is_race) {
 		reason = "idle_close_race";
 		how = SERVER_ABANDONED;
 		r->wants_fresh = true;
+		r->races++;
 	} else {
 		count_failure(r, how);
 		r->ask.tried[r->ask.tried_count++ % LB_TRIED_MAX] = r->server;
@@ -224,7 +229,8 @@ attempt_pick(struct request *r)
 		if (why == LB_ALL_TRIED && r->last_status != 0) {
 			/* It ended where the last attempt did, also in the termination code. */
 			r->state = r->last_state;
-			request_fail(r, r->last_status, r->last_reason, 'S');
+			request_fail(r, r->last_status, r->last_reason,
+				r->last_status == 504 ? 's' : 'S');
 		} else {
 			request_fail(r, 503, "no_server", 'S');
 		}
@@ -265,7 +271,7 @@ attach(struct request *r, struct upstream *u)
 enum req_state
 attempt_connect(struct request *r)
 {
-	uint64_t max_idle_ms = is_idempotent(r) ? UINT64_MAX : JUST_USED_MS;
+	uint64_t max_idle_ms = is_repeatable(r) ? UINT64_MAX : JUST_USED_MS;
 	struct upstream *u = r->wants_fresh ? NULL : upstream_reuse(r->w, r->server, max_idle_ms);
 
 	r->wants_fresh = false;
@@ -318,6 +324,7 @@ attempt_send(struct request *r)
 	r->was_sent = true;
 	r->scan = (struct http1_scan){ 0 };
 	r->keep_upstream = false;
+	r->interims = 0;
 	r->down_flow = FLOW_NONE;
 	memset(&r->up_in, 0, sizeof(r->up_in));
 	h1_in_init(&r->up_in, r->w->loop, &r->up->s, &r->w->bufs, &r->up->in);
@@ -357,7 +364,6 @@ on_down_end(struct h1_in *in)
 {
 	struct request *r = (struct request *)((char *)in - offsetof(struct request, up_in));
 
-	r->body_out = in->bytes;
 	switch (in->why) {
 	case H1_IN_OK:
 		r->down_flow = FLOW_ENDED;
@@ -370,11 +376,11 @@ on_down_end(struct h1_in *in)
 	case H1_IN_BROKEN:
 	case H1_IN_TOO_LARGE: break;
 	}
-	/* A tunnel whose server hung up hard has simply ended. */
-	failed(r, r->is_tunnel ? SERVER_OK : SERVER_BROKEN, 502,
-		r->is_tunnel                   ? "tunnel_reset"
-			: in->why == H1_IN_BAD ? in->err.reason
-					       : "closed_early");
+	if (r->is_tunnel)
+		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
+	else
+		failed(r, SERVER_BROKEN, 502,
+			in->why == H1_IN_BAD ? in->err.reason : "closed_early");
 }
 
 static void
@@ -384,6 +390,30 @@ flow_down(struct request *r)
 	r->up_in.fn = on_down_end;
 	r->down_flow = FLOW_OPEN;
 	r->state = REQ_FLOW;
+}
+
+/*
+ * A tunnel may live for days: it keeps copies of what the log wants to know of it, and neither pool
+ * nor generation. In flight at its server it stays.
+ */
+static void
+let_go(struct request *r)
+{
+	r->client = forward_client(&r->m, &r->fwd);
+	r->fwd.http = NULL;
+	r->route_name = arena_strdup(&r->arena, r->route_name);
+	r->pool_name = arena_strdup(&r->arena, r->pool_name);
+	r->server_name = arena_strdup(&r->arena, r->server_name);
+	server_opened(r->server, r->pool, r->ask.now_ms, loop_now_ms(r->w->loop));
+	pool_active(r->pool, -1);
+	r->is_counted = false;
+	if (r->has_retry)
+		pool_retry_put(r->pool);
+	r->has_retry = false;
+	r->pool = NULL;
+	r->route = NULL;
+	worker_unpin(r->w, r->pin);
+	r->pin = NULL;
 }
 
 static void
@@ -404,6 +434,7 @@ switch_protocols(struct request *r)
 	r->is_streamed = true;
 	r->up_flow = FLOW_OPEN;
 	r->cl->ops->tunnel(r->cl, &r->resp, &r->up_out.sink);
+	let_go(r);
 	if (!request_flush_client(r))
 		return;
 	loop_run_soon(r->w->loop, &r->up_in.again);
@@ -432,17 +463,14 @@ pass_interim(struct request *r)
 static void
 pass_final(struct request *r)
 {
-	struct sink *out = r->cl->out;
-
 	r->t.response_us = request_us(r);
-	r->status = r->resp.status;
 	r->keep_upstream = r->resp.keep_alive && r->resp.body != BODY_UNTIL_CLOSE;
 	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
-	r->head_sent = true;
-	/* Nobody will read the rest of the request body once the answer is out. */
-	if (!r->cl->body_ended && r->m.expect_continue && r->cl->body_bytes == 0)
+	/* Nobody will read the rest of the request body once the answer is out; or it may never
+	 * come. */
+	if (!r->cl->body_ended && (request_awaits_continue(r) || !r->keep_upstream))
 		r->cl->ops->close_after(r->cl);
-	out->ops->head(out, &r->resp);
+	request_send_head(r, &r->resp);
 	flow_down(r);
 	h1_in_body(&r->up_in, r->resp.body, r->resp.content_length, UINT64_MAX);
 	h1_in_pump(&r->up_in);
@@ -544,7 +572,9 @@ connected(struct request *r)
 	switch (upstream_connected(r->up)) {
 	case 0: break;
 	case 1: request_run(r, REQ_SEND); break;
-	default: failed(r, SERVER_CONNECT, 502, connect_reason(errno)); break;
+	default:
+		failed(r, SERVER_CONNECT, errno == ETIMEDOUT ? 504 : 502, connect_reason(errno));
+		break;
 	}
 }
 
@@ -561,13 +591,15 @@ on_upstream(struct upstream *u)
 		h1_out_writable(&r->up_out, r->w->loop);
 	if (r->state == REQ_WAIT)
 		read_response(r);
+	else if (r->state == REQ_FLOW && r->down_flow == FLOW_ENDED)
+		request_check_done(r);
 	else if (r->state == REQ_FLOW && u->s.readable)
 		h1_in_pump(&r->up_in);
 	if (u->user == r && r->up == u && r->state != REQ_DONE && progress_of(r) != r->up_progress)
 		arm(r);
 }
 
-/* Quiet for a while: has either side gone without an event? */
+/* Quiet for a while: has the server gone without an event? */
 static void
 look(struct request *r, uint32_t timeout_ms)
 {
@@ -576,8 +608,6 @@ look(struct request *r, uint32_t timeout_ms)
 	if (r->state != REQ_CONNECT && stream_is_dead(&r->up->s)) {
 		r->up->s.readable = true;
 		on_upstream(r->up);
-	} else if (r->cl->ops->is_gone(r->cl)) {
-		request_client_left(r);
 	}
 }
 
@@ -587,8 +617,9 @@ on_expired(struct upstream *u)
 	struct request *r = u->user;
 	uint32_t ms = current_timeout(r);
 
-	/* Bytes went by since the deadline was set (a tunnel's other direction): it starts over. */
-	if (ms == 0 || progress_of(r) != r->up_progress) {
+	/* Something else is waited for now, or bytes went by since (a tunnel's other direction): it
+	 * starts over. */
+	if (ms == 0 || ms != r->up_ms || progress_of(r) != r->up_progress) {
 		arm(r);
 		return;
 	}
@@ -599,7 +630,7 @@ on_expired(struct upstream *u)
 	if (r->state == REQ_CONNECT)
 		failed(r, SERVER_CONNECT, 504, "connect_timeout");
 	else if (r->is_tunnel)
-		failed(r, SERVER_OK, 504, "tunnel_timeout");
+		request_end(r, "tunnel_timeout", 's', CLIENT_KEEP);
 	else if (r->up_out.queued > 0)
 		failed(r, SERVER_TIMEOUT, 504, "send_timeout");
 	else
@@ -622,10 +653,10 @@ void
 attempt_body_refused(struct request *r)
 {
 	r->up_flow = FLOW_ABORTED;
-	if (r->is_tunnel) {
-		failed(r, SERVER_OK, 502, "tunnel_reset");
-		return;
-	}
-	if (r->state == REQ_WAIT && r->up != NULL)
+	if (r->is_tunnel)
+		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
+	else if (r->state == REQ_WAIT && r->up != NULL)
 		read_response(r);
+	else
+		request_check_done(r);
 }

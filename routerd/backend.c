@@ -12,6 +12,11 @@
 
 #include "libcommon/mem.h"
 
+/* How often servers that are gone but for tunnels are looked at. */
+#define RETIRE_EVERY_MS 1000
+
+static void free_retired(void *arg);
+
 struct backends *
 backends_new(struct loop *main_loop, struct err *err)
 {
@@ -24,6 +29,7 @@ backends_new(struct loop *main_loop, struct err *err)
 
 	b->loop = main_loop;
 	b->resolver = resolver;
+	b->retire_timer = loop_timer_new(main_loop, free_retired, b);
 	backend_mail_init(b);
 	backend_judge_init(b);
 	return b;
@@ -111,17 +117,40 @@ server_free(struct server_state *st)
 	free(st);
 }
 
+/* Free those that no worker knows any more; tunnels hold no pool, so they are waited for. */
+static void
+free_retired(void *arg)
+{
+	struct backends *b = arg;
+	struct server_state *st;
+	struct server_state *next;
+	bool is_waiting = false;
+
+	/* What workers said before may lie in the box. */
+	backend_mail_empty(b);
+	LL_FOREACH_SAFE2(b->retired, st, next, retired_next)
+	{
+		if (!st->is_forgotten)
+			continue;
+		if (atomic_load_explicit(&st->server->inflight, memory_order_acquire) > 0) {
+			is_waiting = true;
+			continue;
+		}
+		LL_DELETE2(b->retired, st, retired_next);
+		give_id(b, st->server->id);
+		server_free(st);
+	}
+	if (is_waiting)
+		loop_timer_set(b->retire_timer, RETIRE_EVERY_MS, false);
+}
+
 static void
 on_forgotten(void *arg)
 {
 	struct server_state *st = arg;
-	struct backends *b = st->b;
 
-	/* No worker knows it any more; what they said before may lie in the box. */
-	backend_mail_empty(b);
-	LL_DELETE2(b->retired, st, retired_next);
-	give_id(b, st->server->id);
-	server_free(st);
+	st->is_forgotten = true;
+	free_retired(st->b);
 }
 
 static void
@@ -321,6 +350,7 @@ backends_free(struct backends *b)
 		LL_DELETE2(b->retired, st, retired_next);
 		server_free(st);
 	}
+	loop_timer_free(b->retire_timer);
 	backend_mail_fini(b);
 	backend_judge_fini(b);
 	resolve_free(b->resolver);

@@ -78,11 +78,18 @@ bool server_addr(const struct server *s, struct addr *out);
 /*
  * Around each attempt: begin counts it in flight; end takes it off and judges.
  * began_ms is the now_ms of the lb_pick that chose the server, now_ms is now;
- * both monotonic, of the worker's loop.
+ * both monotonic, of the worker's loop. p is NULL after server_opened: nothing is
+ * judged then.
  */
 void server_begin(struct server *s);
 void server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t began_ms,
 	uint64_t now_ms);
+/*
+ * What was begun has become a tunnel: a success, told now, since its end says nothing and may be
+ * far away. It stays in flight, and server_end is called with NULL for the pool, which the tunnel
+ * may outlive; the server lives at least until then.
+ */
+void server_opened(struct server *s, struct pool *p, uint64_t began_ms, uint64_t now_ms);
 /* The attempt that failed here goes elsewhere: for status. */
 void server_retried(struct server *s);
 /* Passive failures within the window that is open now. */

@@ -56,6 +56,7 @@ struct server_state {
 	/* what is not published yet as evidence */
 	uint32_t unsent_fails;
 	struct server_state *retired_next;
+	bool is_forgotten; /* retired, and no worker has connections to it but tunnels */
 	size_t key_len;
 	char key[]; /* pool NUL name NUL address */
 };
@@ -116,7 +117,8 @@ struct backends {
 	uint32_t *free_ids;
 	unsigned free_count;
 	uint32_t next_id;
-	struct server_state *retired; /* workers are being told to forget them */
+	struct server_state *retired; /* workers are being told to forget them, or tunnels last */
+	struct loop_timer *retire_timer;
 	/* judging */
 	struct loop_timer *judge_timer;
 	struct run_item judge_soon;

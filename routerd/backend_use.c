@@ -151,10 +151,13 @@ server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t b
 	uint64_t now_ms)
 {
 	bool is_trial = atomic_load_explicit(&s->trial_ms, memory_order_relaxed) == began_ms;
-	uint32_t before = atomic_fetch_sub_explicit(&s->inflight, 1, memory_order_relaxed);
+	/* Without a pool it is the last touch: the server may go as soon as none is in flight. */
+	uint32_t before = atomic_fetch_sub_explicit(&s->inflight, 1, memory_order_release);
 
-	assert(p->magic == POOL_MAGIC);
 	assert(before > 0);
+	if (p == NULL)
+		return;
+	assert(p->magic == POOL_MAGIC);
 	if (how == SERVER_OK) {
 		remember_success(s, began_ms);
 		end_well(s, p, is_trial, now_ms);
@@ -162,6 +165,18 @@ server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t b
 		end_badly(s, p, how, is_trial, now_ms);
 	}
 	/* Last, so that the next trial meets what this one found. */
+	if (is_trial)
+		atomic_store(&s->trial_ms, 0);
+}
+
+void
+server_opened(struct server *s, struct pool *p, uint64_t began_ms, uint64_t now_ms)
+{
+	bool is_trial = atomic_load_explicit(&s->trial_ms, memory_order_relaxed) == began_ms;
+
+	assert(p->magic == POOL_MAGIC);
+	remember_success(s, began_ms);
+	end_well(s, p, is_trial, now_ms);
 	if (is_trial)
 		atomic_store(&s->trial_ms, 0);
 }

@@ -17,9 +17,14 @@ struct timeouts;
 
 /* What becomes of the client's side when a request is over. */
 enum client_end {
-	CLIENT_KEEP,  /* the next request may come, if both sides wish */
-	CLIENT_CLOSE, /* say goodbye so that what was sent can be read (lingering) */
+	CLIENT_KEEP,  /* the next request may come, if both sides wish; else goodbye (lingering) */
 	CLIENT_ABORT, /* cut it: what was sent must not be taken for whole */
+};
+
+/* Payload so far, of a tunnel too: received, and taken by the kernel. */
+struct client_bytes {
+	uint64_t in;
+	uint64_t out;
 };
 
 struct client_ops {
@@ -41,8 +46,7 @@ struct client_ops {
 	void (*limits)(struct client *c, const struct timeouts *t, uint64_t max_body);
 	/* Has everything that the sink was given left for the kernel, the end included? */
 	bool (*is_flushed)(const struct client *c);
-	/* Has the client gone for good? Asks the kernel: for when it has long been quiet. */
-	bool (*is_gone)(const struct client *c);
+	struct client_bytes (*bytes)(const struct client *c);
 	/* The request is over; c is gone afterwards. */
 	void (*done)(struct client *c, enum client_end how);
 };
@@ -54,8 +58,8 @@ struct client {
 	struct request *req;
 	struct sink *out; /* the response */
 	bool is_http10;
-	bool body_ended; /* the whole request body has been given to its sink */
-	uint64_t body_bytes;
+	bool body_ended;      /* the whole request body has been given to its sink */
+	bool awaits_continue; /* sends no body before it is told to (or begins to send) */
 };
 
 #endif

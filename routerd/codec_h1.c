@@ -17,8 +17,14 @@
 /* A body's average rate is judged after this time. */
 #define RATE_AFTER_MS 10000
 
+/* A client that closed its sending side is asked whether it is still there once its answer is this
+ * late. */
+#define ASK_CLOSED_MS 200
+/* Interim responses that wait for a client to read; more are dropped, as anybody may do. */
+#define INTERIMS_MAX 8
+
 /* What the connection's deadline waits for while a request is in progress. */
-enum wait { WAIT_NOTHING, WAIT_BODY, WAIT_SEND };
+enum wait { WAIT_UNSET, WAIT_NOTHING, WAIT_BODY, WAIT_SEND, WAIT_CLOSED };
 
 struct h1_client {
 	struct client cl;
@@ -29,8 +35,8 @@ struct h1_client {
 	bool keep_alive;
 	bool told_closed; /* the request knows that the peer closed its side */
 	bool is_tunnel;
-	bool is_looked_at; /* since the last byte of the body: see STREAM_LOOK_MS */
-	size_t queued_before;
+	bool is_looked_at; /* since bytes went by: see STREAM_LOOK_MS */
+	uint64_t progress; /* when the deadline was set last */
 	uint64_t body_since_ms;
 	struct h1_in in;
 	struct h1_out out;
@@ -46,30 +52,59 @@ of(struct client *cl)
  * --------------------------------------------------------------------------------------------------------
  */
 
+static enum wait
+current_wait(const struct h1_client *x)
+{
+	if (x->out.queued > 0)
+		return WAIT_SEND;
+	if (!x->is_tunnel && x->in.to != NULL && x->in.state == H1_IN_OPEN &&
+		(!x->cl.awaits_continue || x->in.bytes > 0))
+		return WAIT_BODY;
+	if (x->c->s.peer_closed && !x->told_closed && x->in.state == H1_IN_ENDED)
+		return WAIT_CLOSED;
+	return WAIT_NOTHING;
+}
+
+static uint32_t
+wait_ms(const struct h1_client *x, enum wait wait)
+{
+	const struct timeouts *t = x->timeouts;
+
+	if (wait == WAIT_CLOSED)
+		return ASK_CLOSED_MS;
+	if (x->is_tunnel)
+		return t->tunnel;
+	if (wait == WAIT_BODY || (wait == WAIT_NOTHING && t->body < t->send))
+		return t->body;
+	return t->send;
+}
+
+/* Grows whenever bytes of a body came or left. */
+static uint64_t
+progress_of(const struct h1_client *x)
+{
+	return x->in.bytes + x->out.body_bytes - x->out.queued;
+}
+
+/*
+ * The deadline runs all the time: what is waited for changes also where no event of this connection
+ * tells (the server's side fills the queue, the run queue empties the socket). It starts over when
+ * that changed or bytes went by, here or when it has passed.
+ */
 static void
 arm(struct h1_client *x)
 {
-	enum wait wait = WAIT_NOTHING;
-	uint32_t ms = 0;
-	bool is_progress = false;
+	enum wait wait = current_wait(x);
+	uint64_t progress = progress_of(x);
 
-	if (x->out.queued > 0) {
-		wait = WAIT_SEND;
-		ms = x->is_tunnel ? x->timeouts->tunnel : x->timeouts->send;
-		is_progress = x->out.queued != x->queued_before;
-		x->queued_before = x->out.queued;
-	} else if (!x->is_tunnel && x->in.to != NULL && x->in.state == H1_IN_OPEN) {
-		wait = WAIT_BODY;
-		ms = x->timeouts->body;
-		is_progress = x->in.progressed;
-	}
-	x->in.progressed = false;
-	if (wait == WAIT_NOTHING)
-		deadline_clear(&x->c->dl);
-	else if (wait != x->wait || is_progress) {
-		x->is_looked_at = wait != WAIT_BODY || ms <= STREAM_LOOK_MS;
+	if (wait != x->wait || progress != x->progress || x->in.progressed) {
+		uint32_t ms = wait_ms(x, wait);
+
+		x->is_looked_at = ms <= STREAM_LOOK_MS;
 		deadline_set(x->c->w->loop, &x->c->dl, x->is_looked_at ? ms : STREAM_LOOK_MS);
 	}
+	x->in.progressed = false;
+	x->progress = progress;
 	x->wait = wait;
 }
 
@@ -83,6 +118,14 @@ is_crawling(const struct h1_client *x)
 	return rate > 0 && !x->is_tunnel && ms > RATE_AFTER_MS && x->in.bytes * 1000 / ms < rate;
 }
 
+/* From here on the client is expected to send. */
+static void
+start_body(struct h1_client *x)
+{
+	x->cl.awaits_continue = false;
+	x->body_since_ms = loop_now_ms(x->c->w->loop);
+}
+
 /* --- the request's client side
  * ---------------------------------------------------------------------------------------- */
 
@@ -93,7 +136,6 @@ on_body_end(struct h1_in *in)
 	enum body_end how = BODY_END_OK;
 	const char *reason = NULL;
 
-	x->cl.body_bytes = in->bytes;
 	x->cl.body_ended = in->state == H1_IN_ENDED;
 	switch (in->why) {
 	case H1_IN_OK: break;
@@ -125,7 +167,8 @@ h1_body_to(struct client *cl, struct sink *to)
 	if (x->in.state == H1_IN_PAUSED)
 		x->in.state = H1_IN_OPEN;
 	if (x->in.state == H1_IN_OPEN) {
-		x->body_since_ms = loop_now_ms(x->c->w->loop);
+		if (!cl->awaits_continue)
+			start_body(x);
 		loop_run_soon(x->c->w->loop, &x->in.again);
 		arm(x);
 	}
@@ -136,8 +179,13 @@ h1_interim(struct client *cl, struct msg *m)
 {
 	struct h1_client *x = of(cl);
 
-	if (!cl->is_http10)
-		h1_out_interim(&x->out, m);
+	if (cl->is_http10 || x->out.seg_count >= INTERIMS_MAX)
+		return;
+	h1_out_interim(&x->out, m);
+	if (m->status == 100 && cl->awaits_continue) {
+		start_body(x);
+		arm(x);
+	}
 }
 
 static void
@@ -161,12 +209,6 @@ h1_is_flushed(const struct client *cl)
 	return h1_out_done(&((const struct h1_client *)(const void *)cl)->out);
 }
 
-static bool
-h1_is_gone(const struct client *cl)
-{
-	return stream_is_dead(&cl->conn->s);
-}
-
 static void
 h1_tunnel(struct client *cl, struct msg *m, struct sink *to)
 {
@@ -176,11 +218,24 @@ h1_tunnel(struct client *cl, struct msg *m, struct sink *to)
 	x->has_body = true;
 	x->keep_alive = false;
 	cl->body_ended = false;
+	x->in.max_bytes = UINT64_MAX;
 	x->out.upgrade = m->upgrade;
 	x->out.sink.ops->head(&x->out.sink, m);
 	h1_out_raw(&x->out);
 	h1_in_raw(&x->in);
 	h1_body_to(cl, to);
+}
+
+static struct client_bytes
+h1_bytes(const struct client *cl)
+{
+	const struct h1_client *x = (const struct h1_client *)(const void *)cl;
+	uint64_t given = x->out.asked_head ? 0 : x->out.body_bytes;
+
+	return (struct client_bytes){
+		.in = x->in.bytes,
+		.out = given > x->out.queued ? given - x->out.queued : 0,
+	};
 }
 
 static void
@@ -204,9 +259,9 @@ h1_done(struct client *cl, enum client_end how)
 	c->client = NULL;
 	loop_defer(c->w->loop, release, x);
 	if (how == CLIENT_ABORT) {
-		/* Where only the end of the connection ends the body, only a reset tells that it
-		 * was cut. */
-		if (x->out.framing == BODY_UNTIL_CLOSE && x->out.head_done && !x->is_tunnel)
+		/* Where only the end of the connection ends the body (a tunnel's bytes too), only a
+		 * reset tells that it was cut. */
+		if (x->out.framing == BODY_UNTIL_CLOSE && x->out.head_done)
 			conn_reset(c);
 		else
 			conn_close(c);
@@ -226,7 +281,7 @@ static const struct client_ops h1_client_ops = {
 	.tunnel = h1_tunnel,
 	.limits = h1_limits,
 	.is_flushed = h1_is_flushed,
-	.is_gone = h1_is_gone,
+	.bytes = h1_bytes,
 	.done = h1_done,
 };
 
@@ -247,6 +302,7 @@ client_new(struct conn *c, const struct msg *m)
 	x->keep_alive = m->keep_alive;
 	x->has_body = m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->content_length > 0);
 	x->cl.body_ended = !x->has_body;
+	x->cl.awaits_continue = x->has_body && m->expect_continue;
 	h1_in_init(&x->in, w->loop, &c->s, &w->bufs, &c->in);
 	x->in.fn = on_body_end;
 	h1_in_body(&x->in, m->body, m->content_length, UINT64_MAX);
@@ -334,7 +390,8 @@ begin(struct conn *c, struct request *r, const struct msg *m)
 {
 	struct h1_client *x = client_new(c, m);
 	struct buf *head = c->in;
-	uint64_t first_us = c->first_us;
+	/* Bytes that were read with something else have no time of their own. */
+	uint64_t first_us = c->first_us ? c->first_us : loop_now_us(c->w->loop);
 
 	head->r += (uint32_t)m->head_len;
 	deadline_clear(&c->dl);
@@ -422,26 +479,15 @@ is_over(const struct conn *c, const struct h1_client *x)
 	return c->client != x;
 }
 
-/* The peer closed its side: a half-close, or it is gone. Told once, when nothing else would notice.
- */
-static void
-look_closed(struct conn *c, struct h1_client *x)
+/* Has the peer gone for good? A reset comes as plain readiness, and nobody reads when the body has
+ * ended. */
+static bool
+has_left(const struct conn *c, const struct h1_client *x)
 {
-	if (!c->s.peer_closed)
-		return;
-	/* It was asked whether it is still there: a reset is the answer that it is not. */
-	if (x->told_closed) {
-		if (stream_is_dead(&c->s))
-			request_client_left(x->cl.req);
-		return;
-	}
-	if (x->in.state == H1_IN_OPEN && x->in.to != NULL)
-		return; /* reading will find the end */
-	x->told_closed = true;
-	if (stream_is_dead(&c->s))
-		request_client_left(x->cl.req);
-	else if (x->in.state == H1_IN_ENDED)
-		request_client_half_closed(x->cl.req);
+	bool is_unread =
+		c->s.readable && (x->in.state == H1_IN_ENDED || x->in.state == H1_IN_FAILED);
+
+	return (c->s.peer_closed || is_unread) && stream_is_dead(&c->s);
 }
 
 void
@@ -465,34 +511,56 @@ codec_h1_event(struct conn *c)
 		h1_in_pump(&x->in);
 		if (is_over(c, x))
 			return;
-		x->cl.body_bytes = x->in.bytes;
+		if (x->cl.awaits_continue && x->in.bytes > 0)
+			start_body(x);
 		if (x->in.state == H1_IN_OPEN && is_crawling(x)) {
 			worker_count(c->w, STAT_CLIENT_TIMEOUT);
 			request_client_timeout(x->cl.req, true);
 			return;
 		}
 	}
-	look_closed(c, x);
-	if (!is_over(c, x))
+	if (has_left(c, x))
+		request_client_left(x->cl.req);
+	else
 		arm(x);
+}
+
+/* It has gone without an event; what it sent before may still be there to be read. */
+static void
+leave(struct conn *c, struct h1_client *x, enum wait wait)
+{
+	if (wait == WAIT_BODY) {
+		x->wait = WAIT_UNSET;
+		c->s.readable = true;
+		codec_h1_event(c);
+	} else {
+		request_client_left(x->cl.req);
+	}
 }
 
 void
 codec_h1_deadline(struct conn *c)
 {
 	struct h1_client *x = c->client;
+	enum wait wait = current_wait(x);
+	bool is_same = wait == x->wait && progress_of(x) == x->progress && !x->in.progressed;
 
-	if (!x->is_looked_at) {
+	if (is_same && x->is_looked_at && (wait == WAIT_BODY || wait == WAIT_SEND)) {
+		worker_count(c->w, STAT_CLIENT_TIMEOUT);
+		request_client_timeout(x->cl.req, wait == WAIT_BODY);
+	} else if (stream_is_dead(&c->s)) {
+		leave(c, x, wait);
+	} else if (is_same && !x->is_looked_at) {
 		x->is_looked_at = true;
-		deadline_set(c->w->loop, &c->dl, x->timeouts->body - STREAM_LOOK_MS);
-		if (stream_is_dead(&c->s)) {
-			c->s.readable = true;
-			codec_h1_event(c);
+		deadline_set(c->w->loop, &c->dl, wait_ms(x, wait) - STREAM_LOOK_MS);
+	} else {
+		if (wait == WAIT_CLOSED) {
+			x->told_closed = true;
+			request_client_half_closed(x->cl.req);
 		}
-		return;
+		x->wait = WAIT_UNSET;
+		arm(x);
 	}
-	worker_count(c->w, STAT_CLIENT_TIMEOUT);
-	request_client_timeout(x->cl.req, x->wait == WAIT_BODY);
 }
 
 void

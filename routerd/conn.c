@@ -12,10 +12,12 @@
 #include "routerd/codec_h1.h"
 #include "routerd/worker_state.h"
 
-/* After the last word: how long the client may go on sending before we hang up, and how much of it
- * is read. */
-#define LINGER_MS    5000
-#define LINGER_READS 64
+/* After the last word: how long the client may be silent, and go on sending in all, before we hang
+ * up. Unread bytes would make the kernel send a reset, and that may take our answer away. */
+#define LINGER_SILENT_MS 5000
+#define LINGER_MS        30000
+/* Reads in a row before others get their turn. */
+#define LINGER_READS 16
 
 static struct conn *
 of_stream(struct stream *s)
@@ -73,18 +75,20 @@ conn_reset(struct conn *c)
 static void
 discard(struct conn *c)
 {
+	uint64_t now_ms = loop_now_ms(c->w->loop);
 	char waste[16384];
 
 	for (int i = 0; i < LINGER_READS && c->s.readable; i++) {
 		ssize_t n = stream_read(&c->s, waste, sizeof(waste));
 
-		if (n == 0 || n == STREAM_ERROR) {
+		if (n == 0 || n == STREAM_ERROR || now_ms >= c->linger_until_ms) {
 			conn_close(c);
 			return;
 		}
 	}
+	deadline_set(c->w->loop, &c->dl, LINGER_SILENT_MS);
 	if (c->s.readable)
-		conn_close(c);
+		loop_run_soon(c->w->loop, &c->again);
 }
 
 void
@@ -100,7 +104,7 @@ conn_linger(struct conn *c)
 	buf_unref(c->in);
 	c->in = NULL;
 	stream_shutdown(&c->s);
-	deadline_set(c->w->loop, &c->dl, LINGER_MS);
+	c->linger_until_ms = loop_now_ms(c->w->loop) + LINGER_MS;
 	discard(c);
 }
 
@@ -209,6 +213,24 @@ refuse_proxy(struct conn *c, const char *reason)
 	conn_reset(c);
 }
 
+/* One read; false when there is nothing now, or the connection is gone. The end of what the peer
+ * sends may stand right behind its request, so it must not be looked for before that is read. */
+static bool
+fill_proxy(struct conn *c)
+{
+	ssize_t n = STREAM_AGAIN;
+
+	if (c->s.readable)
+		n = stream_read(&c->s, c->in->data + c->in->w, buf_room(c->in));
+	if (n > 0) {
+		c->in->w += (uint32_t)n;
+		return true;
+	}
+	if (n != STREAM_AGAIN)
+		conn_close(c);
+	return false;
+}
+
 /* What comes first on a connection from a proxy. True when it is complete and the codec may go on.
  */
 static bool
@@ -217,33 +239,28 @@ read_proxy(struct conn *c)
 	struct proxy_info info;
 	const char *reason = NULL;
 	size_t used = 0;
+	enum proxy_result is;
 
 	if (c->in == NULL)
 		c->in = buf_get(&c->w->bufs, BUF_16K);
-	while (c->s.readable && buf_room(c->in) > 0) {
-		ssize_t n = stream_read(&c->s, c->in->data + c->in->w, buf_room(c->in));
-
-		if (n == STREAM_AGAIN)
-			break;
-		if (n <= 0) {
-			conn_close(c);
+	do {
+		if (!fill_proxy(c))
 			return false;
-		}
-		c->in->w += (uint32_t)n;
-	}
-	switch (proxy_read(c->in->data, c->in->w, &info, &used, &reason)) {
-	case PROXY_MORE:
-		if (buf_room(c->in) == 0)
-			refuse_proxy(c, "too_long");
+		is = proxy_read(c->in->data, c->in->w, &info, &used, &reason);
+	} while (is == PROXY_MORE && buf_room(c->in) > 0);
+	if (is != PROXY_DONE) {
+		refuse_proxy(c, is == PROXY_BAD ? reason : "too_long");
 		return false;
-	case PROXY_BAD: refuse_proxy(c, reason); return false;
-	case PROXY_DONE: break;
 	}
 	c->in->r = (uint32_t)used;
 	if (!info.is_local && info.has_addr)
 		set_peer(c, (const struct sockaddr *)&info.src);
 	if (!info.is_local)
 		set_tls(c, &info);
+	if (buf_len(c->in) == 0) {
+		buf_unref(c->in);
+		c->in = NULL;
+	}
 	c->state = CONN_IDLE;
 	return true;
 }
@@ -280,6 +297,8 @@ on_again(struct run_item *item)
 
 	if (c->state == CONN_IDLE || c->state == CONN_HEAD)
 		codec_h1_read(c);
+	else if (c->state == CONN_LINGER)
+		discard(c);
 }
 
 static void

@@ -60,6 +60,7 @@ struct conn {
 	struct run_item again; /* the next pipelined request */
 	uint64_t
 		first_us; /* when the first byte of the head that is being read came; 0: none yet */
+	uint64_t linger_until_ms;
 	uint32_t served;
 	uint8_t peer_len;
 	union {

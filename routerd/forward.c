@@ -15,6 +15,15 @@ drop(struct field *f)
 }
 
 static void
+drop_all(struct msg *m, enum field_id id)
+{
+	for (unsigned i = m->first[id] ? m->first[id] - 1u : m->field_count; i < m->field_count;
+		i++)
+		if (m->fields[i].id == id)
+			drop(&m->fields[i]);
+}
+
+static void
 keep(struct field *f)
 {
 	f->flags &= (uint16_t)~MSG_FIELD_DROP;
@@ -305,6 +314,9 @@ forward_request(struct msg *m, const struct forward_info *info, struct arena *a)
 			judge_identity(f, info);
 	}
 	keep_hop(m, info->is_upgrade);
+	/* HTTP/1.0 has no expectations (RFC 9110 §10.1.1), and ours would be one. */
+	if (m->version_major == 1 && m->version_minor == 0)
+		drop_all(m, FIELD_EXPECT);
 	if (m->first[FIELD_MAX_FORWARDS])
 		count_down(m, a);
 	if (http->forward.x_forwarded) {

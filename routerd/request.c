@@ -241,7 +241,7 @@ write_log(struct request *r)
 	const struct conn *c = r->cl->conn;
 	struct access_entry e = {
 		.wall_s = loop_wall_s(r->w->loop),
-		.client = forward_client(&r->m, &r->fwd),
+		.client = r->fwd.http ? forward_client(&r->m, &r->fwd) : r->client,
 		.peer = conn_peer(c),
 		.method = r->m.method_name,
 		.target = r->m.target,
@@ -252,11 +252,11 @@ write_log(struct request *r)
 		.version_major = r->m.version_major,
 		.version_minor = r->m.version_minor,
 		.status = r->status ? r->status : 499,
-		.body_bytes = r->body_out,
-		.request_bytes = r->cl->body_bytes,
+		.body_bytes = r->bytes.out,
+		.request_bytes = r->bytes.in,
 		.listener = worker_listener_name(c->l),
-		.route = r->route ? r->route->name : NULL,
-		.pool = r->pool ? pool_name(r->pool) : NULL,
+		.route = r->route_name,
+		.pool = r->pool_name,
 		.server = r->server_name,
 		.termination = r->term,
 		.reason = r->reason,
@@ -266,8 +266,9 @@ write_log(struct request *r)
 		.t = r->t,
 	};
 
-	e.t.end_us = request_us(r);
-	e.wall_start_s = e.wall_s - e.t.end_us / 1000000;
+	e.t.end_us = loop_now_us(r->w->loop) - r->first_us;
+	e.t.end_us += e.t.end_us == 0;
+	e.wall_start_s = e.wall_s - (int64_t)(e.t.end_us / 1000000);
 	accesslog_write(r->w->log, &e);
 }
 
@@ -286,11 +287,15 @@ finish(struct request *r, enum client_end how)
 {
 	struct client *cl = r->cl;
 
+	/* One side of a tunnel was cut off: the other shall not take what it got for whole. */
+	if (r->is_tunnel && how == CLIENT_ABORT && r->up != NULL)
+		stream_reset(&r->up->s);
 	attempt_end(r, r->reason == NULL ? SERVER_OK : SERVER_ABANDONED);
 	r->state = REQ_DONE;
 	count_status(r);
-	worker_add(r->w, STAT_BYTES_IN, cl->body_bytes);
-	worker_add(r->w, STAT_BYTES_OUT, r->body_out);
+	r->bytes = cl->ops->bytes(cl);
+	worker_add(r->w, STAT_BYTES_IN, r->bytes.in);
+	worker_add(r->w, STAT_BYTES_OUT, r->bytes.out);
 	if (r->w->log != NULL)
 		write_log(r);
 	if (r->is_tunnel)
@@ -326,13 +331,36 @@ request_flush_client(struct request *r)
 }
 
 void
+request_send_head(struct request *r, struct msg *m)
+{
+	struct sink *out = r->cl->out;
+
+	/* Known before its next request is on its way. */
+	if (r->w->is_draining)
+		r->cl->ops->close_after(r->cl);
+	r->status = m->status;
+	r->head_sent = true;
+	out->ops->head(out, m);
+}
+
+/* An early answer that is complete does not cut off what the client is still sending, as long as
+ * the server wants it: it keeps the connection and has not closed it (RFC 9112 §9.5). */
+static bool
+is_upload_wanted(const struct request *r)
+{
+	return r->is_streamed && r->keep_upstream && !request_awaits_continue(r) && r->up != NULL &&
+		!r->up->s.readable && !r->up_out.is_gone;
+}
+
+void
 request_check_done(struct request *r)
 {
 	if (r->down_flow != FLOW_ENDED || !r->cl->ops->is_flushed(r->cl))
 		return;
 	/* A tunnel goes on until both directions have ended; a small body left over by an answer of
 	 * ours is read to its end. */
-	if (r->up_flow == FLOW_OPEN && (r->is_tunnel || (r->state == REQ_LOCAL && !r->is_streamed)))
+	if (r->up_flow == FLOW_OPEN &&
+		(r->is_tunnel || (r->state == REQ_LOCAL && !r->is_streamed) || is_upload_wanted(r)))
 		return;
 	finish(r, CLIENT_KEEP);
 }
@@ -423,6 +451,7 @@ static enum req_state
 to_pool(struct request *r)
 {
 	r->pool = r->route->pool;
+	r->pool_name = pool_name(r->pool);
 	pool_active(r->pool, 1);
 	r->is_counted = true;
 	r->fwd.is_upgrade = may_upgrade(&r->m);
@@ -468,6 +497,7 @@ do_route(struct request *r)
 	case ROUTE_NO_PATH: return refuse(r, 404, "no_route");
 	case ROUTE_FOUND: break;
 	}
+	r->route_name = r->route->name;
 	r->timeouts = r->route->timeouts;
 	r->cl->ops->limits(r->cl, &r->timeouts, r->route->max_body);
 	reason = unwanted(r, &status);
@@ -533,14 +563,11 @@ answer(struct request *r, struct answer *a)
 
 	r->state = REQ_LOCAL;
 	settle_body(r);
-	r->status = a->head.status;
-	r->head_sent = true;
 	r->t.response_us = request_us(r);
-	out->ops->head(out, &a->head);
+	request_send_head(r, &a->head);
 	if (a->body.n > 0)
 		out->ops->data(out, NULL, a->body.p, a->body.n);
 	out->ops->end(out, NULL, 0);
-	r->body_out = r->m.method == METHOD_HEAD ? 0 : a->body.n;
 	r->down_flow = FLOW_ENDED;
 	if (request_flush_client(r))
 		request_check_done(r);
@@ -577,7 +604,7 @@ log_failure(struct request *r, uint16_t status, uint16_t seen)
 	if (!is_loud(status) || !log_allow(&limit, &held))
 		return;
 	LOG_WARN("upstream_error", L_STR("reason", r->reason), L_INT("status", seen),
-		L_SLICE("request", id_of(r)), L_STR("pool", r->pool ? pool_name(r->pool) : "-"),
+		L_SLICE("request", id_of(r)), L_STR("pool", r->pool_name ? r->pool_name : "-"),
 		L_STR("server", r->server_name ? r->server_name : "-"),
 		L_SLICE("client", r->fwd.peer), L_SLICE("host", r->m.authority),
 		L_SLICE("target", r->m.target), L_INT("tries", r->tries),
@@ -601,6 +628,13 @@ request_fail(struct request *r, uint16_t status, const char *reason, char who)
 
 	respond_error(a, status, &info, &r->arena);
 	answer(r, a);
+}
+
+void
+request_end(struct request *r, const char *reason, char who, enum client_end how)
+{
+	set_end(r, reason, who);
+	finish(r, how);
 }
 
 /* --- what the client's codec reports
@@ -641,9 +675,8 @@ request_flushed(struct request *r)
 void
 request_client_left(struct request *r)
 {
-	set_end(r, "client_left", 'C');
 	worker_count(r->w, STAT_CLIENT_LEFT);
-	finish(r, CLIENT_ABORT);
+	request_end(r, "client_left", 'C', CLIENT_ABORT);
 }
 
 /*
@@ -671,6 +704,5 @@ request_client_timeout(struct request *r, bool is_body)
 		request_fail(r, 408, "body_timeout", 'c');
 		return;
 	}
-	set_end(r, is_body ? "body_timeout" : "client_send_timeout", 'c');
-	finish(r, CLIENT_ABORT);
+	request_end(r, is_body ? "body_timeout" : "client_send_timeout", 'c', CLIENT_ABORT);
 }

@@ -63,7 +63,6 @@ struct request {
 	bool interim_sent;
 	bool is_collected;
 	bool is_streamed; /* the body flows from the client to the server as it comes */
-	bool is_trial;
 	bool is_reused;   /* the attempt runs on a connection that was idle */
 	bool wants_fresh; /* the next attempt must not reuse one */
 	bool was_sent;    /* bytes of this attempt may have reached the server */
@@ -72,17 +71,23 @@ struct request {
 	bool is_looked_at;  /* since the last byte, see STREAM_LOOK_MS */
 	bool is_counted;    /* in the pool's active requests */
 	bool keep_upstream; /* the server said that the connection may be used again */
-	uint8_t interims;
+	uint8_t interims;   /* of this attempt */
 	uint8_t tries;
+	uint8_t races;        /* tries that met a server closing an idle connection */
 	uint16_t last_status; /* what the last failed attempt would have answered */
 	const char *last_reason;
 	enum req_state last_state;
 	const char *reason; /* why it ended early; NULL: it did not */
 	char term[3];
-	const char *server_name; /* for the log, once the server is let go */
+	/* For the log, once route, pool and server are let go; a tunnel's own copies. */
+	const char *route_name;
+	const char *pool_name;
+	const char *server_name;
+	struct slice client; /* a tunnel's: who it is for the log; else it is looked up there */
 	uint64_t first_us;
-	uint64_t up_progress; /* bytes either way when the server's deadline was set last */
-	uint64_t body_out;
+	uint64_t up_progress;      /* bytes either way when the server's deadline was set last */
+	uint32_t up_ms;            /* what it was set to; 0: nothing was waited for */
+	struct client_bytes bytes; /* when all is over */
 	struct access_times t;
 	uint64_t id;
 	char id_text[17];
@@ -106,12 +111,24 @@ void request_run(struct request *r, enum req_state state);
 /* Every early end goes through here: answers if it still can, cuts the connection if not, and
  * records why. who is the first letter of the termination code. */
 void request_fail(struct request *r, uint16_t status, const char *reason, char who);
+/* The same without an answer, and without blaming the server in our log: clients that leave, and
+ * tunnels. */
+void request_end(struct request *r, const char *reason, char who, enum client_end how);
 /* Both flows may have ended: if so, finish. */
 void request_check_done(struct request *r);
 /* Put what the client's sink was given on the wire; false when the client has gone, and the request
  * with it. */
 bool request_flush_client(struct request *r);
+/* The final head goes to the client's sink. */
+void request_send_head(struct request *r, struct msg *m);
 uint32_t request_us(const struct request *r);
+
+/* The client has a body, but sends none of it before the server says so. */
+static inline bool
+request_awaits_continue(const struct request *r)
+{
+	return r->cl->awaits_continue && r->up_out.body_bytes == 0;
+}
 
 /* Steps of the table that deal with a server. */
 enum req_state attempt_pick(struct request *r);

@@ -25,6 +25,10 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /early-keep/CODE    answers without waiting for the body, then reads it and goes on
   /continue           sends 100 Continue before it reads the body, then as /echo
   /refuse             417 to Expect: 100-continue, without reading the body
+  /slow-read/MS       reads the body only after MS, then as /echo
+  /late-continue/MS   waits MS, sends 100 Continue, then as /echo
+  /drop-next          answers; when the next request begins to come, closes without a word
+  /interims/N/SIZE    N interim 103 with a field of SIZE bytes each, then the answer
   /info/CODE          an interim CODE (102, 103) with X-Interim: 1 before the answer
   /headers?A=B&A=C    those response fields (percent-decoded)
   /raw?TEXT           TEXT, percent-decoded, is the whole answer; then the connection is closed
@@ -32,12 +36,13 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /drop-after         answers as if keep-alive, then closes
   /ws                 WebSocket: echoes frames, answers ping and close (RFC 6455)
   /upgrade            101 for the protocol asked for, then echoes bytes raw
+  /upgrade-reset      101 and "cut"; closes with a RST when a byte comes
   /health             200, or what PUT /set-health/CODE said last
   anything else       as /bytes/128
 
 The log has one JSON object a line: {"event": "request", ...} when a request has been read (the members
-of /echo, without body), "gone" when its peer left before the answer was out, "open" and "close" of
-connections.
+of /echo, without body), "gone" when its peer left before the answer was out, "reset" when it did so
+with a RST, "open" and "close" of connections.
 """
 import argparse, base64, hashlib, json, os, signal, socket, struct, sys, threading, time, urllib.parse
 
@@ -83,7 +88,10 @@ class Conn:
     def fill(self):
         try:
             got = self.sock.recv(65536)
-        except (ConnectionError, socket.timeout, OSError):
+        except ConnectionResetError:
+            note(event="reset", conn=self.number)
+            raise Gone
+        except (socket.timeout, OSError):
             raise Gone
         if not got:
             raise Gone
@@ -322,6 +330,30 @@ def m_continue(c, args, query):
     return m_echo(c, args, query)
 
 
+def m_slow_read(c, args, query):
+    time.sleep(int(args[0]) / 1000)
+    return m_echo(c, args, query)
+
+
+def m_late_continue(c, args, query):
+    time.sleep(int(args[0]) / 1000)
+    return m_continue(c, args, query)
+
+
+def m_drop_next(c, args, query):
+    c.read_body()
+    c.answer(200, b"next one dropped\n", kind="text/plain")
+    c.take(1)
+
+
+def m_interims(c, args, query):
+    c.read_body()
+    for _ in range(int(args[0])):
+        c.send(c.head(103, [("X-Interim", "i" * int(args[1]))]))
+    c.answer(200, b"final\n", kind="text/plain")
+    return True
+
+
 def m_refuse(c, args, query):
     c.answer(417, b"no\n", [("Connection", "close")], "text/plain")
 
@@ -383,6 +415,12 @@ def m_upgrade(c, args, query):
         c.send(data)
 
 
+def m_upgrade_reset(c, args, query):
+    c.send(c.head(101, [("Upgrade", c.header("upgrade", "x")), ("Connection", "Upgrade")]) + b"cut")
+    c.take(1)
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def m_health(c, args, query):
     c.read_body()
     c.answer(state["health"], b"health\n", kind="text/plain")
@@ -397,7 +435,7 @@ def m_set_health(c, args, query):
 
 
 MODES = {name[2:].replace("_", "-"): fn for name, fn in list(globals().items()) if name.startswith("m_")}
-BODY_LATER = {"early", "early-keep", "continue", "refuse", "ws", "upgrade"}
+BODY_LATER = {"early", "early-keep", "continue", "refuse", "ws", "upgrade", "upgrade-reset", "slow-read", "late-continue"}
 
 
 def one_request(c):

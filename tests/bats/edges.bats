@@ -1,0 +1,371 @@
+#!/usr/bin/env bats
+# Where one side stalls, leaves, or says too much: who is blamed, what the log says, and that nothing stays behind.
+
+load helper
+
+# One worker in front of the scripted origin o1; an argument: further keys of http.
+proxy() {
+	origin o1
+	PORT=$(free_port)
+	config <<X
+run_dir: run
+http:
+  workers: 1
+  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
+  access_log: { path: access.log, format: json }
+  timeouts: { head: 1s, body: 1s, send: 1s, connect: 1s, response: 1s, read: 1s, keepalive: 5s, tunnel: 1m }
+  limits: { body: 1m }
+${1:-}
+  hosts:
+    - names: ["*"]
+      routes:
+        - { path: /, pool: app }
+        - { path: /local, respond: "from weir" }
+        - { path: /big, strip: /big, pool: app, max_body: 500m }
+        - { path: /patient, strip: /patient, pool: app, timeouts: { response: 1m, read: 1m, body: 1m, send: 1m } }
+        - { path: /slow-server, strip: /slow-server, pool: app, timeouts: { response: 2500ms } }
+pools:
+  app:
+    servers: [ { name: o1, address: "127.0.0.1:$(port_of o1)" } ]
+X
+	start routerd
+	URL=http://127.0.0.1:$PORT
+}
+
+raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
+lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]"; }
+# jq over the N-th line of the access log.
+logged() { jq -e -s ".[$1] | $2" access.log; }
+counter() { ctl routerd.0 json status | jq ".. | objects | select(has(\"counters\")) | .counters.$1"; }
+# Nothing is in progress any more, wherever one looks.
+all_is_quiet() {
+	ctl routerd.0 json status | jq -e '[.. | objects | select(has("counters"))][0] | .counters.requests_active == 0 and .counters.tunnels == 0
+		and all(.pools[]; .active == 0 and .retrying == 0 and all(.servers[]; .inflight == 0))'
+}
+EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n'
+
+@test "a client that does not read its answer is cut off after the send timeout, whatever the answer's size" {
+	proxy
+	for n in 12000000 16000000 20000000 50000000; do
+		raw --read-after 60000 --timeout 50 "GET /big/bytes/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
+		echo $! >>pids
+	done
+	lines 4
+	kill $(cat pids) 2>/dev/null || true
+	jq -e -s 'all(.reason == "client_send_timeout" and .termination == "cD" and .status == 200 and .ms.end < 4000)' access.log
+	wait_for all_is_quiet
+}
+
+@test "a client that stalls in its upload gets 408, also when the server was the slower one before" {
+	proxy
+	for n in 1000000 3000000 4500000 6000000 8000000; do
+		raw --timeout 8 "POST /big/slow-read/700 HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" "@repeat:$((n / 100)):$(printf 'x%.0s' {1..100})" >"$T/out.$n" 3>&- &
+	done
+	lines 5
+	jq -e -s 'all(.reason == "body_timeout" and .status == 408 and .termination[0:1] == "c" and .ms.end < 5000)' access.log
+	wait_for all_is_quiet
+}
+
+@test "a server that stalls in its answer is given up, also when the client was the slower one before" {
+	proxy
+	for n in 500000 2000000 4000000 8000000; do
+		raw --read-after 700 --timeout 8 "GET /big/stall/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
+	done
+	lines 4
+	jq -e -s 'all(.reason == "read_timeout" and .termination == "sD" and .ms.end < 6000)' access.log
+	wait_for all_is_quiet
+}
+
+@test "a server that does not read the request: 504 and send_timeout" {
+	proxy
+	head -c 30000000 /dev/zero >"$T/big"
+	[ "$(http -o /dev/null -w '%{http_code}' -H Expect: --data-binary @"$T/big" "$URL/big/slow-read/9000")" = 504 ]
+	lines 1
+	logged 0 '.reason == "send_timeout" and .termination[0:1] == "s"'
+	wait_for all_is_quiet
+}
+
+@test "a server that answers an expectation with silence is to blame, not the client that waits" {
+	proxy
+	run raw --timeout 6 'POST /slow-server/late-continue/9000 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 504 '
+	lines 1
+	logged 0 '.reason == "response_timeout" and .termination == "sH"'
+	# One that was told to go on and does not is to blame itself.
+	run raw --timeout 6 'POST /slow-server/continue HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
+	assert_output --partial '100 Continue'
+	assert_output --partial 'HTTP/1.1 408 '
+}
+
+@test "a client's rate does not count while the server has not said 100 Continue" {
+	proxy
+	run raw --timeout 14 'POST /patient/late-continue/10500 HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n' '@wait:100 Continue' abc @200 def
+	assert_output --partial '"body": "abcdef"'
+}
+
+@test "HTTP/1.0 has no expectations: none is passed on" {
+	proxy
+	run raw 'POST /echo HTTP/1.0\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc'
+	assert_output --partial '"body": "abc"'
+	refute_output --partial 'Expect'
+}
+
+@test "a large upload that is answered early: the client reads the answer" {
+	proxy
+	head -c 40000000 /dev/zero >"$T/big"
+	for i in 1 2 3; do
+		run python3 - "$PORT" <<'X'
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"POST /local HTTP/1.1\r\nHost: a\r\nContent-Length: 40000000\r\n\r\n")
+s.sendall(bytes(40000000))  # all of it, before the answer is looked at
+print(s.recv(100000).decode())
+X
+		assert_success
+		assert_output --partial 'HTTP/1.1 413 '
+	done
+}
+
+@test "an early answer that keeps the connection does not cut the upload off" {
+	proxy
+	head -c 900000 /dev/urandom >"$T/big"
+	run python3 - "$PORT" "$T/big" <<'X'
+import socket, sys, time
+body = open(sys.argv[2], "rb").read()
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"POST /early-keep/200 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:1000])
+got = b""
+while b"early\n" not in got:
+    got += s.recv(1000)
+time.sleep(0.2)
+s.sendall(body[1000:])
+s.sendall(b"GET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+while True:
+    more = s.recv(1000)
+    if not more:
+        break
+    got += more
+print(got.decode())
+X
+	assert_success
+	assert_output --partial 'from weir'
+	lines 2
+	logged 0 '.status == 200 and .termination == "--" and .request_bytes == 900000'
+	# The server got all of it, and its connection is used again.
+	http -o /dev/null "$URL/bytes/1"
+	requests o1 | jq -e -s '[.[] | select(.event == "request")] | map(.conn) | unique | length == 1'
+	wait_for all_is_quiet
+}
+
+@test "a body that can be sent once only does not go on an idle connection that may be closing" {
+	proxy
+	head -c 200000 /dev/zero >"$T/big"
+	http -o /dev/null "$URL/drop-next"
+	sleep 1.2 # the connection is not just-used any more
+	[ "$(http -o /dev/null -w '%{http_code}' -H Expect: -T "$T/big" "$URL/echo")" = 200 ]
+	# What can be repeated is, unseen.
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/drop-next")" = 200 ]
+	[ "$(http -o /dev/null -w '%{http_code}' -X PUT -d abc "$URL/echo")" = 200 ]
+}
+
+@test "what is left of the idle race is a 502 with its own reason, and no failure of the server's" {
+	proxy
+	http -o /dev/null "$URL/drop-next"
+	[ "$(http -o /dev/null -w '%{http_code}' -d abc "$URL/echo")" = 502 ]
+	lines 2
+	logged 1 '.reason == "idle_close_race" and .termination == "SH" and .reused'
+	[ "$(counter upstream_broken)" = 0 ]
+}
+
+@test "a client that asks and leaves at once is noticed" {
+	proxy
+	raw 'GET /patient/silent HTTP/1.1\r\nHost: a\r\n\r\n' @close || true
+	wait_for 'requests o1 | grep -q "\"gone\""' 5
+	lines 1
+	logged 0 '.reason == "client_left" and .status == 499 and .termination == "CH"'
+	wait_for all_is_quiet
+}
+
+@test "a quick answer to a half-closed client has nothing in front of it" {
+	proxy
+	run raw 'GET /bytes/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' @half
+	assert_success
+	refute_output --partial '100 Continue'
+}
+
+@test "a tunnel may carry more than a body may have" {
+	proxy
+	run raw --timeout 8 "$EMPTY_TUNNEL" '@wait:101' '@repeat:30000:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef' '@half'
+	assert_success
+	[ "${#output}" -gt 2400000 ]
+	lines 1
+	logged 0 '.status == 101 and .reason == null and .bytes == 2400000 and .request_bytes == 2400000'
+}
+
+@test "the end of a tunnel is no failure of the server's" {
+	proxy
+	raw "$EMPTY_TUNNEL" '@wait:101' hello '@wait:hello' @reset >/dev/null || true
+	lines 1
+	logged 0 '.reason == "client_left" and .status == 101 and .termination == "CD" and .route == "*/" and .pool == "app" and .server == "o1" and .client == "127.0.0.1" and .bytes == 5'
+	run raw "$EMPTY_TUNNEL" '@wait:101' hello '@wait:hello' @half
+	assert_success
+	lines 2
+	logged 1 '.reason == null and .termination == "--"'
+	sed -i 's/tunnel: 1m/tunnel: 300ms/' weir.yaml
+	ctl routerd.0 reload
+	run raw --timeout 5 "$EMPTY_TUNNEL" '@wait:101'
+	lines 3
+	logged 2 '.reason == "tunnel_timeout" and .status == 101'
+	[ "$(counter upstream_broken)" = 0 ]
+	ctl routerd.0 json status | jq -e '[.. | objects | select(has("inflight"))] | all(.errors == 0 and .inflight == 0)'
+	! grep -q upstream_error "$(log_of routerd.0)"
+	wait_for all_is_quiet
+}
+
+@test "a side of a tunnel that is cut off is no clean end for the other" {
+	proxy
+	run raw --timeout 5 'GET /upgrade-reset HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n' '@wait:cut' x
+	assert_equal "$status" 4
+	lines 1
+	logged 0 '.reason == "tunnel_reset" and .termination == "SD" and .status == 101'
+	raw "$EMPTY_TUNNEL" '@wait:101' hello '@wait:hello' @reset >/dev/null || true
+	wait_for 'requests o1 | grep -q "\"reset\""'
+	run raw "$EMPTY_TUNNEL" '@wait:101' hello '@wait:hello' @half
+	assert_success
+	[ "$(requests o1 | grep -c "\"reset\"")" = 1 ]
+}
+
+@test "a tunnel keeps no generation of the configuration alive, and ends well though its pool has gone" {
+	proxy
+	generations() { ctl routerd.0 json status | jq -c '[.. | objects | select(has("generation"))][0] | [.generation, .oldest_generation]'; }
+	for i in 1 2 3; do
+		raw --timeout 60 "$EMPTY_TUNNEL" '@wait:101' "one$i" "@wait:one$i" '@wait:go' "two$i" "@wait:two$i" @half >"$T/tunnel.$i" 3>&- &
+		wait_for "grep -aqs one$i '$T/tunnel.$i'"
+		for _ in $(seq 20); do ctl routerd.0 reload >/dev/null; done
+	done
+	run generations
+	assert_output '[61,61]'
+	# The server's old life is over: another address, another name.
+	origin o2
+	sed -i "s/name: o1, address: \"127.0.0.1:$(port_of o1)\"/name: o2, address: \"127.0.0.1:$(port_of o2)\"/" weir.yaml
+	ctl routerd.0 reload
+	http -o /dev/null "$URL/bytes/1"
+	run generations
+	assert_output '[62,62]'
+	kill -TERM "$(pid_of o1)"
+	lines 4
+	jq -e -s 'map(select(.status == 101)) | length == 3 and all(.server == "o1" and .pool == "app" and .route == "*/")' access.log
+	wait_for all_is_quiet
+}
+
+@test "the log counts what was sent, also when the client leaves in the middle" {
+	proxy
+	raw --until 'xx' --timeout 2 'GET /patient/stall/100000 HTTP/1.1\r\nHost: a\r\n\r\n' @wait @500 @reset >/dev/null || true
+	lines 1
+	logged 0 '.reason == "client_left" and .bytes == 100000'
+	raw --timeout 2 'POST /patient/slow-read/60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n' '@repeat:100000:x' @500 @reset >/dev/null || true
+	lines 2
+	logged 1 '.reason == "client_left" and .request_bytes == 100000'
+	run http -I "$URL/bytes/77" -o /dev/null
+	lines 3
+	logged 2 '.bytes == 0'
+}
+
+@test "phases are counted from the request's first byte, pipelined or behind a PROXY header" {
+	proxy '  trusted_proxies: ["192.0.2.0/24"]'
+	raw 'GET /local HTTP/1.1\r\nHost: a\r\n\r\nGET /delay/200 HTTP/1.1\r\nHost: a\r\n\r\nGET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >/dev/null
+	lines 3
+	jq -e -s 'all(.ms.head < 1000 and .ms.end < 1000)' access.log
+	sed -i 's/{ name: http, /{ name: http, accept_proxy: ["127.0.0.0\/8"], /' weir.yaml
+	stop routerd.0
+	start routerd
+	raw --proxy2 192.0.2.7:1 'GET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >/dev/null
+	lines 4
+	logged 3 '.client == "192.0.2.7" and .ms.head < 1000 and .ms.end < 1000'
+}
+
+@test "a PROXY header, a request and the end of both in one piece" {
+	proxy
+	sed -i 's/{ name: http, /{ name: http, accept_proxy: ["127.0.0.0\/8"], /' weir.yaml
+	ctl routerd.0 reload
+	run python3 - "$PORT" <<'X'
+import socket, sys, time
+for delay in (0, 0.1):
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    time.sleep(delay)
+    s.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nGET /bytes/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    s.shutdown(socket.SHUT_WR)
+    got = b""
+    while True:
+        more = s.recv(1000)
+        if not more:
+            break
+        got += more
+    assert got.startswith(b"HTTP/1.1 200"), got
+X
+	assert_success
+}
+
+@test "interim answers that the client does not read are not heaped up" {
+	proxy
+	run raw --read-after 800 --timeout 6 'GET /patient/bytes/4000000 HTTP/1.1\r\nHost: a\r\n\r\nGET /patient/interims/30/60000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	wait_for all_is_quiet
+	is_alive routerd.0
+	run raw 'GET /interims/30/10 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	[ "$(grep -a -c 'HTTP/1.1 103' <<<"$output")" = 30 ]
+	# More than 32 are a server gone wild.
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/interims/33/10")" = 502 ]
+}
+
+@test "connecting that takes too long: 504, and the log blames time" {
+	python3 - >port.dead <<'X' 3>&- &
+import socket, time
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen(0)
+full = []
+for i in range(4):  # nobody accepts: the queue is full, and SYNs are dropped
+    c = socket.socket(); c.setblocking(False)
+    try: c.connect(s.getsockname())
+    except BlockingIOError: pass
+    full.append(c)
+print(s.getsockname()[1], flush=True)
+time.sleep(60)
+X
+	echo $! >proc/full.pid
+	wait_for '[ -s port.dead ]'
+	proxy
+	sed -i "s/127.0.0.1:$(port_of o1)/127.0.0.1:$(cat port.dead)/" weir.yaml
+	ctl routerd.0 reload
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/x")" = 504 ]
+	lines 1
+	logged 0 '.reason == "connect_timeout" and .termination == "sC"'
+	wait_for all_is_quiet
+}
+
+@test "however requests end, nothing stays counted" {
+	proxy
+	local pids
+	for path in bytes/10 status/204 close reset half/1000 half-chunk silent stall/1000 raw?garbage early/413 last drop-after info/103 interims/40/5; do
+		pids=
+		raw --timeout 4 "GET /$path HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123456789" >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" @100 @reset >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloBAD" >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nfew" @50 @reset >/dev/null 3>&- & pids+=" $!"
+		wait $pids || true
+	done
+	wait_for all_is_quiet
+	[ "$(counter requests)" = "$(wc -l <access.log)" ]
+	wait_for '[ "$(counter connections)" = 0 ]'
+}
+
+@test "threads that cannot be started: no start, one line, exit code 1" {
+	[[ ${BUILD:-} == *san ]] && skip "sanitizers need the address space"
+	proxy
+	stop routerd.0
+	sed -i 's/workers: 1/workers: 200/' weir.yaml
+	run bash -c "ulimit -v 600000; exec '$BIN/routerd' -c weir.yaml"
+	assert_failure 1
+	assert_output --partial 'thread cannot be started'
+}
