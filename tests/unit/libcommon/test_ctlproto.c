@@ -34,8 +34,8 @@ static const struct ok_case good[] = {
 };
 
 static const char *const bad[] = { "", "   ", "json", " json ", "a 'b", "a \"b", "a \"b\\", "a\\",
-	"a\x01"
-	"b",
+	("a\x01"
+	 "b"),
 	"a\x7f", "a\nb", "a\rb" };
 
 static const char *
