@@ -226,31 +226,43 @@ proxy() {
 
 @test "reload under load: not one failed request" {
 	proxy
-	spawn load curl -q -sS -f -Z --parallel-max 20 --noproxy '*' -m 60 -o /dev/null \
-		"http://127.0.0.1:$PORT/bytes/[1-3000]"
-	local i=0
-	while is_alive load; do
-		i=$((i + 1))
+	spawn load bash -c "
+		n=0
+		while [ ! -e enough ]; do
+			curl -q -sS -f -Z --parallel-max 20 --noproxy '*' -m 60 -o /dev/null 'http://127.0.0.1:$PORT/bytes/[1-500]' || exit 1
+			n=\$((n + 500))
+		done
+		echo sent \$n"
+	local i
+	for i in $(seq 20); do
 		# Another route each time, so that something changes.
 		sed -i "s#hosts: .*#hosts: [{ names: [\"*\"], routes: [{ path: /, pool: app }, { path: /r$i, respond: { body: x } }] }]#" weir.yaml
 		pctl reload >/dev/null
 	done
-	status=0
-	wait "$(pid_of load)" || status=$?
-	[ "$status" -eq 0 ]
-	[ "$(generation routerd.0)" -gt 5 ]
+	touch enough
+	wait_for '! is_alive load' 60
+	wait "$(pid_of load)"
+	[ "$(generation routerd.0)" = 21 ]
 	[ "$(generation routerd.0)" = "$(generation healthd.0)" ]
-	[ "$(requests app | jq -c 'select(.event == "request" and (.target | startswith("/bytes")))' | wc -l)" = 3000 ]
+	local sent
+	sent=$(sed -n 's/^sent //p' "$(log_of load)")
+	[ "$sent" -ge 500 ]
+	[ "$(requests app | jq -c 'select(.event == "request" and (.target | startswith("/bytes")))' | wc -l)" = "$sent" ]
 }
 
-@test "a thousand reloads leak neither memory nor descriptors" {
+@test "a thousand reloads leak nothing: memory, descriptors, generations; of all daemons, while traffic flows" {
 	proxy
+	TLS=$(free_port)
+	tls_config tls.yaml "$TLS"
+	sed -i "s#to: \"127.0.0.1:1\"#to: \"127.0.0.1:$PORT\"\n      relay: none#" tls.yaml
+	start tlsd -c "$T/tls.yaml"
 	fds() { ls "/proc/$(pid_of "$1")/fd" | wc -l; }
 	rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$(pid_of "$1")/status"; }
+	threads() { ls "/proc/$(pid_of "$1")/task" | wc -l; }
 	many() { # TIMES
 		python3 - "$1" <<-'EOF'
 		import socket, sys
-		for name in ("routerd.0", "healthd.0"):
+		for name in ("routerd.0", "healthd.0", "tlsd.0"):
 		    for i in range(int(sys.argv[1])):
 		        s = socket.socket(socket.AF_UNIX)
 		        s.connect("run/%s.sock" % name)
@@ -265,21 +277,83 @@ proxy() {
 		            sys.exit("%s: %r" % (name, answer))
 		EOF
 	}
-	http "http://127.0.0.1:$PORT/"
+	spawn load bash -c "while :; do
+		curl -q -sSf -m 10 --noproxy '*' -o /dev/null http://127.0.0.1:$PORT/bytes/1000 || echo lost
+		curl -q -ksSf -m 10 --noproxy '*' -o /dev/null https://127.0.0.1:$TLS/bytes/1000 || echo lost
+	done"
 	many 200
 	local name
-	for name in routerd.0 healthd.0; do
-		eval "fds_${name%.0}=$(fds $name) rss_${name%.0}=$(rss_kb $name)"
+	for name in routerd healthd tlsd; do
+		eval "fds_$name=$(fds $name.0) rss_$name=$(rss_kb $name.0) threads_$name=$(threads $name.0)"
 	done
 	many 800
-	[ "$(generation routerd.0)" = 1001 ]
+	kill_hard load
+	[ "$(generation routerd.0) $(generation healthd.0) $(generation tlsd.0)" = "1001 1001 1001" ]
+	refute grep lost "$(log_of load)"
+	# Nobody holds an old one.
+	http "http://127.0.0.1:$PORT/"
+	wait_for '[ "$(ctl routerd.0 json status | jq .oldest_generation)" = 1001 ]'
 	# A probe or a connection may come or go meanwhile.
-	for name in routerd healthd; do
-		eval "was_fds=\$fds_$name was_kb=\$rss_$name"
-		echo "$name: descriptors $was_fds -> $(fds $name.0), RSS $was_kb -> $(rss_kb $name.0) kB"
-		[ "$(fds $name.0)" -le $((was_fds + 4)) ]
+	for name in routerd healthd tlsd; do
+		eval "was_fds=\$fds_$name was_kb=\$rss_$name was_threads=\$threads_$name"
+		echo "$name: descriptors $was_fds -> $(fds $name.0), RSS $was_kb -> $(rss_kb $name.0) kB, threads $was_threads -> $(threads $name.0)"
+		[ "$(fds $name.0)" -le $((was_fds + 6)) ]
+		[ "$(threads $name.0)" -le "$was_threads" ]
 		# Sanitizers keep what was freed.
 		[[ $(readlink -f "$BIN/routerd") != */release/* ]] || [ "$(rss_kb $name.0)" -le $((was_kb + 2048)) ]
 	done
-	http "http://127.0.0.1:$PORT/"
+}
+
+@test "a tunnel that stays open over many reloads does not keep their generations" {
+	spawn ws python3 "$TOOLS/origin.py" --name ws
+	wait_for "grep -qs '^ready' '$T/proc/ws.log'"
+	PORT=$(free_port)
+	config <<-EOF
+	run_dir: run
+	http:
+	  workers: 2
+	  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools: { app: { servers: ["127.0.0.1:$(port_of ws)"] } }
+	EOF
+	start routerd
+	spawn tunnel python3 -c "
+import socket, time
+s = socket.create_connection(('127.0.0.1', $PORT))
+s.sendall(b'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n')
+head = s.recv(4096)
+print(head.split(b'\r\n')[0].decode(), flush=True)
+s.settimeout(20)
+n = 0
+while True:
+    s.sendall(b'\x81\x84\0\0\0\0ping')
+    got = b''
+    while len(got) < 6:
+        got += s.recv(100)
+    assert got[-4:] == b'ping', got
+    n += 1
+    if n % 20 == 0:
+        print('echoed', n, flush=True)
+    time.sleep(0.01)
+"
+	wait_for 'grep -q "101 " "$(log_of tunnel)"'
+	local i
+	for i in $(seq 100); do ctl routerd.0 reload >/dev/null; done
+	[ "$(generation routerd.0)" = 101 ]
+	# Workers look at their generations as they turn.
+	wait_for "http -o /dev/null http://127.0.0.1:$PORT/; [ \"\$(ctl routerd.0 json status | jq .oldest_generation)\" = 101 ]"
+	is_alive tunnel
+	local echoed
+	echoed=$(grep -c echoed "$(log_of tunnel)")
+	wait_for "[ \"\$(grep -c echoed '$(log_of tunnel)')\" -gt $echoed ]"
+	# Not even its pool and its route need to be there any more; the log still knows them.
+	sed -i 's/^pools:.*//; s/pool: app/respond: { body: gone }/; s/^http:/http:\n  access_log: { path: access.log, format: json }/' weir.yaml
+	pctl reload
+	[ "$(http "http://127.0.0.1:$PORT/")" = gone ]
+	echoed=$(grep -c echoed "$(log_of tunnel)")
+	wait_for "[ \"\$(grep -c echoed '$(log_of tunnel)')\" -gt $echoed ]"
+	kill_hard tunnel
+	wait_for 'grep -q /ws access.log'
+	[ "$(jq -r 'select(.target == "/ws") | [.status, .pool, .server, .client] | join(" ")' access.log)" = "101 app 127.0.0.1:$(port_of ws) 127.0.0.1" ]
+	[ "$(ctl routerd.0 json status | jq .counters.tunnels)" = 0 ]
 }
