@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 struct arena_block {
 	struct arena_block *next;
@@ -93,6 +94,38 @@ xaligned(size_t align, size_t n)
 		out_of_memory();
 	return p;
 }
+
+/* Under AddressSanitizer the heap, which it guards. */
+#ifdef __SANITIZE_ADDRESS__
+void *
+xpages(size_t n)
+{
+	return xmalloc(n);
+}
+
+void
+pages_free(void *p, size_t n)
+{
+	(void)n;
+	free(p);
+}
+#else
+void *
+xpages(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		out_of_memory();
+	return p;
+}
+
+void
+pages_free(void *p, size_t n)
+{
+	munmap(p, n);
+}
+#endif
 
 void
 arena_init(struct arena *a, size_t block_size)

@@ -19,6 +19,12 @@ char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull))
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 /* Memory aligned to `align` (a power of two); released with free(). */
 void *xaligned(size_t align, size_t n) __attribute__((returns_nonnull));
+/*
+ * Pages of their own, given back to the system at once by pages_free with the same n: for large
+ * pieces that come and go in bursts, whose holes in the heap would stay for ever.
+ */
+void *xpages(size_t n) __attribute__((malloc, returns_nonnull));
+void pages_free(void *p, size_t n);
 
 /*
  * An arena: many small pieces that die together. Pieces are aligned for any type and are never

@@ -7,6 +7,9 @@ static const uint32_t class_bytes[BUF_CLASSES] = { 16384, 65536, 262144 };
 /* How much of each class a worker keeps for itself when nobody needs it: 8 MB, 8 MB, 8 MB. */
 static const unsigned class_keep[BUF_CLASSES] = { 512, 128, 32 };
 
+/* What stays when it was not needed for a while. */
+static const unsigned class_base[BUF_CLASSES] = { 16, 4, 2 };
+
 void
 bufs_init(struct bufs *b, unsigned pipes)
 {
@@ -14,6 +17,16 @@ bufs_init(struct bufs *b, unsigned pipes)
 		freelist_init(&b->class[i], sizeof(struct buf) + class_bytes[i], class_keep[i]);
 	pipes_init(&b->pipes, pipes);
 	b->out_bytes = 0;
+}
+
+bool
+bufs_trim(struct bufs *b)
+{
+	bool more = false;
+
+	for (int i = 0; i < BUF_CLASSES; i++)
+		more |= freelist_trim(&b->class[i], class_base[i]);
+	return more;
 }
 
 void

@@ -33,6 +33,8 @@ struct buf {
 
 /* With at most so many pipes. */
 void bufs_init(struct bufs *b, unsigned pipes);
+/* Free what was not needed since the last trim; true: there is more to free, later. */
+bool bufs_trim(struct bufs *b);
 void bufs_fini(struct bufs *b);
 
 /* refs is 1, empty. */

@@ -1,25 +1,40 @@
 /*
  * freelist: objects of one size that are given back and taken again: no malloc per request in
- * steady state. One thread's own.
+ * steady state. What a burst needed and nothing needs any more is given back by trim. One thread's
+ * own.
  */
 #ifndef ROUTERD_FREELIST_H
 #define ROUTERD_FREELIST_H
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "libcommon/mem.h"
+
+/* Objects from this size on are pages of their own, so that a trim really frees. */
+#define FREELIST_PAGES 8192
 
 struct freelist {
 	void *head;
 	size_t size;
 	unsigned count;
-	unsigned keep; /* more than this many go back to the heap */
+	unsigned low;  /* fewest since the last trim: so many were not needed */
+	unsigned keep; /* more than this many are never kept */
 };
 
 static inline void
 freelist_init(struct freelist *f, size_t size, unsigned keep)
 {
 	*f = (struct freelist){ .size = size, .keep = keep };
+}
+
+static inline void
+freelist_drop(struct freelist *f, void *p)
+{
+	if (f->size >= FREELIST_PAGES)
+		pages_free(p, f->size);
+	else
+		free(p);
 }
 
 /* Contents are undefined. */
@@ -29,9 +44,10 @@ freelist_take(struct freelist *f)
 	void *p = f->head;
 
 	if (p == NULL)
-		return xmalloc(f->size);
+		return f->size >= FREELIST_PAGES ? xpages(f->size) : xmalloc(f->size);
 	f->head = *(void **)p;
-	f->count--;
+	if (--f->count < f->low)
+		f->low = f->count;
 	return p;
 }
 
@@ -39,7 +55,7 @@ static inline void
 freelist_give(struct freelist *f, void *p)
 {
 	if (f->count >= f->keep) {
-		free(p);
+		freelist_drop(f, p);
 		return;
 	}
 	*(void **)p = f->head;
@@ -47,16 +63,28 @@ freelist_give(struct freelist *f, void *p)
 	f->count++;
 }
 
-static inline void
-freelist_fini(struct freelist *f)
+/*
+ * Free what was not needed since the last trim, but for `base` objects. True while there are more
+ * than that: trim again later.
+ */
+static inline bool
+freelist_trim(struct freelist *f, unsigned base)
 {
-	while (f->head != NULL) {
+	for (; f->low > 0 && f->count > base; f->low--, f->count--) {
 		void *p = f->head;
 
 		f->head = *(void **)p;
-		free(p);
+		freelist_drop(f, p);
 	}
-	f->count = 0;
+	f->low = f->count;
+	return f->count > base;
+}
+
+static inline void
+freelist_fini(struct freelist *f)
+{
+	f->low = f->count;
+	freelist_trim(f, 0);
 }
 
 #endif

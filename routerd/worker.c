@@ -24,6 +24,9 @@
 #define ACCEPT_BATCH 64
 /* How long accepting pauses at a limit before it looks again. */
 #define PAUSE_MS 100
+/* What no request needed for so long is given back, but for a few of each. */
+#define TRIM_MS      200
+#define OBJECTS_BASE 8
 
 struct workers {
 	struct loop *main_loop;
@@ -62,6 +65,8 @@ struct wsnap *
 worker_pin(struct worker *w)
 {
 	w->snap->active++;
+	if (w->trim.due_ms == 0)
+		deadline_set(w->loop, &w->trim, TRIM_MS);
 	return w->snap;
 }
 
@@ -168,6 +173,18 @@ static void
 on_resume(struct deadline *d)
 {
 	resume_accepting((struct worker *)((char *)d - offsetof(struct worker, resume)));
+}
+
+static void
+on_trim(struct deadline *d)
+{
+	struct worker *w = (struct worker *)((char *)d - offsetof(struct worker, trim));
+	bool more = bufs_trim(&w->bufs);
+
+	more |= freelist_trim(&w->clients, OBJECTS_BASE);
+	more |= freelist_trim(&w->requests, OBJECTS_BASE);
+	if (more || w->snap->active > 0)
+		deadline_set(w->loop, &w->trim, TRIM_MS);
 }
 
 void
@@ -405,6 +422,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 	freelist_init(&w->requests, sizeof(struct request), 256);
 	freelist_init(&w->upstreams, sizeof(struct upstream), 512);
 	deadline_init(&w->resume, on_resume);
+	deadline_init(&w->trim, on_trim);
 	if (getrandom(&w->id_seed, sizeof(w->id_seed), 0) != (ssize_t)sizeof(w->id_seed))
 		w->id_seed = (uint64_t)time(NULL) << 32 ^ (uint64_t)getpid() << 8 ^ id;
 	return w;
@@ -517,6 +535,7 @@ worker_free(struct worker *w)
 			event_del(&w->listeners[i]->ev);
 	}
 	deadline_fini(&w->resume);
+	deadline_fini(&w->trim);
 	loop_free(w->loop);
 	for (unsigned i = 0; i < w->listener_count; i++)
 		free(w->listeners[i]);

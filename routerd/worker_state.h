@@ -58,6 +58,7 @@ struct worker {
 	struct wlistener **listeners; /* by slot; NULL: none */
 	unsigned listener_count;
 	struct deadline resume; /* looks again after a pause */
+	struct deadline trim;   /* gives back what a burst needed; armed by requests */
 	struct accesslog_ring *log;
 	_Atomic uint64_t oldest_generation; /* that a request still runs on */
 	uint64_t id_seed;
