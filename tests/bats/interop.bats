@@ -19,10 +19,36 @@ X
 	PORT=$(tls_port 0)
 }
 
-get() { curl -sS --cacert site.crt --connect-to "localhost:$PORT:127.0.0.1:$PORT" "$@"; }
+# From an address that only a PROXY header can tell: whoever connects to the server is 127.0.0.1 or nobody.
+ME=127.0.0.9
+get() { curl -sS -m 20 --cacert site.crt --interface $ME --connect-to "localhost:$PORT:127.0.0.1:$PORT" "$@"; }
 url() { echo "https://localhost:$PORT$1"; }
 
 big() { head -c 3000000 /dev/urandom >big.bin; }
+sum() { sha256sum "$@" | cut -d' ' -f1; }
+
+# both_ways PATH: an origin.py stands behind PATH: 3 MB up and 5 MB down arrive whole, in both versions
+both_ways() {
+	big
+	curl -sS "http://127.0.0.1:$(port_of o)/bytes/5000000" -o want.bin
+	[ "$(stat -c %s want.bin)" = 5000000 ]
+	for v in --tlsv1.3 "--tls-max 1.2"; do
+		[ "$(get $v --data-binary @big.bin "$(url "$1/echo")" | jq -r .body_sha256)" = "$(sum big.bin)" ]
+		get $v "$(url "$1/bytes/5000000")" -o got.bin
+		cmp want.bin got.bin
+	done
+}
+
+# half_closed PATH [BYTES]: a client that ends its side after the request reads the whole answer
+half_closed() {
+	local n=${2:-5000000}
+	curl -sS "http://127.0.0.1:$(port_of o)/bytes/$n" -o want.bin
+	for v in 1.2 1.3; do
+		run python3 "$RELAY" http_half "$PORT" "path=$1/bytes/$n" "vhost=localhost:$PORT" version=$v source=$ME
+		[ "$status" -eq 0 ] || { echo "$output"; false; }
+		[ "$output" = "$n $(sum want.bin)" ] || { echo "half-closed: $output"; false; }
+	done
+}
 
 @test "relay: none to a plain Python server" {
 	big
@@ -39,6 +65,7 @@ big() { head -c 3000000 /dev/urandom >big.bin; }
 @test "tlsd to nginx with proxy_protocol" {
 	command -v nginx >/dev/null || skip "nginx is not installed"
 	big
+	origin o
 	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")"
 	chmod 644 big.bin
 	cat >nginx.conf <<X
@@ -50,25 +77,27 @@ http {
   server {
     listen unix:$RUN/n.sock proxy_protocol; real_ip_header proxy_protocol; set_real_ip_from unix:;
     location /who { return 200 "\$proxy_protocol_addr \$proxy_protocol_port \$remote_addr\n"; }
-    location /up { client_body_in_file_only off; proxy_pass http://unix:$RUN/n2.sock; }
+    location /o/ { proxy_pass http://127.0.0.1:$(port_of o); proxy_ignore_client_abort on; }
     location / { root $D; }
   }
-  server { listen unix:$RUN/n2.sock; location / { return 200 "took \$http_content_length\n"; } }
 }
 X
 	spawn nginx nginx -e "$D/nginx-error.log" -c "$D/nginx.conf" -p "$D"
 	until_ok test -S "$RUN/n.sock"
 	behind "unix:$RUN/n.sock"
-	[[ "$(get "$(url /who)")" =~ ^127.0.0.1\ [0-9]+\ 127.0.0.1$ ]]
+	get "$(url /who)" -w '%{local_ip} %{local_port} %{local_ip}\n' >who
+	[ "$(head -1 who)" = "$(tail -1 who)" ] && [[ "$(head -1 who)" == "$ME "* ]]
 	get "$(url /big.bin)" -o got.bin
 	cmp big.bin got.bin
-	[ "$(get --data-binary @big.bin "$(url /up)")" = "took 3000000" ]
+	both_ways /o
+	half_closed /o 128 # nginx cuts long answers off when the client has ended its side, also without tlsd
 	# keep-alive: two requests, one connection
 	get "$(url /who)" "$(url /who)" -w '%{num_connects}\n' | grep -q '^0$'
 }
 
 @test "tlsd to HAProxy with accept-proxy" {
 	command -v haproxy >/dev/null || skip "haproxy is not installed"
+	origin o
 	cat >haproxy.cfg <<X
 defaults
   mode http
@@ -77,20 +106,23 @@ defaults
   timeout connect 1s
 frontend f
   bind $RUN/h.sock accept-proxy
-  http-request return status 200 content-type text/plain lf-string "%ci %[fc_pp_authority] %[fc_pp_unique_id,length]\n"
+  http-request return status 200 content-type text/plain lf-string "%ci %cp %[fc_pp_authority] %[fc_pp_unique_id,length]\n" if { path /who }
+  default_backend o
+backend o
+  server o 127.0.0.1:$(port_of o)
 X
 	spawn haproxy haproxy -db -f haproxy.cfg
 	until_ok test -S "$RUN/h.sock"
 	behind "unix:$RUN/h.sock"
-	[ "$(get "$(url /)")" = "127.0.0.1 localhost 24" ]
+	get "$(url /who)" -w '%{local_ip} %{local_port} localhost 24\n' >who
+	[ "$(head -1 who)" = "$(tail -1 who)" ] && [[ "$(head -1 who)" == "$ME "* ]]
+	both_ways /o
+	half_closed /o
 }
 
 @test "tlsd to Varnish with PROXY v2" {
 	command -v varnishd >/dev/null || skip "varnish is not installed"
-	port=$(free_port)
-	echo hello >hello.txt
-	spawn python python3 -m http.server "$port" --bind 127.0.0.1 --directory "$D"
-	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+	origin o
 	mkdir -p vwork
 	chmod 777 vwork "$RUN"
 	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")"
@@ -98,17 +130,18 @@ X
 vcl 4.1;
 import proxy;
 import std;
-backend default { .host = "127.0.0.1"; .port = "$port"; }
+backend default { .host = "127.0.0.1"; .port = "$(port_of o)"; }
 sub vcl_deliver { set resp.http.X-Client = client.ip + " " + proxy.authority() + " " + proxy.alpn() + " " + proxy.is_ssl() + " " + proxy.ssl_version(); }
 X
 	vport=$(free_port)
 	spawn varnish varnishd -F -f "$D/v.vcl" -a "127.0.0.1:$vport,PROXY" -n "$D/vwork" -s malloc,10m
 	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$vport"
 	behind "127.0.0.1:$vport"
-	ready() { [ "$(get "$(url /hello.txt)")" = hello ]; }
-	until_ok ready
-	get -D head.txt -o /dev/null "$(url /hello.txt)"
-	grep -qi '^X-Client: 127.0.0.1 localhost http/1.1 true TLSv1.3' head.txt
+	until_ok get -f "$(url /health)"
+	get -D head.txt -o /dev/null "$(url /health)"
+	grep -qi "^X-Client: $ME localhost http/1.1 true TLSv1.3" head.txt
+	both_ways /o
+	half_closed /o
 }
 
 @test "clients: curl with 1.2 and 1.3, Node, Python" {
@@ -130,7 +163,6 @@ require('https').get('$(url /hello.txt)', r => r.on('data', d => process.stdout.
 # ---- routerd behind tlsd, hitch and HAProxy ----
 
 routerd_start() {
-	[ -x "$BIN/routerd" ] || skip "routerd is not built"
 	start routerd
 }
 
@@ -143,13 +175,18 @@ http:
     - { name: behind, address: "127.0.0.1:$1", accept_proxy: [127.0.0.1], scheme: https }
   hosts:
     - names: ["*"]
-      routes: [{ path: /, echo: on }]
+      routes: [{ path: /o/, pool: o }, { path: /, echo: on }]
+pools:
+  o: { servers: [{ name: o, address: "127.0.0.1:$(port_of o)" }] }
 X
 }
 
+# who_at LISTENER: routerd sees who the client is, and by which listener it came
+who_at() { [ "$(get "$(url /a?b)" | seen)" = "$ME https $1 localhost:$PORT" ]; }
 seen() { jq -r '"\(.client) \(.scheme) \(.listener) \(.host)"'; }
 
 @test "tlsd to routerd: who came and how" {
+	origin o
 	tlsd_config <<X
   listen: [{ address: "127.0.0.1:0", to: https, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
 $(http_section "$(free_port)")
@@ -157,12 +194,15 @@ X
 	routerd_start
 	tlsd_start
 	PORT=$(tls_port 0)
-	[ "$(get "$(url /a?b)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+	who_at https
+	both_ways /o
+	half_closed /o
 	# keep-alive through both
 	get "$(url /1)" "$(url /2)" -o /dev/null -o /dev/null -w '%{num_connects}\n' | grep -q '^0$'
 }
 
 @test "routerd is killed: handshakes wait and are served by the next one" {
+	origin o
 	tlsd_config <<X
   handoff_timeout: 10s
   listen: [{ address: "127.0.0.1:0", to: https, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
@@ -182,11 +222,12 @@ X
 	kill_hard routerd.0
 	sed '/name: behind/d' weir.yaml >other.yaml
 	start routerd -i other -c "$T/other.yaml"
-	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+	who_at https
 }
 
 @test "hitch to routerd" {
 	command -v hitch >/dev/null || skip "hitch is not installed"
+	origin o
 	config <<X
 run_dir: run
 $(http_section "$(free_port)")
@@ -204,13 +245,13 @@ X
 	[ "$(id -u)" != 0 ] || echo 'user = "root"' >>hitch.conf
 	spawn hitch hitch --config=hitch.conf
 	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$PORT"
-	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
-	head -c 200000 /dev/urandom | base64 >body
-	[ "$(get --data-binary @body "$(url /up)" | jq -r .method)" = POST ]
+	who_at https
+	both_ways /o # hitch itself knows no half-closed clients
 }
 
 @test "HAProxy to routerd: PROXY v2 with and without the TLS facts" {
 	command -v haproxy >/dev/null || skip "haproxy is not installed"
+	origin o
 	behind=$(free_port)
 	config <<X
 run_dir: run
@@ -234,7 +275,10 @@ listen without
 X
 	spawn haproxy haproxy -db -f haproxy.cfg
 	until_ok bash -c "exec 3<>/dev/tcp/127.0.0.1/$plain"
-	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https https localhost:$PORT" ]
+	who_at https
+	both_ways /o
+	half_closed /o
 	PORT=$plain
-	[ "$(get "$(url /)" | seen)" = "127.0.0.1 https behind localhost:$PORT" ]
+	who_at behind
+	half_closed /o
 }

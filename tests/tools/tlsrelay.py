@@ -578,6 +578,20 @@ def blackhole(port, where, **kw):
         nobody(port)
 
 
+def http_half(port, path="/", vhost="", **kw):
+    """A client that asks, says close_notify at once, and reads: prints the answer's body."""
+    client = Client(port, alpn=["http/1.1"], **kw)
+    client.send(("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (path, vhost)).encode())
+    client.close_notify()
+    got, clean = client.recv_all()
+    head, _, body = got.partition(b"\r\n\r\n")
+    while head.startswith(b"HTTP/1.1 100"):
+        head, _, body = body.partition(b"\r\n\r\n")
+    check(head.startswith(b"HTTP/1.1 200"), "the answer: %r" % got[:200])
+    check(clean, "its end came without close_notify")
+    print(len(body), hashlib.sha256(body).hexdigest())
+
+
 def nobody(port, where="", **kw):
     """Nobody listens, ever: closed after handoff_timeout. Prints how long it took."""
     client = Client(port)
