@@ -373,6 +373,9 @@ daemon_main(const struct daemon_ops *ops, int argc, char **argv)
 
 	open_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
+	/* Until there are handlers: the configuration is about to be read, logs to be opened. */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
 	umask(0007);
 	d.args = daemon_args_parse(ops, argc, argv);
 	switch (d.args.mode) {

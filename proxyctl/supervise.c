@@ -245,6 +245,9 @@ become_child(const struct child *c, pid_t parent)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	/* What is sent to all may reach one that has no handler yet: it would die of it. */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
 	if (c->env != NULL)
 		(void)site_set_env(c->env); /* what it gives back is never needed */
 	execvp(c->argv[0], c->argv);

@@ -72,6 +72,19 @@ names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name]
 	wait_for "http -f http://127.0.0.1:$HTTP/" 20
 }
 
+@test "signals to all while daemons are starting end none of them" {
+	demo
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	local up
+	up=$(pid_of up)
+	# No pause: all of it happens within some 50 ms.
+	until [ -n "$(<"/proc/$up/task/$up/children")" ]; do is_alive up; done
+	until grep -q "^ready: " "$(log_of up)"; do kill -USR1 "$up"; done
+	is_alive up
+	wait_for '[ "$(verdicts)" = "up up up" ]'
+	run ! grep -E ' (died|start_failed) ' "$(log_of up)"
+}
+
 @test "up killed with -9 takes its children along" {
 	demo
 	up
