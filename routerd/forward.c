@@ -108,6 +108,18 @@ judge_identity(struct field *f, const struct forward_info *info)
 		keep(f);
 }
 
+void
+forward_trailers(struct field *fields, uint16_t count)
+{
+	for (uint16_t i = 0; i < count; i++) {
+		struct field *f = &fields[i];
+		bool is_exact;
+
+		if (is_identity_like(f->name, &is_exact) || slice_caseeq(f->name, SLICE("proxy")))
+			drop(f);
+	}
+}
+
 static bool
 is_h2(struct slice protocols)
 {

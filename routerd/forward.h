@@ -49,6 +49,12 @@ struct forward_info {
  */
 void forward_request(struct msg *m, const struct forward_info *info, struct arena *a);
 
+/*
+ * A trailer section of either direction: what claims to be identity, in any spelling, and Proxy go,
+ * whoever sent them: nobody asserts those behind a body.
+ */
+void forward_trailers(struct field *fields, uint16_t count);
+
 /* The same for a response (and 1xx): hop-by-hop and nominated fields stay marked; Upgrade
  * stays on a 101 that is_upgrade waited for; Via is added when asked, Date to a
  * final response that has none. */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "routerd/forward.h"
+
 /* How many bytes one pump may move before others get their turn. More would be unfair, and dear:
  * what is piled up in one client's socket has left the caches before it is read (1 MB bodies cost
  * 390 us with turns of 1 MB, 290 us with these). */
@@ -75,6 +77,7 @@ end_body(struct h1_in *in)
 		finish(in, H1_IN_FAILED, H1_IN_BAD);
 		return;
 	}
+	forward_trailers(trailers, count);
 	in->to->ops->end(in->to, trailers, count);
 	finish(in, H1_IN_ENDED, H1_IN_OK);
 }

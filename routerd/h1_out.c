@@ -73,6 +73,8 @@ gone(struct h1_out *o)
 {
 	o->is_gone = true;
 	o->error = errno;
+	/* What is dropped was not sent; of framing among it so much the less is said. */
+	o->body_bytes -= o->queued < o->body_bytes ? o->queued : o->body_bytes;
 	drop_queue(o);
 	return SINK_GONE;
 }
@@ -210,6 +212,7 @@ push(struct h1_out *o, struct buf *b, const char *p, size_t n)
 		memmove(o->seg, o->seg + o->seg_first, o->seg_count * sizeof(o->seg[0]));
 		o->seg_first = 0;
 	}
+	assert(o->seg_count < H1_OUT_SEGS);
 	o->seg[o->seg_first + o->seg_count++] = (struct h1_seg){ b ? buf_ref(b) : NULL, p, n };
 }
 

@@ -339,6 +339,34 @@ test_client(void **state)
 
 /* Prints only. */
 static void
+test_trailers(void **state)
+{
+	static const struct {
+		const char *name;
+		bool goes;
+	} cases[] = {
+		{ "Server-Timing", true },
+		{ "grpc-status", true },
+		{ "X-Real", true },
+		{ "X-Forwarded-For", false },
+		{ "x_forwarded_for", false },
+		{ "X.Forwarded.Anything", false },
+		{ "X_Real_IP", false },
+		{ "Proxy", false },
+		{ "Proxy-Status", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct field f = { .name = slice_str(cases[i].name), .value = SLICE("1") };
+
+		forward_trailers(&f, 1);
+		if (((f.flags & MSG_FIELD_DROP) == 0) != cases[i].goes)
+			fail_msg("%s", cases[i].name);
+	}
+}
+
+static void
 test_speed(void **state)
 {
 	static const char head[] =
@@ -373,6 +401,7 @@ main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_responses),
 		cmocka_unit_test(test_client),
+		cmocka_unit_test(test_trailers),
 		cmocka_unit_test(test_speed),
 	};
 
