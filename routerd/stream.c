@@ -125,6 +125,8 @@ on_event(evutil_socket_t fd, short what, void *arg)
 		s->peer_closed = true;
 	if (what & EV_WRITE)
 		s->writable = true;
+	if (s->ops->ready != NULL)
+		s->ops->ready(s, what);
 	s->fn(s);
 }
 
@@ -138,6 +140,8 @@ stream_init(struct stream *s, struct event_base *base, int fd, const struct stre
 	s->readable = false;
 	s->writable = true;
 	s->peer_closed = false;
+	s->is_cut = false;
+	s->layer = NULL;
 	event_assign(
 		&s->ev, base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s);
 	s->is_registered = event_add(&s->ev, NULL) == 0;
@@ -184,6 +188,7 @@ stream_reset(struct stream *s)
 
 	if (s->fd < 0)
 		return;
+	s->is_cut = true;
 	setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	stream_close(s);
 }

@@ -1,7 +1,6 @@
 /*
- * stream: bytes to and from one peer, chosen when the connection arrives: a plain socket today; TLS
- * records over a socket have their place behind the same four operations. Nothing above knows
- * which.
+ * stream: bytes to and from one peer, chosen when the connection arrives: a plain socket, or TLS
+ * records over a socket (stream_tls). Nothing above knows which.
  *
  * One libevent event per socket, edge-triggered for reading, writing and closing, registered once.
  * Readiness is kept as flags: back-pressure is not reading, without an epoll_ctl, and a peer that
@@ -26,7 +25,9 @@ struct stream;
 struct stream_ops {
 	/* > 0 bytes, 0 end of what the peer sends, STREAM_AGAIN, STREAM_ERROR */
 	ssize_t (*read)(struct stream *s, void *p, size_t n);
-	/* >= 0 bytes taken (short when the kernel's buffer is full), STREAM_AGAIN, STREAM_ERROR */
+	/* >= 0 bytes taken (short when the kernel's buffer is full), STREAM_AGAIN, STREAM_ERROR.
+	 * What was not taken comes first in the next call, with the same bytes: the layer may have
+	 * begun on it. */
 	ssize_t (*write)(struct stream *s, const struct iovec *v, int n);
 	/* Tell the peer that nothing more comes. */
 	void (*shutdown)(struct stream *s);
@@ -35,6 +36,8 @@ struct stream_ops {
 	 * are not those that we mean. */
 	ssize_t (*read_pipe)(struct stream *s, int pipe_fd, size_t n);
 	ssize_t (*write_pipe)(struct stream *s, int pipe_fd, size_t n);
+	/* An event has come, before the owner hears of it; `what` is libevent's. May be NULL. */
+	void (*ready)(struct stream *s, short what);
 };
 
 /* Called when readiness changed; the owner recovers its struct and looks at the flags. */
@@ -49,6 +52,8 @@ struct stream {
 	bool peer_closed; /* the peer's end or a reset was announced: a short read is not the last
 			     one */
 	bool is_registered;
+	bool is_cut; /* it is being reset: no goodbye */
+	void *layer; /* what the operations keep */
 	struct event ev;
 };
 

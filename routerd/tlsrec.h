@@ -115,8 +115,8 @@ enum tlsrec_result tlsrec_open(
  * sealed any more: we said close_notify, or the key of TLS 1.2, which cannot be changed, is used
  * up.
  */
-ssize_t tlsrec_seal(
-	struct tlsrec *t, const struct iovec *v, int n, char *out, size_t cap, size_t *taken);
+ssize_t tlsrec_seal(struct tlsrec *t, const struct iovec *v, int n, size_t skip, char *out,
+	size_t cap, size_t *taken);
 /* Room with which tlsrec_seal takes n bytes at once. */
 static inline size_t
 tlsrec_room(const struct tlsrec *t, size_t n)

@@ -28,12 +28,20 @@ struct cursor {
 };
 
 static struct cursor
-cursor_make(const struct iovec *v, int n)
+cursor_make(const struct iovec *v, int n, size_t skip)
 {
 	struct cursor c = { .v = v, .n = n };
 
-	for (int i = 0; i < n; i++)
-		c.left += v[i].iov_len;
+	while (c.n > 0 && skip >= c.v->iov_len) {
+		skip -= c.v->iov_len;
+		c.v++;
+		c.n--;
+	}
+	if (c.n > 0)
+		c.off = skip;
+	for (int i = 0; i < c.n; i++)
+		c.left += c.v[i].iov_len;
+	c.left -= c.off;
 	return c;
 }
 
@@ -189,9 +197,10 @@ tlsrec_control(struct tlsrec *t, char *out, size_t cap)
 }
 
 ssize_t
-tlsrec_seal(struct tlsrec *t, const struct iovec *v, int n, char *out, size_t cap, size_t *taken)
+tlsrec_seal(struct tlsrec *t, const struct iovec *v, int n, size_t skip, char *out, size_t cap,
+	size_t *taken)
 {
-	struct cursor from = cursor_make(v, n);
+	struct cursor from = cursor_make(v, n, skip);
 	const size_t all = from.left;
 	size_t at = 0;
 

@@ -194,7 +194,7 @@ check_answer(struct tlsrec *t, struct tlsrec *other)
 	struct tlsrec_piece piece;
 	enum tlsrec_result r;
 	size_t taken;
-	ssize_t n = tlsrec_seal(t, &v, 1, out, sizeof(out), &taken);
+	ssize_t n = tlsrec_seal(t, &v, 1, 0, out, sizeof(out), &taken);
 	size_t at = 0;
 
 	if (n < 0) {

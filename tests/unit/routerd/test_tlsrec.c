@@ -400,7 +400,7 @@ rfc_8448(void **state)
 			  : "17422dda596ed5d9acd890e3c63f5051");
 		assert_hex(w.write.iv, 12,
 			i ? "cf782b88dd83549aadf1e984" : "5b78923dee08579033e523d9");
-		assert_int_equal(tlsrec_seal(&w, &v, 1, out, sizeof(out), &taken), 72);
+		assert_int_equal(tlsrec_seal(&w, &v, 1, 0, out, sizeof(out), &taken), 72);
 		assert_hex(out, 72, c->data);
 		assert_int_equal(tlsrec_open(&r, out, 72, NULL, 0, &piece), TLSREC_DATA);
 		assert_int_equal(piece.n, 50);
@@ -445,7 +445,7 @@ say(struct pair *p, const char *text, char *out)
 {
 	struct iovec v = { (void *)(uintptr_t)text, strlen(text) };
 	size_t taken;
-	ssize_t n = tlsrec_seal(&p->client, &v, 1, out, 200, &taken);
+	ssize_t n = tlsrec_seal(&p->client, &v, 1, 0, out, 200, &taken);
 
 	assert_true(n > 0 && taken == v.iov_len);
 	return (size_t)n;
@@ -588,7 +588,7 @@ seals_from_scattered_pieces_into_any_room(void **state)
 
 			open_pair(&p, all_suites[i]);
 
-			ssize_t n = tlsrec_seal(&p.client, v, 8, out, rooms[j], &taken);
+			ssize_t n = tlsrec_seal(&p.client, v, 8, 0, out, rooms[j], &taken);
 
 			assert_true(n >= 0 && (size_t)n <= rooms[j]);
 			assert_true(taken > 0 || rooms[j] <= 30);
@@ -603,7 +603,7 @@ seals_from_scattered_pieces_into_any_room(void **state)
 		open_pair(&p, all_suites[i]);
 
 		size_t room = tlsrec_room(&p.client, sizeof(data));
-		ssize_t n = tlsrec_seal(&p.client, v, 8, out, room, &taken);
+		ssize_t n = tlsrec_seal(&p.client, v, 8, 0, out, room, &taken);
 
 		assert_int_equal(taken, sizeof(data));
 		open_all(&p.server, out, (size_t)n, 777, data, taken);
@@ -629,7 +629,7 @@ opens_into_other_memory(void **state)
 
 		open_pair(&p, all_suites[i]);
 
-		size_t n = (size_t)tlsrec_seal(&p.client, &v, 1, sealed, sizeof(sealed), &taken);
+		size_t n = (size_t)tlsrec_seal(&p.client, &v, 1, 0, sealed, sizeof(sealed), &taken);
 		char *out = malloc(sizeof(data));
 
 		assert_non_null(out);
@@ -668,12 +668,12 @@ obeys_limits(void **state)
 			open_pair(&p, all_suites[i]);
 			p.client.write.limit = p.server.read.limit = limits[j];
 
-			ssize_t n = tlsrec_seal(&p.client, &v, 1, out, sizeof(out), &taken);
+			ssize_t n = tlsrec_seal(&p.client, &v, 1, 0, out, sizeof(out), &taken);
 
 			assert_int_equal(taken, sizeof(data));
 			open_all(&p.server, out, (size_t)n, 50000, data, taken);
 			p.client.write.limit++;
-			n = tlsrec_seal(&p.client, &v, 1, out, sizeof(out), &taken);
+			n = tlsrec_seal(&p.client, &v, 1, 0, out, sizeof(out), &taken);
 			assert_int_equal(tlsrec_open(&p.server, out, (size_t)n, NULL, 0, &piece),
 				TLSREC_BAD);
 			assert_int_equal(piece.alert, TLSREC_RECORD_OVERFLOW);
@@ -837,7 +837,7 @@ rekeys_before_the_cipher_is_worn_out(void **state)
 		open_pair(&p, all_suites[i]);
 		p.client.write.seq = p.server.read.seq = (1u << 24) - 2;
 
-		ssize_t n = tlsrec_seal(&p.client, &v, 1, out, sizeof(out), &taken);
+		ssize_t n = tlsrec_seal(&p.client, &v, 1, 0, out, sizeof(out), &taken);
 
 		assert_int_equal(taken, sizeof(data));
 		assert_int_equal(p.client.write.seq, 1);
@@ -860,8 +860,8 @@ stops_where_it_cannot_rekey(void **state)
 	(void)state;
 	open_pair(&p, 0xc02f);
 	p.server.write.seq = p.client.read.seq = (1u << 28) - 1;
-	assert_int_equal(tlsrec_seal(&p.server, &v, 1, out, sizeof(out), &taken), 30);
-	assert_int_equal(tlsrec_seal(&p.server, &v, 1, out + 30, 170, &taken), -1);
+	assert_int_equal(tlsrec_seal(&p.server, &v, 1, 0, out, sizeof(out), &taken), 30);
+	assert_int_equal(tlsrec_seal(&p.server, &v, 1, 0, out + 30, 170, &taken), -1);
 	assert_int_equal(taken, 0);
 	/* The goodbye still goes. */
 	assert_int_equal(tlsrec_close(&p.server, TLSREC_CLOSE_NOTIFY, out + 30, 170), 31);
@@ -890,7 +890,7 @@ sequence_numbers_do_not_wrap(void **state)
 		assert_string_equal(piece.reason, "sequence_overflow");
 		assert_int_equal(piece.alert, TLSREC_INTERNAL_ERROR);
 		p.client.write.seq = UINT64_MAX;
-		assert_int_equal(tlsrec_seal(&p.client, &v, 1, out, sizeof(out), &taken), -1);
+		assert_int_equal(tlsrec_seal(&p.client, &v, 1, 0, out, sizeof(out), &taken), -1);
 		assert_int_equal(tlsrec_close(&p.client, TLSREC_CLOSE_NOTIFY, out, sizeof(out)), 0);
 		assert_true(p.client.write.seq == UINT64_MAX);
 		close_pair(&p);
@@ -917,7 +917,7 @@ nothing_follows_the_last_record(void **state)
 		assert_true(n > 0);
 		assert_int_equal(tlsrec_open(&p.client, out, n, NULL, 0, &piece), TLSREC_END);
 		assert_int_equal(tlsrec_close(&p.server, TLSREC_CLOSE_NOTIFY, out, sizeof(out)), 0);
-		assert_int_equal(tlsrec_seal(&p.server, &v, 1, out, sizeof(out), &taken), -1);
+		assert_int_equal(tlsrec_seal(&p.server, &v, 1, 0, out, sizeof(out), &taken), -1);
 		/* What comes behind it is ignored (RFC 8446 §6.1), and the other way is open. */
 		assert_int_equal(tlsrec_open(&p.client, out, 9, NULL, 0, &piece), TLSREC_END);
 		assert_int_equal(piece.used, 9);

@@ -102,7 +102,7 @@ say(struct peer *p, const uint8_t *what, size_t n, size_t room)
 	size_t taken = 0;
 
 	while (n > 0) {
-		ssize_t len = tlsrec_seal(&p->rec, v, 2, out, room, &taken);
+		ssize_t len = tlsrec_seal(&p->rec, v, 2, 0, out, room, &taken);
 
 		assert_true(len > 0 && taken > 0);
 		queue_put(peer_ours(p)->out, out, (size_t)len);
