@@ -317,6 +317,33 @@ ctl_req_set_data(struct ctl_req *req, void *data)
 
 /* ---- running a line ---- */
 
+/* The command's own time begins. */
+static void
+client_start(struct client *cl, const struct ctl_command *cmd, size_t taken, void *arg)
+{
+	const struct ctlproto_line *line = &cl->line;
+	struct request *r = xcalloc(1, sizeof(*r));
+
+	r->magic = REQ_MAGIC;
+	r->client = cl;
+	r->pub = (struct ctl_req){
+		.args = line->words + taken,
+		.nargs = line->n - taken,
+		.is_json = line->is_json,
+		.level = cl->level,
+		.uid = cl->uid,
+		.fds = cl->fds,
+		.nfds = cl->nfds,
+		.arg = arg,
+		.ctl = cl->ctl,
+	};
+	cl->req = r;
+	cl->state = CLIENT_RUN;
+	loop_timer_set(cl->timer, GONE_CHECK_MS, true);
+	loop_io_set(cl->io, cl->is_read_closed ? 0 : LOOP_READ);
+	cmd->fn(&r->pub);
+}
+
 static void
 client_run(struct client *cl)
 {
@@ -344,26 +371,16 @@ client_run(struct client *cl)
 		return;
 	}
 
-	struct request *r = xcalloc(1, sizeof(*r));
+	/* `stop app/a` must not stop everything. */
+	if (cmd->usage[0] == '\0' && taken < line->n) {
+		struct sbuf why = { 0 };
 
-	r->magic = REQ_MAGIC;
-	r->client = cl;
-	r->pub = (struct ctl_req){
-		.args = line->words + taken,
-		.nargs = line->n - taken,
-		.is_json = line->is_json,
-		.level = cl->level,
-		.uid = cl->uid,
-		.fds = cl->fds,
-		.nfds = cl->nfds,
-		.arg = arg,
-		.ctl = c,
-	};
-	cl->req = r;
-	cl->state = CLIENT_RUN;
-	loop_timer_set(cl->timer, GONE_CHECK_MS, true);
-	loop_io_set(cl->io, cl->is_read_closed ? 0 : LOOP_READ);
-	cmd->fn(&r->pub);
+		sbuf_addf(&why, "usage: %s, without anything behind it", cmd->words);
+		client_refuse(cl, why.p);
+		sbuf_fini(&why);
+		return;
+	}
+	client_start(cl, cmd, taken, arg);
 }
 
 static void

@@ -143,9 +143,14 @@ status_object(const struct daemon *d)
 static void
 status_text(const struct daemon *d, struct sbuf *out)
 {
+	int64_t up_ms = (int64_t)((loop_now_ms(d->loop) - d->started_ms) / 1000 * 1000);
+
 	sbuf_addf(out, "%s %s  pid %d  %s  generation %" PRIu64 "  up ", d->name, WEIR_VERSION,
 		(int)getpid(), d->is_draining ? "draining" : "running", d->generation);
-	units_format_duration(out, (int64_t)((loop_now_ms(d->loop) - d->started_ms) / 1000 * 1000));
+	if (up_ms > 0)
+		units_format_duration(out, up_ms);
+	else
+		sbuf_adds(out, "0s");
 	sbuf_addf(out, "\nconfiguration %s (%.12s)\n", d->file, d->cfg->cfg->hash);
 }
 

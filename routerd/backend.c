@@ -128,8 +128,8 @@ free_retired(void *arg)
 
 	/* What workers said before may lie in the box. */
 	backend_mail_empty(b);
-	LL_FOREACH_SAFE2(b->retired, st, next, retired_next)
-	{
+	for (st = b->retired; st != NULL; st = next) {
+		next = st->retired_next;
 		if (!st->is_forgotten)
 			continue;
 		if (atomic_load_explicit(&st->server->inflight, memory_order_acquire) > 0) {

@@ -149,3 +149,46 @@ time.sleep(100)'
 	stop tlsd.0
 	rm -rf "$open"
 }
+
+@test "every word of every daemon answers, as text and as JSON" {
+	local d words usage line
+	origin app
+	config <<-EOF
+	run_dir: run
+	state_dir: state
+	tls: { listen: [{ address: "127.0.0.1:$(free_port)", to: "127.0.0.1:1", certificates: [{ self_signed: [localhost] }] }] }
+	http:
+	  listen: [{ name: http, address: "127.0.0.1:$(free_port)" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools: { app: { servers: [{ name: app, address: "127.0.0.1:$(port_of app)" }], check: { http: { path: / } } } }
+	EOF
+	for d in routerd healthd tlsd; do
+		start $d
+		ctl $d.0 json help >help.json
+		[ "$(jq length help.json)" -ge 10 ]
+		while IFS=$'\t' read -r words usage; do
+			line=$words
+			case $words in
+			events | stop | shutdown | give | prepare) continue ;; # they have tests of their own
+			"overrides state") line="$words app/app" ;;
+			esac
+			ctl $d.0 json "$line" >answer
+			# One object or array.
+			[ "$(jq -s 'length == 1 and (.[0] | type | . == "object" or . == "array")' answer)" = true ] ||
+				{ echo "json $line: $(cat answer)"; return 1; }
+			case $words in
+			commit) [ "$(jq -r .error answer)" = "nothing is prepared" ] ;;
+			*) [ "$(jq -r 'if type == "object" then .error else null end' answer)" = null ] ;;
+			esac
+			ctl $d.0 "$line" >answer
+			[ -s answer ]
+			! grep -q 'error: unknown' answer
+			# What takes no arguments says so instead of ignoring them.
+			[ -n "$usage" ] || [ "$(ctl $d.0 "$line" app/app)" = "error: usage: $words, without anything behind it" ]
+		done < <(jq -r '.[] | [.words, .usage] | @tsv' help.json)
+		for line in stop shutdown; do
+			[ "$(ctl $d.0 $line app/app)" = "error: usage: $line, without anything behind it" ]
+		done
+		is_alive $d.0
+	done
+}

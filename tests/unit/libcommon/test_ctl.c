@@ -109,11 +109,11 @@ cmd_big(struct ctl_req *req)
 
 static const struct ctl_command table[] = {
 	{ "echo", "WORD...", "says it", CTL_VIEW, cmd_echo },
-	{ "fail", "", "fails", CTL_VIEW, cmd_fail },
-	{ "later", "", "answers later", CTL_OPERATE, cmd_later },
+	{ "fail", "[WHAT]", "fails", CTL_VIEW, cmd_fail },
+	{ "later", "[HOW]", "answers later", CTL_OPERATE, cmd_later },
 	{ "fds", "NAME...", "reads descriptors", CTL_ADMIN, cmd_fds },
 	{ "show big", "", "8 MB", CTL_VIEW, cmd_big },
-	{ "show", "", "less words", CTL_VIEW, cmd_echo },
+	{ "show", "[WHAT]", "less words", CTL_VIEW, cmd_echo },
 	{ 0 },
 };
 
@@ -180,6 +180,8 @@ test_answers(void **state)
 	expect("fail x", "error: no such \"x\"\n");
 	expect("json fail", "{\"error\":\"no such \\\"thing\\\"\"}\n");
 	expect("show x", "[x]\n");
+	expect("show big x", "error: usage: show big, without anything behind it\n");
+	expect("json help x", "{\"error\":\"usage: help, without anything behind it\"}\n");
 	expect("later", "late\n");
 	expect("echo 'x", "error: a quote is not closed\n");
 	expect("", "error: the line has no command; try: help\n");
