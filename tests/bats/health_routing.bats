@@ -202,3 +202,43 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	wait_for 'is b down' 5
 	[ "$(names 5)" = aaaaa ]
 }
+
+@test "5,000 servers in one pool: routed to, judged, shown; a sick one is left out within a heartbeat" {
+	touch sick
+	spawn many python3 "$TOOLS/manyports.py" --sick-file sick
+	wait_for 'grep -q ready "$(log_of many)"'
+	local P i
+	P=$(port_of many)
+	PORT=$(free_port)
+	{
+		printf 'run_dir: run\nstate_dir: state\nhttp:\n  workers: 2\n  listen: [{ name: http, address: "127.0.0.1:%s" }]\n' "$PORT"
+		printf '  hosts: [{ names: ["*"], routes: [{ path: /, pool: big }] }]\n'
+		printf 'pools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 4s, fall: 1 }\n    servers:\n'
+		for i in $(seq 0 4999); do
+			echo "      - { name: s$i, address: \"127.1.$((i / 250)).$((i % 250 + 1)):$P\" }"
+		done
+	} >weir.yaml
+	start healthd
+	start routerd
+	state_of() { ctl routerd.0 json status | jq -c "[.pools[0].servers[] | select(.verdict == \"$1\")] | length"; }
+	wait_for '[ "$(state_of up)" = 5000 ]' 60
+	# Each gets its turn.
+	seq 5000 | xargs -P 4 -n 500 bash -c 'for i in "$@"; do echo "url = http://127.0.0.1:'"$PORT"'/"; echo "output = /dev/null"; done | curl -q -sS -m 60 --noproxy "*" -K -' -
+	[ "$(ctl routerd.0 json status | jq -c '[.pools[0].servers[].requests] | [min, max]')" = "[1,1]" ]
+	# Three fall ill; nobody is sent there any more.
+	for i in 1 2500 4999; do echo "127.1.$((i / 250)).$((i % 250 + 1))"; done >sick.new
+	mv sick.new sick
+	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 3 ]' 20
+	wait_for '[ "$(state_of down)" = 3 ]' 2
+	[ "$(ctl routerd.0 json status | jq -r '[.pools[0].servers[] | select(.verdict == "down").name] | join(" ")')" = "s1 s2500 s4999" ]
+	[ "$(ctl routerd.0 show servers state big | awk 'NR > 2' | wc -l)" = 5000 ]
+	run "$BIN/proxyctl" -c weir.yaml status
+	assert_success
+	assert_line --partial "POOL big  4997 of 5000 servers up"
+	run "$BIN/proxyctl" -c weir.yaml drain big/s77 --wait
+	assert_success
+	# A reload of all this is taken up, and forgets nothing.
+	run "$BIN/proxyctl" -c weir.yaml reload
+	assert_success
+	[ "$(state_of up) $(state_of down) $(state_of drain)" = "4996 3 1" ]
+}

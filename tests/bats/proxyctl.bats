@@ -303,3 +303,115 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	run complete_line proxyctl -c weir.yaml drain app/app1 --w
 	assert_output -- --wait
 }
+
+@test "completion knows every command that there is" {
+	complete_line() { # WORDS..
+		PATH=$BIN:$PATH bash -c '
+			source "$ROOT/proxyctl/completion.bash"
+			COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+			_proxyctl
+			printf "%s\n" "${COMPREPLY[@]}"' - "$@"
+	}
+	"$BIN/proxyctl" help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | sort >commands
+	[ "$(wc -l <commands)" -ge 14 ]
+	complete_line proxyctl '' | grep -v '^-' | sort | diff commands -
+	complete_line proxyctl help '' | sort | diff <(grep -v '^help$' commands) -
+	# And every option of each, as its usage has them.
+	local command option
+	while read -r command; do
+		for option in $("$BIN/proxyctl" help "$command" | sed -n 1p | sed 's/\[-c FILE\]//' | grep -oE '(^|[^a-z-])--?[a-z]+' | grep -oE -- '--?[a-z]+'); do
+			complete_line proxyctl "$command" - | grep -qx -- "$option" || { echo "$command: $option"; return 1; }
+		done
+	done <commands
+	# Files after -c.
+	echo >some.yaml
+	run complete_line proxyctl -c som
+	assert_output some.yaml
+}
+
+@test "status: a daemon that hangs is shown as that, and does not hold up the others" {
+	site
+	kill -STOP "$(pid_of healthd.0)"
+	local began=$SECONDS
+	run pctl status
+	kill -CONT "$(pid_of healthd.0)"
+	[ "$status" -eq 0 ]
+	[ $((SECONDS - began)) -le 6 ]
+	assert_line --regexp '^routerd.0 +running '
+	assert_line --regexp '^healthd.0 +silent'
+	assert_line 'healthd.0: no answer in time'
+}
+
+@test "status -w shows it again and again" {
+	site
+	spawn watch "$BIN/proxyctl" -c weir.yaml status -w
+	wait_for '[ "$(grep -c "^POOL app" "$(log_of watch)")" -ge 3 ]'
+	is_alive watch
+	spawn watchj "$BIN/proxyctl" -c weir.yaml status -j -w
+	wait_for '[ "$(jq -s length "$(log_of watchj)")" -ge 2 ]'
+}
+
+@test "stop: who is not gone in time is named" {
+	site
+	spawn slow curl -sS -m 30 --noproxy '*' "http://127.0.0.1:$PORT/delay/20000"
+	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
+	run pctl stop --timeout 500ms
+	[ "$status" -eq 1 ]
+	assert_output --partial "routerd.0: still there"
+	refute_output --partial "healthd.0"
+	is_alive routerd.0
+	# Asked once more it ends at once.
+	kill -TERM "$(pid_of routerd.0)"
+	_reap routerd.0 5
+}
+
+@test "a damaged overrides file is never written over: the command says what is wrong with it" {
+	site
+	pctl drain app/app1
+	echo 'entries: [' >state/overrides.yaml
+	run pctl drain app/app2
+	[ "$status" -eq 1 ]
+	assert_output --partial "overrides.yaml"
+	[ "$(cat state/overrides.yaml)" = 'entries: [' ]
+	# What was decided before stays in force, and status says why it is not the file.
+	[ "$(verdict app1) $(verdict app2)" = "drain up" ]
+	ctl routerd.0 overrides reload || true
+	[ "$(verdict app1) $(verdict app2)" = "drain up" ]
+	run pctl status
+	assert_output --partial "overrides.yaml"
+}
+
+@test "status names decisions that match no server" {
+	site
+	pctl drain app/app1
+	sed -i 's/app1/app9/' state/overrides.yaml
+	ctl routerd.0 overrides reload
+	run pctl status
+	assert_output --regexp "1 .*match"
+}
+
+@test "check warns of routes that nothing reaches and of certificates that have expired, and is ok" {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=old -out old.csr 2>/dev/null
+	mkdir ca
+	: >ca/index.txt
+	echo 01 >ca/serial
+	printf '[ca]\ndefault_ca = d\n[d]\ndatabase = ca/index.txt\nserial = ca/serial\nnew_certs_dir = ca\ndefault_md = sha256\npolicy = p\n[p]\ncommonName = supplied\n' >ca.cnf
+	openssl ca -batch -config ca.cnf -selfsign -keyfile key.pem -in old.csr -out cert.pem -notext \
+		-startdate 20200101000000Z -enddate 20200201000000Z 2>/dev/null
+	config <<-EOF
+	run_dir: run
+	tls:
+	  listen: [{ address: "127.0.0.1:1", to: https, certificates: [{ cert: cert.pem, key: key.pem }] }]
+	http:
+	  listen: [{ name: https, from: tlsd }]
+	  hosts:
+	    - names: ["*"]
+	      routes: [{ path: /a//b, respond: { body: hi } }, { path: /, respond: { body: hi } }]
+	EOF
+	run pctl check
+	assert_success
+	assert_line --regexp 'weir.yaml:3:.*: warning: tls.listen\[0\].certificates\[0\].*cert.pem.*expired'
+	assert_line --regexp 'weir.yaml:8:.*: warning: http.hosts\[0\].routes\[0\].path: "/a//b" is never reached'
+	assert_line ok
+	[ "$(pctl check -j | jq -c '[.[].level]')" = '["warning","warning"]' ]
+}
