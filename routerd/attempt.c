@@ -111,6 +111,7 @@ drop_upstream(struct request *r, enum server_outcome how)
 	}
 	r->up = NULL;
 	u->user = NULL;
+	u->is_suspect = keep && r->resp.body == BODY_NONE;
 	if (keep)
 		upstream_keep(u, (unsigned)pool_cfg(r->pool)->keepalive,
 			pool_cfg(r->pool)->idle_timeout_ms);

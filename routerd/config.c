@@ -190,17 +190,22 @@ static const struct cfg_schema forward_schema = {
 	.rows = forward_rows,
 };
 
+/* A head is read and written in one buffer of at most 256 kB; a trusted proxy's lists may stand in
+ * a request's twice, as they came and with us. */
+#define HEAD_MAX          (120 << 10)
+#define RESPONSE_HEAD_MAX (240 << 10)
+
 static const struct cfg_row limit_rows[] = {
 	CFG_ROW(struct httpcfg, limits.head, "head", CFGT_SIZE, .def = "32k", .min = 1024,
-		.max = 1 << 20, .help = "a whole request head"),
+		.max = HEAD_MAX, .help = "a whole request head"),
 	CFG_ROW(struct httpcfg, limits.request_line, "request_line", CFGT_SIZE, .def = "8k",
-		.min = 128, .max = 1 << 20, .help = "the request line; at most what head allows"),
+		.min = 128, .max = HEAD_MAX, .help = "the request line; at most what head allows"),
 	CFG_ROW(struct httpcfg, limits.fields, "fields", CFGT_INT, .def = "128", .min = 8,
 		.max = 240, .help = "fields of a head"),
 	CFG_ROW(struct httpcfg, limits.body, "body", CFGT_SIZE, .def = "100m",
 		.help = "a request body; 0: no limit"),
 	CFG_ROW(struct httpcfg, limits.response_head, "response_head", CFGT_SIZE, .def = "64k",
-		.min = 1024, .max = 1 << 20, .help = "a whole response head"),
+		.min = 1024, .max = RESPONSE_HEAD_MAX, .help = "a whole response head"),
 	CFG_ROW(struct httpcfg, limits.connections, "connections", CFGT_INT, .def = "0", .max = 1e7,
 		.help = "client connections of the process; 0: as many as descriptors allow"),
 	CFG_ROW(struct httpcfg, limits.body_rate, "body_rate", CFGT_SIZE, .def = "64",

@@ -104,7 +104,8 @@ conn_linger(struct conn *c)
 	buf_unref(c->in);
 	c->in = NULL;
 	stream_shutdown(&c->s);
-	c->linger_until_ms = loop_now_ms(c->w->loop) + LINGER_MS;
+	c->linger_until_ms =
+		loop_now_ms(c->w->loop) + (c->w->is_draining ? LINGER_SILENT_MS : LINGER_MS);
 	discard(c);
 }
 
@@ -133,7 +134,9 @@ conn_next(struct conn *c)
 void
 conn_drain(struct conn *c)
 {
-	if (c->state == CONN_IDLE && c->in == NULL && !c->s.readable)
+	bool is_between = c->state == CONN_IDLE || c->state == CONN_PROXY;
+
+	if (is_between && c->in == NULL && !c->s.readable)
 		conn_close(c);
 }
 
@@ -226,8 +229,12 @@ fill_proxy(struct conn *c)
 		c->in->w += (uint32_t)n;
 		return true;
 	}
-	if (n != STREAM_AGAIN)
+	if (n != STREAM_AGAIN) {
 		conn_close(c);
+	} else if (c->in->w == 0) {
+		buf_unref(c->in);
+		c->in = NULL;
+	}
 	return false;
 }
 

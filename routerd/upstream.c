@@ -70,6 +70,8 @@ on_idle_deadline(struct deadline *d)
 struct upstream *
 upstream_connect(struct worker *w, struct server *s)
 {
+	/* Before the address: a change in between must not go unseen. */
+	uint32_t addr_seq = atomic_load_explicit(&s->addr_seq, memory_order_acquire);
 	struct addr to;
 	int fd;
 
@@ -88,6 +90,7 @@ upstream_connect(struct worker *w, struct server *s)
 		.w = w,
 		.server = s,
 		.server_id = s->id,
+		.addr_seq = addr_seq,
 		.state = is_now ? UPSTREAM_BUSY : UPSTREAM_CONNECTING,
 	};
 	stream_init(&u->s, loop_base(w->loop), fd, &stream_plain, on_stream);
@@ -139,7 +142,7 @@ upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms)
 			idlepool_put(&w->idle, s->id, u, UINT32_MAX);
 			return NULL;
 		}
-		if (u->s.readable || (is_careful && !looks_alive(u))) {
+		if (u->s.readable || ((is_careful || u->is_suspect) && !looks_alive(u))) {
 			upstream_close(u);
 			continue;
 		}
@@ -156,12 +159,16 @@ upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms)
 void
 upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms)
 {
+	uint32_t addr_seq = atomic_load_explicit(&u->server->addr_seq, memory_order_relaxed);
 	struct upstream *oldest;
 
-	if (keep == 0 || u->s.readable || u->w->is_draining) {
+	/* Idle ones are closed when the address changes; this one was busy then. */
+	if (keep == 0 || u->w->is_draining || addr_seq != u->addr_seq ||
+		(u->s.readable && !looks_alive(u))) {
 		upstream_close(u);
 		return;
 	}
+	u->s.readable = false;
 	buf_unref(u->in);
 	u->in = NULL;
 	u->user = NULL;

@@ -32,8 +32,10 @@ struct upstream {
 	enum upstream_state state;
 	uint32_t server_id;
 	uint32_t served; /* requests that it has carried */
+	bool is_suspect; /* its last answer had no body by rule: some servers send one all the same
+			  */
+	uint32_t addr_seq; /* the server's when it was connected: another one, another address */
 	uint64_t idle_since_ms;
-	int64_t idle_timeout_ms;
 };
 
 /*
@@ -48,7 +50,7 @@ struct upstream *upstream_connect(struct worker *w, struct server *s);
 /* After an event on a connecting one: 1 connected (busy now), 0 not yet, -1 failed with errno. */
 int upstream_connected(struct upstream *u);
 /* The request is over and the connection is clean: keep it for others, at most `keep` per server.
- */
+ * What looks readable is looked at: it may just have been emptied. */
 void upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms);
 void upstream_close(struct upstream *u);
 /* Every idle connection to a server id. */

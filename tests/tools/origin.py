@@ -29,6 +29,8 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /late-continue/MS   waits MS, sends 100 Continue, then as /echo
   /drop-next          answers; when the next request begins to come, closes without a word
   /interims/N/SIZE    N interim 103 with a field of SIZE bytes each, then the answer
+  /behind/CODE/MS?TEXT  an answer CODE; MS later (0: in one piece) TEXT, percent-decoded, behind it; stays open
+  /old/keep, /old/close  an answer of HTTP/1.0, with a length and kept, or until the close
   /info/CODE          an interim CODE (102, 103) with X-Interim: 1 before the answer
   /headers?A=B&A=C    those response fields (percent-decoded)
   /raw?TEXT           TEXT, percent-decoded, is the whole answer; then the connection is closed
@@ -352,6 +354,27 @@ def m_interims(c, args, query):
         c.send(c.head(103, [("X-Interim", "i" * int(args[1]))]))
     c.answer(200, b"final\n", kind="text/plain")
     return True
+
+
+def m_behind(c, args, query):
+    c.read_body()
+    text = urllib.parse.unquote_to_bytes(query)
+    code, ms = int(args[0]), int(args[1])
+    if ms:
+        c.answer(code, b"ok\n", kind="text/plain")
+        time.sleep(ms / 1000)
+        c.send(text)
+    else:
+        no_body = code in (204, 304)
+        c.send(c.head(code, [], None if no_body else 3) + (b"" if no_body or c.method == "HEAD" else b"ok\n") + text)
+    return True
+
+
+def m_old(c, args, query):
+    c.read_body()
+    keep = args[0] == "keep"
+    c.send(b"HTTP/1.0 200 OK\r\n" + (b"Connection: keep-alive\r\nContent-Length: 4\r\n" if keep else b"") + b"\r\nold\n")
+    return keep
 
 
 def m_refuse(c, args, query):
