@@ -5,7 +5,9 @@
  *
  * The receiver owns the connection from its acknowledgement on, and acknowledges before it seals
  * any record: a packet of serials, one byte each, of messages it has taken. What was not
- * acknowledged when the channel ends is still the sender's.
+ * acknowledged when the channel ends is still the sender's. The end is a recv of 0 and nothing
+ * else: a receiver that dies with messages unread makes a reset of it, and Linux tells that
+ * (ECONNRESET) before it gives the acknowledgements that were sent earlier.
  *
  * What the connection is (addresses, TLS version, cipher, ALPN, SNI, client certificate, unique id)
  * travels as the PROXY v2 header that a relay would write, so both seams tell the same.
