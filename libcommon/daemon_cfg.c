@@ -235,7 +235,7 @@ daemon_cfg_print(const struct daemon_ops *ops, const char *file)
 	json_t *array = json_array();
 
 	cfg_dump(dc->cfg, &commoncfg_schema, dc->cfg->root, "", array);
-	if (ops->schema != NULL && dc->has_section)
+	if (ops->schema != NULL && dc->own != NULL)
 		cfg_dump(dc->cfg, ops->schema, daemon_cfg_section(ops, dc), ops->section, array);
 	print_json(array);
 	daemon_cfg_free(dc);

@@ -86,3 +86,36 @@ kill_all() {
 	wait_for '[ "$(pctl status -j | jq -c "[.pools[0].servers[].stale] | unique")" = "[false]" ]' 20
 	for i in 1 2 3 4 5 6; do http -f "http://127.0.0.1:$HTTP/" >/dev/null; done
 }
+
+@test "one of two routers is killed: TLS connections that come afterwards go to the other, at once" {
+	origin app --name app
+	HTTPS=$(free_port)
+	site() { # FILE PORT
+		cat >"$1" <<-X
+		run_dir: run
+		state_dir: state
+		tls: { listen: [{ address: "127.0.0.1:$HTTPS", to: https, certificates: [{ self_signed: [localhost] }] }] }
+		http:
+		  listen: [{ name: https, from: tlsd }, { name: http, address: "127.0.0.1:$2" }]
+		  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+		pools: { app: { servers: ["127.0.0.1:$(port_of app)"] } }
+		X
+	}
+	site weir.yaml "$(free_port)"
+	site b.yaml "$(free_port)"
+	start routerd
+	start routerd -i b -c "$T/b.yaml"
+	start tlsd
+	local i round victim
+	for round in 1 2 3; do
+		victim=routerd.0
+		[ $round != 2 ] || victim=routerd.b
+		for i in 1 2 3 4; do http -kf -o /dev/null "https://127.0.0.1:$HTTPS/"; done
+		kill_hard $victim
+		# Nobody starts it again: within handoff_timeout the other one has them all.
+		for i in 1 2 3 4 5 6; do
+			http -kf -m 3 -o /dev/null "https://127.0.0.1:$HTTPS/"
+		done
+		if [ $victim = routerd.0 ]; then start routerd; else start routerd -i b -c "$T/b.yaml"; fi
+	done
+}

@@ -506,3 +506,70 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	[ "$status" -eq 2 ]
 	[[ "$output" == *"health.max_probes"* && "$output" == *"did you mean"* && "$output" == *"health.early_interval"* ]]
 }
+
+@test "a server that flaps sends at most ten messages a second, and the last word is heard" {
+	origin o
+	pool_of "$(port_of o)"
+	# Every probe changes the state: 100 servers on one origin, and it says something else each time.
+	local i P
+	P=$(port_of o)
+	{
+		printf 'run_dir: run\nstate_dir: state\npools:\n  app:\n    check: { http: { path: /health, status: 200 }, interval: 100ms, timeout: 500ms, fall: 1, rise: 1 }\n    servers:\n'
+		for i in $(seq 100); do echo "      - { name: s$i, address: \"127.0.0.1:$P\" }"; done
+	} >weir.yaml
+	start healthd
+	wait_for 'state_is up'
+	spawn flip bash -c "while :; do
+		curl -q -sS -X PUT http://127.0.0.1:$P/set-health/503 >/dev/null; sleep 0.05
+		curl -q -sS -X PUT http://127.0.0.1:$P/set-health/200 >/dev/null; sleep 0.05; done"
+	wait_for '[ "$(grep -c server_down "$(log_of healthd.0)")" -ge 20 ]'
+	dump -t 4 run/bus health.app >got
+	[ "$(wc -l <got)" -ge 8 ]
+	[ "$(wc -l <got)" -le 50 ]
+	kill_hard flip
+	set_health 503
+	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 100 ]'
+	dump -t 2 run/bus health.app | tail -1 | sed 's/^[^ ]* //' | jq -e '[.servers[].state] | unique == ["down"]'
+}
+
+@test "who lives says hello: program, version, configuration" {
+	origin o
+	local port
+	port=$(free_port)
+	pool_of "$(port_of o)"
+	cat >>weir.yaml <<-YAML
+	tls: { listen: [{ address: "127.0.0.1:$(free_port)", to: "127.0.0.1:1", certificates: [{ self_signed: [localhost] }] }] }
+	http:
+	  listen: [{ name: http, address: "127.0.0.1:$port" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	YAML
+	start healthd
+	start routerd
+	start tlsd
+	wait_for '[ "$(ctl healthd.0 json status | jq ".bus.subscribers")" -ge 1 ]'
+	local hash
+	hash=$(ctl healthd.0 json status | jq -r .hash)
+	dump -t 4 run/bus hello. >got
+	grep '^hello.healthd ' got | head -1 | sed 's/^[^ ]* //' | jq -e --arg h "$hash" '.config == $h and (.version | length > 0)'
+	# routerd and tlsd say it to whoever listens as healthd does: nanomsg's bytes by hand.
+	cat >ear.py <<-'PY'
+	import socket, struct, sys, threading
+	l = socket.socket(socket.AF_UNIX); l.bind("run/bus/ear.0.sub"); l.listen(8)
+	def hear(c):
+	    c.sendall(b"\0SP\0\0\x21\0\0")
+	    f = c.makefile("rb")
+	    assert f.read(8)[:4] == b"\0SP\0"
+	    while True:
+	        head = f.read(9)
+	        print(f.read(struct.unpack(">Q", head[1:])[0]).decode(), flush=True)
+	while True:
+	    threading.Thread(target=hear, args=(l.accept()[0],), daemon=True).start()
+	PY
+	spawn ear python3 ear.py
+	local who
+	for who in routerd tlsd; do
+		wait_for "grep -q '^hello.$who ' '$(log_of ear)'" 20
+		grep "^hello.$who " "$(log_of ear)" | head -1 | sed 's/^[^ ]* //' |
+			jq -e --arg h "$hash" --arg w "$who.0" '.config == $h and (.version | length > 0) and .who == $w'
+	done
+}

@@ -415,3 +415,43 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	assert_line ok
 	[ "$(pctl check -j | jq -c '[.[].level]')" = '["warning","warning"]' ]
 }
+
+@test "config: the defaults that are promised, and those of a section that is not written down" {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=a -keyout key.pem -out cert.pem 2>/dev/null
+	config <<-EOF
+	tls:
+	  listen: [{ address: "127.0.0.1:1", to: https, certificates: [{ cert: cert.pem, key: key.pem }] }]
+	http:
+	  listen: [{ name: https, from: tlsd }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools: { app: { servers: ["127.0.0.1:1"], check: { http: { path: / } } } }
+	EOF
+	pctl config -j >all.json
+	while read -r path value; do
+		[ "$(jq -r --arg p "$path" '.[] | select(.path == $p) | "\(.value) \(.origin)"' all.json)" = "$value default" ] ||
+			{ echo "$path: $(jq -c --arg p "$path" '.[] | select(.path == $p)' all.json)"; return 1; }
+	done <<-EOF
+	shutdown_timeout 30s
+	http.timeouts.head 10s
+	http.timeouts.connect 5s
+	http.timeouts.send 1m
+	http.timeouts.response 1m
+	http.timeouts.read 1m
+	http.timeouts.keepalive 75s
+	http.timeouts.tunnel 1h
+	pools.app.idle_timeout 1m
+	tls.handshake_timeout 10s
+	tls.handoff_timeout 5s
+	http.limits.body 100m
+	http.limits.head 32k
+	http.limits.fields 128
+	http.forward.via false
+	http.forward.x_forwarded true
+	pools.app.retry_budget.percent 20
+	pools.app.retry_budget.min 3
+	health.probe_rate 2000
+	EOF
+	# Where the others come from: a line, also by way of an alias or a merge.
+	[ "$(jq -r '.[] | select(.path == "tls.listen[0].to").origin' all.json)" = "$T/weir.yaml:2" ]
+	[ "$(jq '[.[] | select(.origin == null or .origin == "")] | length' all.json)" = 0 ]
+}

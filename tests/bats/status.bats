@@ -208,3 +208,49 @@ for end in "pub", "sub":
 	case $(names 4) in abab | baba) ;; *) return 1 ;; esac
 	[ "$(field a verdict) $(field b verdict)" = "up up" ]
 }
+
+@test "a reload resets nothing that is known of a server; another address is another server" {
+	origins a b c
+	pool "$CHECK" <<-X
+		a $(at a)
+		b $(at b)
+	X
+	start healthd
+	start routerd
+	wait_for '[ "$(field a verdict) $(field b verdict)" = "up up" ]'
+	set_health a 503
+	wait_for '[ "$(field a verdict)" = down ]'
+	names 5
+	# Another weight, another order, and a's address stays; b moves.
+	pool "$CHECK" <<-X
+		b $(at c)
+		a $(at a) weight: 7
+	X
+	spawn look bash -c "while :; do curl -q -sS -m 5 --noproxy '*' http://127.0.0.1:$PORT/echo; echo; done"
+	wait_for 'grep -q "\"name\": \"b\"" "$(log_of look)"'
+	"$BIN/proxyctl" -c weir.yaml reload
+	# Not for a moment was a asked.
+	[ "$(field a verdict) $(field a reason)" = "down http_503" ]
+	[ "$(field a weight)" = 7 ]
+	wait_for '[ "$(field b verdict)" = up ] && grep -q "\"name\": \"c\"" "$(log_of look)"'
+	kill_hard look
+	[ "$(grep -o '"name": "[abc]"' "$(log_of look)" | sort -u | tr -dc 'abc\n"' | cut -d'"' -f4 | tr '\n' ' ')" = "b c " ]
+	set_health a 200
+	wait_for '[ "$(field a verdict)" = up ]'
+}
+
+@test "numbers of a server go on over a reload" {
+	origins a
+	pool <<<"a $(at a)"
+	start routerd
+	names 3
+	[ "$(field a requests)" = 3 ]
+	get /delay/1500 >slow.out &
+	local waiting=$!
+	wait_for '[ "$(field a inflight)" = 1 ]' 5
+	ctl routerd.0 reload
+	[ "$(field a requests) $(field a inflight)" = "4 1" ]
+	wait $waiting
+	wait_for '[ "$(field a inflight)" = 0 ]' 5
+	[ "$(ctl routerd.0 json status | jq .counters.requests)" = 4 ]
+}
