@@ -171,6 +171,12 @@ handoff_encode(const struct handoff *h, char *out, size_t cap)
 	return fixed + proxy_len + h->in.n + h->out.n;
 }
 
+void
+handoff_set_serial(char *msg, uint8_t serial)
+{
+	msg[4] = (char)serial;
+}
+
 /* --- reading ------------------------------------------------------------------------------ */
 
 static uint64_t

@@ -88,6 +88,8 @@ void handoff_set_block(struct handoff_keys *keys, const uint8_t *block);
  * much ciphertext, metadata beyond PROXY_MAX, no TLS in them. Holds secrets: cleanse it after use.
  */
 size_t handoff_encode(const struct handoff *h, char *out, size_t cap);
+/* Another serial for a message that handoff_encode wrote: it is offered again. */
+void handoff_set_serial(char *msg, uint8_t serial);
 /*
  * Strict: every field in range, every length exact. Slices of h point into p[0..n); the secrets are
  * copied. false with *reason, a stable word, and h is wiped: short_message not_a_handoff

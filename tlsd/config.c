@@ -18,6 +18,7 @@
 #define LISTEN_MAX 256
 
 static const char *const relay_words[] = { "proxy_v2", "none", NULL };
+static const char *const seam_words[] = { "relay", "handoff", NULL };
 static const char *const version_words[] = { "1.2", "1.3", NULL };
 static atomic_bool files_elsewhere;
 
@@ -69,6 +70,13 @@ static const struct cfg_row listen_rows[] = {
 		.def = "proxy_v2",
 		.choices = relay_words,
 		.help = "what is sent before the decrypted bytes: a PROXY v2 header, or nothing" },
+	{ .key = "seam",
+		.type = CFGT_ENUM,
+		.offset = offsetof(struct tlslistencfg, seam),
+		.def = "relay",
+		.choices = seam_words,
+		.help = "how a connection gets to routerd: decrypted and relayed, or handed over "
+			"whole after the handshake" },
 	{ .key = "alpn",
 		.type = CFGT_STRING_LIST,
 		.offset = offsetof(struct tlslistencfg, alpn),
@@ -342,6 +350,9 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 		check_alpn(ctx, node, path, l);
 	}
 	check_ciphers(ctx, node, path, l);
+	if (l->is_foreign && l->seam == SEAM_HANDOFF)
+		bad(ctx, node, path, "seam",
+			"handoff, but only routerd takes connections over, expected relay");
 	if (!l->is_foreign && l->relay == RELAY_NONE)
 		bad(ctx, node, path, "relay", "none, but routerd's listeners expect proxy_v2");
 }
@@ -395,7 +406,7 @@ check_folders(struct cfg_ctx *ctx, const struct tlscfg *t, const char *run_dir)
 		char path[64];
 
 		if (l->is_foreign || l->to == NULL ||
-			strlen(run_dir) + strlen(l->to) + sizeof("//0.sock") <= SOCK_PATH_MAX)
+			strlen(run_dir) + strlen(l->to) + sizeof("//0.handoff") <= SOCK_PATH_MAX)
 			continue;
 		snprintf(path, sizeof(path), "tls.listen[%zu]", i);
 		bad(ctx, l->node, path, "to",

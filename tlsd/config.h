@@ -8,6 +8,7 @@
 #include "libcommon/daemon.h"
 
 enum relay_kind { RELAY_PROXY_V2, RELAY_NONE };
+enum seam { SEAM_RELAY, SEAM_HANDOFF };
 enum tls_version { TLS_1_2, TLS_1_3 };
 
 struct certcfg {
@@ -25,6 +26,7 @@ struct tlslistencfg {
 	bool is_foreign;    /* `to` is the address to_addr; else run_dir/TO/<instance>.sock */
 	struct addr to_addr;
 	int relay;
+	int seam;
 	struct cfg_list alpn; /* char *, best first; empty: not negotiated */
 	int min_version;
 	struct cfg_list ciphers;      /* char *: OpenSSL's names; empty: ours */

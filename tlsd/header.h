@@ -6,9 +6,15 @@
 
 #include <stddef.h>
 
+#include "libcommon/proxyproto.h"
+
 struct session;
 
-/* Into out[0..cap); its length, at most PROXY_MAX. */
+#define HEADER_ID 32
+
+/* What the handshake found out. Slices point into the session, its SSL, and id[HEADER_ID]. */
+void header_info(const struct session *s, struct proxy_info *info, char *id);
+/* The same as a header, into out[0..cap); its length, at most PROXY_MAX. */
 size_t header_write(const struct session *s, char *out, size_t cap);
 
 #endif

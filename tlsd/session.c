@@ -14,12 +14,13 @@
 #include "libcommon/mem.h"
 #include "libcommon/proxyproto.h"
 #include "libcommon/sock.h"
+#include "tlsd/handover.h"
 #include "tlsd/header.h"
 #include "tlsd/pump.h"
 #include "tlsd/session.h"
 
 #define MAGIC       0x53455353u
-#define WAIT        (-1)
+#define WAIT        SESSION_WAIT
 #define FIRST_MS    LOOP_TICK_MS /* how long the header waits for bytes to ride with */
 #define LINGER_MS   3000
 #define LINGER_MAX  (1u << 20)
@@ -47,6 +48,7 @@ static const struct state {
 	[SESSION_HANDSHAKE] = { "handshake", do_handshake, late_handshake },
 	[SESSION_FIRST] = { "first", do_first, late_first },
 	[SESSION_CONNECT] = { "connect", do_connect, late_connect },
+	[SESSION_HANDOVER] = { "handover", handover_step, handover_late },
 	[SESSION_RELAY] = { "relay", do_relay, late_relay },
 	[SESSION_LINGER] = { "linger", do_linger, late_linger },
 };
@@ -137,8 +139,11 @@ forget_hello(struct session *s)
 		s->hello->next_free = s->w->hello_free;
 		s->w->hello_free = s->hello;
 		s->hello = NULL;
-		if (s->wire.ssl != NULL)
+		keys_wipe(&s->hello->keys);
+		if (s->wire.ssl != NULL) {
 			SSL_set_app_data(s->wire.ssl, NULL);
+			handover_unwatch(s);
+		}
 	}
 	if (s->site != NULL) {
 		worker_site_put(s->w, s->site);
@@ -189,6 +194,7 @@ session_close(struct session *s)
 
 	s->state = SESSION_CLOSED;
 	worker_unwait(w, s);
+	handover_fini(&s->over);
 	drop_backend(s);
 	forget_hello(s);
 	event_del(&s->cev);
@@ -251,6 +257,12 @@ drive(struct session *s, int next)
 		}
 		next = states[s->state].step(s);
 	}
+}
+
+void
+session_drive(struct session *s, int next)
+{
+	drive(check(s), next);
 }
 
 static void
@@ -339,6 +351,8 @@ do_handshake(struct session *s)
 	if (r == WIRE_FAILED)
 		return tls_failed(s);
 	if (wire_has_output(&s->wire)) {
+		handover_saw_output(s);
+
 		enum spill_result sent = wire_flush(&s->wire);
 
 		if (sent == SPILL_FAILED)
@@ -351,7 +365,7 @@ do_handshake(struct session *s)
 		return SESSION_HANDSHAKE;
 	}
 	handshake_done(s);
-	return SESSION_FIRST;
+	return handover_prepare(s) ? SESSION_HANDOVER : SESSION_FIRST;
 }
 
 static int
@@ -759,6 +773,7 @@ session_new(struct worker *w, struct site_listener *l, int fd, const struct sock
 		return;
 	}
 	s->wire.is_writable = true;
+	handover_watch(s);
 	watch(s, &s->cev, fd, false, on_client);
 	deadline_set(w->loop, &s->deadline, (uint64_t)w->site->site->cfg->handshake_timeout_ms);
 }

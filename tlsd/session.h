@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 
 #include "libcommon/loop.h"
+#include "tlsd/channel.h"
+#include "tlsd/keys.h"
 #include "tlsd/spill.h"
 #include "tlsd/tlsctx.h"
 #include "tlsd/wire.h"
@@ -18,7 +20,8 @@
 enum session_state {
 	SESSION_HANDSHAKE,
 	SESSION_FIRST, /* done; the first bytes are likely on their way, and ride with the header */
-	SESSION_CONNECT, /* to a server; while none listens it waits */
+	SESSION_CONNECT,  /* to a server; while none listens it waits */
+	SESSION_HANDOVER, /* the whole connection goes to routerd; until it is acknowledged */
 	SESSION_RELAY,
 	SESSION_LINGER, /* we said all; read away what comes, so that no reset destroys it */
 	SESSION_CLOSED,
@@ -27,10 +30,14 @@ enum session_state {
 /* What only the time before the relay needs. */
 struct session_hello {
 	struct tls_hello tls;
+	struct keys keys; /* where it is to be handed over */
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct session_hello *next_free;
 };
+
+/* A step's answer when it can go no further. */
+#define SESSION_WAIT (-1)
 
 struct session {
 	uint32_t magic;
@@ -63,6 +70,7 @@ struct session {
 	struct spill up; /* what the server's socket would not take */
 	struct backend *backend;
 	struct session_hello *hello;
+	struct handover over;
 	struct worker_site *site; /* until it is relayed */
 	struct site_listener *listener;
 	struct listen_stat *counted;
@@ -79,6 +87,8 @@ struct session {
 /* Takes fd over. */
 void session_new(struct worker *w, struct site_listener *l, int fd, const struct sockaddr *peer,
 	socklen_t len);
+/* Run the driver from this state on, a callback's doing. */
+void session_drive(struct session *s, int next);
 /* Somebody may listen now. */
 void session_retry(struct session *s);
 /* At once, whatever it does. */

@@ -2,7 +2,6 @@
  * target: picks a server among few, so lists are arrays. Failures are remembered per worker; how
  * many relays a server has is shared by all of them (struct backend).
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +9,12 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
+#include "tlsd/folder.h"
 #include "tlsd/target.h"
 
 #define RESCAN_MS     1000 /* a new instance is seen after this long at the latest */
 #define LEAVE_MS      500  /* one that refused is not asked for this long */
-#define INSTANCES_MAX 256
+#define INSTANCES_MAX FOLDER_MAX
 
 struct instance {
 	struct addr addr;
@@ -71,22 +71,13 @@ target_free(struct target *t)
 	free(t);
 }
 
-static bool
-is_socket_name(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n > 5 && name[0] != '.' && strcmp(name + n - 5, ".sock") == 0;
-}
-
 static void
-see(struct target *t, const char *name)
+see(void *arg, const char *path)
 {
+	struct target *t = arg;
 	struct addr a = { .un = { .sun_family = AF_UNIX }, .len = sizeof(a.un) };
-	int n = snprintf(a.un.sun_path, sizeof(a.un.sun_path), "%s/%s", t->folder, name);
 
-	if (n < 0 || (size_t)n >= sizeof(a.un.sun_path))
-		return;
+	memcpy(a.un.sun_path, path, strlen(path) + 1);
 	for (size_t i = 0; i < t->n; i++)
 		if (strcmp(t->v[i].addr.un.sun_path, a.un.sun_path) == 0) {
 			t->v[i].is_seen = true;
@@ -100,18 +91,12 @@ see(struct target *t, const char *name)
 static void
 scan(struct target *t, uint64_t now_ms)
 {
-	DIR *d = opendir(t->folder);
-	const struct dirent *e;
 	size_t kept = 0;
 
 	t->scanned_ms = now_ms;
 	for (size_t i = 0; i < t->n; i++)
 		t->v[i].is_seen = false;
-	while (d != NULL && (e = readdir(d)) != NULL)
-		if (is_socket_name(e->d_name))
-			see(t, e->d_name);
-	if (d != NULL)
-		closedir(d);
+	folder_each(t->folder, ".sock", see, t);
 	for (size_t i = 0; i < t->n; i++) {
 		atomic_store_explicit(
 			&t->v[i].stat->is_listed, t->v[i].is_seen, memory_order_relaxed);

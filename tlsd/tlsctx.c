@@ -12,6 +12,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
+#include "tlsd/keys.h"
 #include "tlsd/tlsctx.h"
 
 /* AEAD and forward secrecy only; cheap ones first, ECDSA first where the client can. */
@@ -268,6 +269,8 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 		SSL_CTX_set1_groups_list(ctx, groups_list) != 1)
 		return fail(err, "min_version");
 	SSL_CTX_set_app_data(ctx, c);
+	if (cfg->seam == SEAM_HANDOFF)
+		keys_watch_ctx(ctx);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
 	if (c->alpn_n > 0)

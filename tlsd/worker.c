@@ -217,6 +217,7 @@ worker_site_put(struct worker *w, struct worker_site *ws)
 			target_free(ws->targets[i]);
 	}
 	free(ws->targets);
+	free(ws->channels);
 	site_unref(ws->site);
 	free(ws);
 }
@@ -299,6 +300,7 @@ make_site(struct worker *w, struct site *site)
 	ws->site = site;
 	ws->is_current = true;
 	ws->targets = xcalloc(site->nlisteners, sizeof(struct target *));
+	ws->channels = xcalloc(site->nlisteners, sizeof(struct channels *));
 	for (size_t i = 0; i < site->nlisteners; i++) {
 		const struct site_listener *l = &site->listeners[i];
 
@@ -307,6 +309,9 @@ make_site(struct worker *w, struct site *site)
 				ws->targets[i] = ws->targets[j];
 		if (ws->targets[i] == NULL)
 			ws->targets[i] = target_new(w->pool->backends, l->folder, &l->cfg->to_addr);
+		if (l->cfg->seam == SEAM_HANDOFF)
+			ws->channels[i] =
+				channels_get(&w->channels, w->loop, w->pool->backends, l->folder);
 	}
 	return ws;
 }
@@ -437,6 +442,7 @@ end_all(void *arg)
 	}
 	while (w->sessions != NULL)
 		session_kill(w->sessions);
+	channels_free_all(&w->channels);
 	if (w->site != NULL) {
 		w->site->is_current = false;
 		w->site->uses++;

@@ -10,6 +10,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/loop.h"
+#include "tlsd/channel.h"
 #include "tlsd/site.h"
 #include "tlsd/stats.h"
 #include "tlsd/target.h"
@@ -31,7 +32,8 @@ struct pool {
 /* A site as one worker holds it: its handshakes count here without atomics. */
 struct worker_site {
 	struct site *site;
-	struct target **targets; /* by listener; shared by equal `to` */
+	struct target **targets;    /* by listener; shared by equal `to` */
+	struct channels **channels; /* by listener: the worker's; NULL where it relays */
 	unsigned uses;
 	bool is_current;
 };
@@ -47,6 +49,7 @@ struct worker {
 	struct session *sessions;  /* all of them */
 	struct session *free_list; /* memory for the next ones */
 	struct session_hello *hello_free;
+	struct channels *channels;  /* to all names that anything was handed over to */
 	struct session *wait_first; /* finished handshakes that nobody takes yet, oldest first */
 	struct session *wait_last;
 	struct deadline retry;  /* looks at those that wait */

@@ -1,0 +1,219 @@
+/*
+ * keys: OpenSSL's key log and message callbacks, and TLS 1.2's key block (RFC 5246 §6.3). The
+ * connection's struct keys hangs on the SSL as extra data, so the callbacks find it whatever
+ * context is asked.
+ */
+#include "tlsd/keys.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT_LABEL "CLIENT_TRAFFIC_SECRET_0 "
+#define SERVER_LABEL "SERVER_TRAFFIC_SECRET_0 "
+#define RECORD_HEAD  5
+
+static int slot = -1; /* of our extra data */
+static EVP_KDF *prf;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+init_once(void)
+{
+	slot = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
+	if (slot < 0 || prf == NULL)
+		abort();
+}
+
+static void __attribute__((destructor)) free_fetched(void)
+{
+	EVP_KDF_free(prf);
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The last word of a key log's line; 0 when it is not what we know. */
+static uint8_t
+read_secret(const char *line, uint8_t *secret)
+{
+	const char *hex = strrchr(line, ' ') + 1;
+	size_t n = strlen(hex) / 2;
+
+	if (n > HANDOFF_SECRET_MAX || strlen(hex) % 2 != 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		int high = hex_digit(hex[2 * i]);
+		int low = hex_digit(hex[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return 0;
+		secret[i] = (uint8_t)(high << 4 | low);
+	}
+	return (uint8_t)n;
+}
+
+/* A secret is said when it comes into use, so its records count from there. */
+static void
+on_keylog(const SSL *ssl, const char *line)
+{
+	struct keys *k = SSL_get_ex_data(ssl, slot);
+
+	if (k == NULL)
+		return;
+	if (strncmp(line, CLIENT_LABEL, sizeof(CLIENT_LABEL) - 1) == 0) {
+		k->client_n = read_secret(line, k->client_secret);
+		k->read_seq = 0;
+	} else if (strncmp(line, SERVER_LABEL, sizeof(SERVER_LABEL) - 1) == 0) {
+		k->server_n = read_secret(line, k->server_secret);
+		k->write_seq = 0;
+	}
+}
+
+/* Numbers count all records of a direction under one key; a CCS brings TLS 1.2 the next one and
+ * means nothing in TLS 1.3 (RFC 8446 §5). */
+static void
+on_message(int is_write, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)
+{
+	struct keys *k = arg;
+	uint64_t *seq = is_write ? &k->write_seq : &k->read_seq;
+	const uint8_t *head = p;
+
+	(void)version;
+	if (type != SSL3_RT_HEADER || n < RECORD_HEAD)
+		return;
+	if (head[0] != SSL3_RT_CHANGE_CIPHER_SPEC)
+		++*seq;
+	else if (SSL_version(ssl) == TLS1_2_VERSION)
+		*seq = 0;
+}
+
+void
+keys_watch_ctx(SSL_CTX *ctx)
+{
+	pthread_once(&once, init_once);
+	SSL_CTX_set_keylog_callback(ctx, on_keylog);
+}
+
+void
+keys_watch(struct keys *k, SSL *ssl)
+{
+	memset(k, 0, sizeof(*k));
+	SSL_set_ex_data(ssl, slot, k);
+	SSL_set_msg_callback(ssl, on_message);
+	SSL_set_msg_callback_arg(ssl, k);
+}
+
+void
+keys_unwatch(SSL *ssl)
+{
+	SSL_set_ex_data(ssl, slot, NULL);
+	SSL_set_msg_callback(ssl, NULL);
+	SSL_set_msg_callback_arg(ssl, NULL);
+}
+
+/* The explicit nonce stands right behind the record's head (RFC 5288 §3). */
+void
+keys_saw_output(struct keys *k, const char *p, size_t n)
+{
+	const uint8_t *at = (const uint8_t *)p;
+	const uint8_t *end = at + n;
+
+	while (end - at >= RECORD_HEAD + 8) {
+		if (at[0] == SSL3_RT_HANDSHAKE) {
+			k->nonce = 0;
+			for (int i = 0; i < 8; i++)
+				k->nonce = k->nonce << 8 | at[RECORD_HEAD + i];
+		}
+		at += RECORD_HEAD + (size_t)(at[3] << 8 | at[4]);
+	}
+}
+
+static bool
+derive_block(SSL *ssl, const struct handoff_suite *suite, uint8_t *block)
+{
+	static const char label[13] __attribute__((nonstring)) = "key expansion";
+	uint8_t master[SSL_MAX_MASTER_KEY_LENGTH];
+	uint8_t seed[sizeof(label) + 2 * SSL3_RANDOM_SIZE];
+	size_t master_n = SSL_SESSION_get_master_key(SSL_get_session(ssl), master, sizeof(master));
+	const EVP_MD *md = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
+	EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(prf);
+
+	memcpy(seed, label, sizeof(label));
+	SSL_get_server_random(ssl, seed + sizeof(label), SSL3_RANDOM_SIZE);
+	SSL_get_client_random(ssl, seed + sizeof(label) + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
+
+	char *name = (char *)(uintptr_t)EVP_MD_get0_name(md);
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, name, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, master, master_n),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, seed, sizeof(seed)),
+		OSSL_PARAM_construct_end(),
+	};
+	bool ok = ctx != NULL && EVP_KDF_derive(ctx, block, handoff_block_len(suite), params) == 1;
+
+	EVP_KDF_CTX_free(ctx);
+	OPENSSL_cleanse(master, sizeof(master));
+	return ok;
+}
+
+static bool
+take_12(const struct keys *k, SSL *ssl, struct handoff_keys *out)
+{
+	uint8_t block[HANDOFF_BLOCK_MAX];
+	bool ok = derive_block(ssl, out->suite, block);
+
+	if (ok)
+		handoff_set_block(out, block);
+	if (out->suite->aead != HANDOFF_CHACHA20_POLY1305)
+		out->nonce = k->nonce + 1;
+	OPENSSL_cleanse(block, sizeof(block));
+	return ok;
+}
+
+static bool
+take_13(const struct keys *k, struct handoff_keys *out)
+{
+	uint8_t n = out->suite->secret_len;
+
+	if (k->client_n != n || k->server_n != n)
+		return false;
+	memcpy(out->read.secret, k->client_secret, n);
+	memcpy(out->write.secret, k->server_secret, n);
+	return true;
+}
+
+bool
+keys_take(const struct keys *k, SSL *ssl, struct handoff_keys *out)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+	unsigned fragment = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
+
+	*out = (struct handoff_keys){
+		.suite = handoff_suite_find((uint16_t)SSL_CIPHER_get_protocol_id(cipher)),
+		.role = HANDOFF_SERVER,
+	};
+	if (out->suite == NULL || SSL_has_pending(ssl) || fragment > 4)
+		return false;
+	out->read.seq = k->read_seq;
+	out->write.seq = k->write_seq;
+	out->read.limit = (uint16_t)(fragment > 0 ? 256u << fragment : HANDOFF_LIMIT_MAX);
+	out->write.limit = out->read.limit;
+	return out->suite->version == HANDOFF_TLS13 ? take_13(k, out) : take_12(k, ssl, out);
+}
+
+void
+keys_wipe(struct keys *k)
+{
+	OPENSSL_cleanse(k, sizeof(*k));
+}
