@@ -55,6 +55,16 @@ check_instances(const struct site *s, struct errs *errs)
 	}
 }
 
+void
+check_all(struct site *s, const char *file)
+{
+	for (size_t i = 0; i < PROGRAM_COUNT; i++)
+		check_part(program_names[i], file, NULL, &s->errs);
+	check_instances(s, &s->errs);
+	cross_check(s->cfg, &s->errs);
+	errs_sort(&s->errs);
+}
+
 static void
 print_json(const struct errs *errs)
 {
@@ -93,11 +103,7 @@ cmd_check(const char *file, int argc, char **argv)
 		return command_usage("check");
 	if (site_load(&s, file) < 0)
 		return EXIT_USAGE;
-	for (size_t i = 0; i < PROGRAM_COUNT; i++)
-		check_part(program_names[i], file, NULL, &s.errs);
-	check_instances(&s, &s.errs);
-	cross_check(s.cfg, &s.errs);
-	errs_sort(&s.errs);
+	check_all(&s, file);
 	is_json ? print_json(&s.errs) : print_text(&s.errs);
 
 	int code = s.errs.error_count > 0 ? EXIT_USAGE : EXIT_DONE;

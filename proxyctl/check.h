@@ -10,5 +10,8 @@
  * errs, and so does its not being there. Waits for it. */
 void check_part(
 	const char *program, const char *file, const struct instancecfg *in, struct errs *errs);
+/* What all programs say of the file and of those of its instances, and what lies between their
+ * parts; sorted into s->errs, where the findings of what is bound here stand already. */
+void check_all(struct site *s, const char *file);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/loop.h"
+#include "proxyctl/check.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/program.h"
 #include "proxyctl/up.h"
@@ -197,6 +199,11 @@ cmd_up(const char *file, int argc, char **argv)
 		return command_usage("up");
 	if (site_load(&u.site, file) < 0)
 		return EXIT_USAGE;
+	/* Until there are handlers. */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	/* All that is wrong at once, before anything has been started. */
+	check_all(&u.site, file);
 	if (u.site.errs.error_count > 0) {
 		struct sbuf text = { 0 };
 

@@ -116,10 +116,15 @@ names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name]
 
 @test "an invalid configuration ends up with 2, a port in use with 1, and nothing stays" {
 	demo
-	sed -i 's/^pools:/nonsense: 1\npools:/' demo.yaml
+	# Errors of several programs, all at once, and nothing has been started.
+	sed -i 's/^pools:/nonsense: 1\npools:/; s/pool: app/pool: ap/; s/to: https/to: htps/' demo.yaml
 	run timeout 30 "$BIN/proxyctl" -c demo.yaml up
 	[ "$status" -eq 2 ]
 	assert_output --partial nonsense
+	assert_output --partial 'no pool is called "ap", did you mean "app"?'
+	assert_output --partial 'htps'
+	refute_output --partial ' started '
+	[ ! -e run ]
 	[ "$(names)" = "" ]
 	demo
 	spawn holder python3 -c "
