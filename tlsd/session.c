@@ -136,14 +136,14 @@ static void
 forget_hello(struct session *s)
 {
 	if (s->hello != NULL) {
-		s->hello->next_free = s->w->hello_free;
-		s->w->hello_free = s->hello;
-		s->hello = NULL;
 		keys_wipe(&s->hello->keys);
 		if (s->wire.ssl != NULL) {
 			SSL_set_app_data(s->wire.ssl, NULL);
 			handover_unwatch(s);
 		}
+		s->hello->next_free = s->w->hello_free;
+		s->w->hello_free = s->hello;
+		s->hello = NULL;
 	}
 	if (s->site != NULL) {
 		worker_site_put(s->w, s->site);
