@@ -96,8 +96,8 @@ read_serials(struct channel *c)
 	uint8_t serials[SERIALS];
 	ssize_t n = recv(c->fd, serials, sizeof(serials), MSG_DONTWAIT);
 
-	/* A reset is not the end: it is told before the serials that were sent earlier, and what they
-	 * say decides whose the connections are. */
+	/* A reset is not the end: it is told before the serials that were sent earlier, and what
+	 * they say decides whose the connections are. */
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNRESET;
 	for (ssize_t i = 0; i < n; i++) {
