@@ -357,3 +357,47 @@ while True:
 	[ "$(jq -r 'select(.target == "/ws") | [.status, .pool, .server, .client] | join(" ")' access.log)" = "101 app 127.0.0.1:$(port_of ws) 127.0.0.1" ]
 	[ "$(ctl routerd.0 json status | jq .counters.tunnels)" = 0 ]
 }
+
+@test "reloads at the same time: each is taken by all or by none" {
+	proxy
+	tls_config tls.yaml "$(free_port)"
+	start tlsd -c "$T/tls.yaml"
+	local i p pids done_once=0
+	for i in $(seq 8); do
+		pids=()
+		for p in 1 2 3; do
+			pctl reload >"out.$p" 2>&1 &
+			pids+=($!)
+		done
+		for p in "${pids[@]}"; do wait "$p" || true; done
+		grep -q generation out.? && done_once=$((done_once + 1))
+	done
+	[ "$done_once" -ge 1 ]
+	[ "$(generation routerd.0)" = "$(generation healthd.0)" ]
+	[ "$(generation routerd.0)" = "$(generation tlsd.0)" ]
+	# Nothing is left prepared.
+	run pctl reload
+	assert_success
+}
+
+@test "proxyctl reload: who ends between the two phases is named, and the others have taken it" {
+	two
+	spawn other python3 -c '
+import os, socket
+s = socket.socket(socket.AF_UNIX); s.bind("run/healthd.x.sock"); s.listen(8)
+while True:
+    c, _ = s.accept()
+    line = c.makefile().readline()
+    if line.startswith("json prepare"):
+        c.sendall(b"{\"prepared\":\"x\"}\n")
+        c.close()
+        os._exit(0)
+    c.sendall(b"{\"program\":\"healthd\",\"uid\":%d,\"config\":\"%s\"}\n" % (os.geteuid(), os.path.abspath("weir.yaml").encode()))
+    c.close()
+'
+	wait_for '[ -S run/healthd.x.sock ]'
+	run pctl reload
+	[ "$status" -eq 1 ]
+	assert_output --partial "healthd.x: ended meanwhile"
+	[ "$(generation tlsd.0) $(generation tlsd.b)" = "2 2" ]
+}

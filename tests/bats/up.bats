@@ -310,3 +310,46 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	wait "$(pid_of watch)"
 	[ "$(jq -r '.daemon + " " + .name' "$(log_of watch)")" = "up.0 healthd.0" ]
 }
+
+@test "TERM ends all gracefully, a second one at once" {
+	demo
+	# A server that takes its time: the demo's answer at once.
+	origin slow
+	sed -i "s/127.0.0.1:$A1/127.0.0.1:$(port_of slow)/; s/127.0.0.1:$A2/127.0.0.1:$(port_of slow)/; s/127.0.0.1:$A3/127.0.0.1:$(port_of slow)/" demo.yaml
+	sed -i '/name: app[23],* address/d' demo.yaml
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)"' 30
+	wait_for '[ "$(verdicts)" = up ]'
+	spawn waiting curl -q -sS -f -m 30 --noproxy '*' -o answer "http://127.0.0.1:$HTTP/delay/1500"
+	wait_for '[ "$(pctl status -j | jq ".pools[0].servers[0].inflight")" = 1 ]'
+	stop up
+	[ "$status" -eq 0 ]
+	wait "$(pid_of waiting)"
+	[ -s answer ]
+	# And one that takes too long.
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for '[ "$(grep -c "^ready: " "$(log_of up)")" = 2 ]' 30
+	wait_for '[ "$(verdicts)" = up ]'
+	spawn waiting curl -q -sS -f -m 60 --noproxy '*' "http://127.0.0.1:$HTTP/delay/50000"
+	wait_for '[ "$(pctl status -j | jq ".pools[0].servers[0].inflight")" = 1 ]'
+	kill -TERM "$(pid_of up)"
+	wait_for '[ "$(names)" = routerd.0 ]'
+	is_alive up
+	local began=$SECONDS
+	stop up
+	[ $((SECONDS - began)) -le 3 ]
+	[ "$(names)" = "" ]
+}
+
+@test "who dies again and again is started again with growing pauses" {
+	demo
+	up
+	local i pid
+	for i in 1 2 3; do
+		pid=$(pid_by_name routerd.app1)
+		kill -KILL "$pid"
+		wait_for "[ -n \"\$(pid_by_name routerd.app1)\" ] && [ \"\$(pid_by_name routerd.app1)\" != $pid ]" 20
+	done
+	[ "$(sed -n 's/.* died name=routerd.app1 .*restart_in_ms=\([0-9]*\).*/\1/p' "$(log_of up)" | tr '\n' ' ')" = "100 200 400 " ]
+	[ "$(grep -c 'died name=routerd.app2' "$(log_of up)")" = 0 ]
+}
