@@ -435,7 +435,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	local P i
 	P=$(port_of many)
 	{
-		printf 'run_dir: run\npools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 4s, fall: 1 }\n    servers:\n'
+		printf 'run_dir: run\npools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 4s, timeout: 15s, fall: 1 }\n    servers:\n'
 		for i in $(seq 0 4999); do
 			echo "      - { name: s$i, address: \"127.1.$((i / 250)).$((i % 250 + 1)):$P\" }"
 		done

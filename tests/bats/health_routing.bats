@@ -213,7 +213,7 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	{
 		printf 'run_dir: run\nstate_dir: state\nhttp:\n  workers: 2\n  listen: [{ name: http, address: "127.0.0.1:%s" }]\n' "$PORT"
 		printf '  hosts: [{ names: ["*"], routes: [{ path: /, pool: big }] }]\n'
-		printf 'pools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 4s, fall: 1 }\n    servers:\n'
+		printf 'pools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 4s, timeout: 15s, fall: 1 }\n    servers:\n'
 		for i in $(seq 0 4999); do
 			echo "      - { name: s$i, address: \"127.1.$((i / 250)).$((i % 250 + 1)):$P\" }"
 		done
