@@ -102,7 +102,8 @@ uint64_t daemon_generation(const struct daemon *d);
 void daemon_committed(struct daemon *d);
 void daemon_drained(struct daemon *d);
 bool daemon_is_draining(const struct daemon *d);
-/* Release one reference. Thread-safe. */
+/* One more reference, and one less. Thread-safe. */
+struct daemon_cfg *daemon_cfg_ref(struct daemon_cfg *dc);
 void daemon_cfg_free(struct daemon_cfg *dc);
 /* A descriptor that was given for this absolute path during a reload, dup'ed for the caller, or -1.
  */

@@ -73,7 +73,6 @@ struct daemon {
  * are none. d may be NULL (then nothing was given). */
 struct daemon_cfg *daemon_cfg_load(const struct daemon_ops *ops, const struct daemon *d,
 	const char *file, char hash[static CFG_HASH], struct errs *errs);
-struct daemon_cfg *daemon_cfg_ref(struct daemon_cfg *dc);
 /* The section's node, or NULL. */
 const struct cfg_node *daemon_cfg_section(
 	const struct daemon_ops *ops, const struct daemon_cfg *dc);

@@ -60,6 +60,8 @@ const struct command commands[] = {
 	{ "enable", DECIDE, "take a disable or a drain back", cmd_decide },
 	{ "weight", "POOL/SERVER N|default [--wait] [--timeout 60s] [--reason TEXT] [--expire 10m]",
 		"share of the requests, 0 to 256", cmd_decide },
+	{ "cert", "list [-j] | reload", "certificates that are served; or load their files anew",
+		cmd_cert },
 	{ "events", "[--until TYPE] [--timeout 10s] [--type TYPE] [--recent]",
 		"what happens, one JSON object a line", cmd_events },
 	{ "stop", "[--timeout 35s]", "end all daemons gracefully", cmd_stop },

@@ -20,6 +20,7 @@ const struct command *command_find(const char *name);
 /* "usage: proxyctl ..." on stderr; returns EXIT_USAGE. */
 int command_usage(const char *name);
 
+int cmd_cert(const char *file, int argc, char **argv);
 int cmd_check(const char *file, int argc, char **argv);
 int cmd_config(const char *file, int argc, char **argv);
 int cmd_decide(const char *file, int argc, char **argv);

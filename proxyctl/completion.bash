@@ -49,14 +49,15 @@ _proxyctl()
 	esac
 	if [[ -z $words ]]; then
 		case $command in
-		'') words='-c -h -v up status check config reload drain undrain disable enable weight events stop version help' ;;
+		'') words='-c -h -v up status check config reload drain undrain disable enable weight cert events stop version help' ;;
 		up) words='-i' ;;
 		status) words='-j -w --names' ;;
 		check) words='-j' ;;
 		config) words='-j --schema' ;;
+		cert) words='list reload -j' ;;
 		events) words='--until --timeout --type --recent' ;;
 		stop) words='--timeout' ;;
-		help) words='up status check config reload drain undrain disable enable weight events stop version' ;;
+		help) words='up status check config reload drain undrain disable enable weight cert events stop version' ;;
 		drain | undrain | disable | enable | weight)
 			words='--wait --timeout --reason --expire'
 			[[ $cur == -* ]] || words=$(_proxyctl_servers)

@@ -3,8 +3,6 @@
  * one commits; when one refuses, none does. Run by root, it opens what daemons that gave up their
  * rights no longer may, and hands it over.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,77 +14,9 @@
 #include "proxyctl/commands.h"
 #include "proxyctl/findings.h"
 #include "proxyctl/fleet.h"
+#include "proxyctl/give.h"
 
 enum { ASK_MS = 5000, PREPARE_MS = 25000, COMMIT_MS = 60000 };
-
-/* ---- files that only we may open ---- */
-
-struct given {
-	int fds[CTL_FDS_MAX];
-	size_t n;
-	struct sbuf line;
-};
-
-/* One line's worth; what cannot be given is for the daemon to miss. */
-static void
-give_flush(struct member *m, struct given *g)
-{
-	if (g->n > 0)
-		fleet_ask_one(m, g->line.p, g->fds, g->n, ASK_MS);
-	for (size_t i = 0; i < g->n; i++)
-		close(g->fds[i]);
-	g->n = 0;
-	sbuf_clear(&g->line);
-}
-
-static void
-give(struct member *m, struct given *g, const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return;
-	if (g->n == CTL_FDS_MAX || g->line.n + strlen(path) * 2 + 8 > CTL_LINE_MAX)
-		give_flush(m, g);
-	if (g->n == 0)
-		sbuf_adds(&g->line, "give");
-	ctlproto_add_word(&g->line, path);
-	g->fds[g->n++] = fd;
-}
-
-static void
-give_scalar(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map,
-	const char *key)
-{
-	const struct cfg_node *n = map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
-	struct arena a;
-
-	if (n == NULL || n->kind != CFG_SCALAR || n->text.n == 0)
-		return;
-	arena_init(&a, 0);
-	give(m, g, cfg_path(cfg, &a, n->text));
-	arena_fini(&a);
-}
-
-/* tls.listen[].certificates[]: certificates and keys. */
-static void
-give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
-{
-	const struct cfg_node *tls = cfg->root ? cfg_get(cfg->root, "tls") : NULL;
-	const struct cfg_node *all =
-		tls != NULL && tls->kind == CFG_MAPPING ? cfg_get(tls, "listen") : NULL;
-
-	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
-		const struct cfg_node *certs =
-			l->kind == CFG_MAPPING ? cfg_get(l, "certificates") : NULL;
-
-		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
-			c = c->next) {
-			give_scalar(m, g, cfg, c, "cert");
-			give_scalar(m, g, cfg, c, "key");
-		}
-	}
-}
 
 /* ---- the two phases ---- */
 
@@ -160,20 +90,14 @@ prepare_one(struct member *m, struct sources *all)
 	}
 
 	struct sbuf line = { 0 };
-	struct given g = { 0 };
 
 	sbuf_adds(&line, "prepare");
 	ctlproto_add_word(&line, s->hash);
 	ctlproto_add_word(&line, file);
-	if (is_other_user) {
-		give(m, &g, file);
-		if (strcmp(m->program, "tlsd") == 0 && s->cfg != NULL)
-			give_certificates(m, &g, s->cfg);
-		give_flush(m, &g);
-	}
+	if (is_other_user)
+		give_files(m, file, s->cfg);
 	fleet_ask_one(m, line.p, NULL, 0, PREPARE_MS);
 	sbuf_fini(&line);
-	sbuf_fini(&g.line);
 }
 
 /*

@@ -263,6 +263,33 @@ hex(char *out, const unsigned char *p, size_t n)
 		snprintf(out + 2 * i, 3, "%02x", p[i]);
 }
 
+/* From a leaf to its cert. Made on the main thread before any handshake. */
+static int leaf_index = -1;
+
+const struct cert *
+cert_of_leaf(const X509 *leaf)
+{
+	return leaf != NULL && leaf_index >= 0 ? X509_get_ex_data(leaf, leaf_index) : NULL;
+}
+
+static char *
+name_of(const X509_NAME *name)
+{
+	int i = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+	unsigned char *text = NULL;
+	char *copy;
+	int n;
+
+	if (i < 0)
+		i = X509_NAME_get_index_by_NID(name, NID_organizationName, -1);
+	if (i < 0)
+		return xstrdup("");
+	n = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)));
+	copy = n > 0 ? xstrndup((const char *)text, (size_t)n) : xstrdup("");
+	OPENSSL_free(text);
+	return copy;
+}
+
 static void
 read_facts(struct cert *c)
 {
@@ -272,6 +299,11 @@ read_facts(struct cert *c)
 
 	c->not_before = asn1_seconds(X509_get0_notBefore(c->leaf));
 	c->not_after = asn1_seconds(X509_get0_notAfter(c->leaf));
+	if (leaf_index < 0)
+		leaf_index = X509_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	(void)X509_set_ex_data(c->leaf, leaf_index, c);
+	c->issuer = name_of(X509_get_issuer_name(c->leaf));
+	c->wants_staple = staple_is_required(c->leaf);
 	if (serial->length > 0)
 		hex(c->serial, serial->data, serial->length < 31 ? (size_t)serial->length : 31);
 	if (X509_digest(c->leaf, EVP_sha256(), md, &n) == 1)
@@ -303,7 +335,6 @@ static int
 load_into(struct cert *c, cert_fd_fn get_fd, void *arg, struct cert_error *e)
 {
 	BIO *mem = read_file(c->cert_path, get_fd, arg, &c->cert_st, e);
-	struct stat st;
 
 	if (mem == NULL)
 		return -1;
@@ -313,7 +344,7 @@ load_into(struct cert *c, cert_fd_fn get_fd, void *arg, struct cert_error *e)
 	BIO_free(mem);
 	if (rc < 0)
 		return -1;
-	mem = read_file(c->key_path, get_fd, arg, &st, e);
+	mem = read_file(c->key_path, get_fd, arg, &c->key_st, e);
 	if (mem == NULL)
 		return -1;
 	rc = read_key(c, mem, e);
@@ -327,6 +358,7 @@ cert_new(const char *cert_path, const char *key_path)
 	struct cert *c = xcalloc(1, sizeof(*c));
 
 	atomic_init(&c->refs, 1);
+	c->staple_state = STAPLE_NONE;
 	c->cert_path = xstrdup(cert_path);
 	c->key_path = xstrdup(key_path != NULL ? key_path : cert_path);
 	return c;
@@ -357,14 +389,34 @@ same_file(const struct stat *a, const struct stat *b)
 		a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-struct cert *
-cert_renew(struct cert *old, struct cert_error *e)
+static bool
+is_same_at(const char *path, const struct stat *before)
 {
 	struct stat st;
 
-	if (stat(old->cert_path, &st) == 0 && same_file(&st, &old->cert_st))
-		return cert_ref(old);
+	if (stat(path, &st) != 0)
+		return errno == ENOENT && before->st_ino == 0;
+	return same_file(&st, before);
+}
 
+bool
+cert_is_unchanged(const struct cert *c)
+{
+	return is_same_at(c->cert_path, &c->cert_st) && is_same_at(c->key_path, &c->key_st) &&
+		(c->ocsp_path == NULL || is_same_at(c->ocsp_path, &c->ocsp_st));
+}
+
+void
+cert_load_staple(struct cert *c, const char *path)
+{
+	c->ocsp_path = xstrdup(path);
+	c->staple_state =
+		staple_load(&c->staple, path, c->leaf, c->chain, &c->ocsp_st, &c->staple_err);
+}
+
+struct cert *
+cert_renew(struct cert *old, struct cert_error *e)
+{
 	struct cert *c = cert_new(old->cert_path, old->key_path);
 	BIO *mem = read_file(c->cert_path, NULL, NULL, &c->cert_st, e);
 	int rc = mem != NULL ? read_chain(c, mem, e) : -1;
@@ -373,6 +425,7 @@ cert_renew(struct cert *old, struct cert_error *e)
 	if (rc == 0) {
 		EVP_PKEY_up_ref(old->key);
 		c->key = old->key;
+		c->key_st = old->key_st;
 		rc = check_match(c, e);
 	}
 	if (rc < 0) {
@@ -397,12 +450,17 @@ cert_unref(struct cert *c)
 {
 	if (c == NULL || atomic_fetch_sub(&c->refs, 1) > 1)
 		return;
+	if (c->leaf != NULL && leaf_index >= 0)
+		(void)X509_set_ex_data(c->leaf, leaf_index, NULL);
 	X509_free(c->leaf);
 	sk_X509_pop_free(c->chain, X509_free);
 	EVP_PKEY_free(c->key);
 	for (size_t i = 0; i < c->nnames; i++)
 		free(c->names[i]);
 	free(c->names);
+	free(c->issuer);
+	staple_fini(&c->staple);
+	free(c->ocsp_path);
 	free(c->cert_path);
 	free(c->key_path);
 	free(c);
@@ -425,11 +483,17 @@ cert_format_time(int64_t s, char out[static 32])
 }
 
 void
-cert_warn_dates(const struct cert *c, struct err_at at, const char *path, struct errs *errs)
+cert_warn(const struct cert *c, struct err_at at, const char *path, struct errs *errs)
 {
 	int64_t now = (int64_t)time(NULL);
 	char when[32];
 
+	if (c->staple_state == STAPLE_BAD || c->staple_state == STAPLE_REVOKED)
+		errs_add(errs, FINDING_WARNING, at, path, "%s", c->staple_err.text);
+	else if (c->wants_staple && c->staple_state == STAPLE_NONE)
+		errs_add(errs, FINDING_WARNING, at, path,
+			"%s: the certificate must be stapled, and there is no %s", c->cert_path,
+			c->ocsp_path != NULL ? c->ocsp_path : "staple");
 	if (cert_is_expired(c, now)) {
 		cert_format_time(c->not_after, when);
 		errs_add(errs, FINDING_WARNING, at, path, "%s: the certificate expired at %s",

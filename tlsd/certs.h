@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "libcommon/err.h"
+#include "tlsd/staple.h"
 
 struct cert {
 	_Atomic unsigned refs;
@@ -23,11 +24,22 @@ struct cert {
 	const char *key_type; /* "RSA", "ECDSA", "Ed25519" ... */
 	int64_t not_before;   /* seconds since 1970 */
 	int64_t not_after;
-	char serial[64];         /* hex */
-	char fingerprint[65];    /* SHA-256 of the leaf, hex */
-	struct stat cert_st;     /* of the certificate file as it was read */
+	char *issuer;         /* its common name, else its organisation */
+	char serial[64];      /* hex */
+	char fingerprint[65]; /* SHA-256 of the leaf, hex */
+	struct stat cert_st;  /* of the files as they were read; zeros: not there */
+	struct stat key_st;
+	struct stat ocsp_st;
 	bool is_self_signed_own; /* made by us */
+	bool wants_staple;       /* the certificate says that it comes with one */
+	char *ocsp_path;         /* NULL: none is looked for */
+	struct staple staple;
+	enum staple_result staple_state;
+	struct err staple_err; /* when BAD or REVOKED */
 };
+
+/* The one that a leaf belongs to, as long as it lives; NULL: none of ours. */
+const struct cert *cert_of_leaf(const X509 *leaf);
 
 /* A descriptor for a file that cannot be opened any more (EACCES), or -1. */
 typedef int (*cert_fd_fn)(void *arg, const char *path);
@@ -47,12 +59,17 @@ struct cert *cert_load(const char *cert_path, const char *key_path, cert_fd_fn g
  * NULL with e when it does not, or when it cannot be told.
  */
 struct cert *cert_renew(struct cert *old, struct cert_error *e);
+/* A staple for it from this file, or why not: staple_state. Before others see the certificate. */
+void cert_load_staple(struct cert *c, const char *path);
+/* The files are still those that it was read from. */
+bool cert_is_unchanged(const struct cert *c);
 struct cert *cert_ref(struct cert *c);
 void cert_unref(struct cert *c);
 
 bool cert_is_expired(const struct cert *c, int64_t now_s);
-/* Findings (warnings) for a certificate that is expired or not yet valid. */
-void cert_warn_dates(const struct cert *c, struct err_at at, const char *path, struct errs *errs);
+/* Findings (warnings) for a certificate that is expired or not yet valid, or whose staple cannot be
+ * shown. */
+void cert_warn(const struct cert *c, struct err_at at, const char *path, struct errs *errs);
 /* "2026-11-24T10:00:00Z" */
 void cert_format_time(int64_t s, char out[static 32]);
 

@@ -9,6 +9,7 @@
 
 #include "libcommon/sbuf.h"
 #include "libcommon/sock.h"
+#include "tlsd/certfiles.h"
 #include "tlsd/certs.h"
 #include "tlsd/config.h"
 #include "tlsd/selfsigned.h"
@@ -19,6 +20,7 @@
 
 static const char *const relay_words[] = { "proxy_v2", "none", NULL };
 static const char *const seam_words[] = { "relay", "handoff", NULL };
+static const char *const policy_words[] = { "intermediate", "modern", NULL };
 static const char *const version_words[] = { "1.2", "1.3", NULL };
 static atomic_bool files_elsewhere;
 
@@ -35,6 +37,16 @@ static const struct cfg_row cert_rows[] = {
 		.type = CFGT_PATH,
 		.offset = offsetof(struct certcfg, key),
 		.help = "PEM file of the private key; left out: it stands in `cert`" },
+	{ .key = "ocsp",
+		.type = CFGT_PATH,
+		.offset = offsetof(struct certcfg, ocsp),
+		.help = "file of the OCSP response to staple, DER; left out: the certificate's path "
+			"and `.ocsp`, when that is there" },
+	{ .key = "dir",
+		.type = CFGT_PATH,
+		.offset = offsetof(struct certcfg, dir),
+		.help = "folder of certificates: NAME.pem, NAME.crt with NAME.key, "
+			"NAME/fullchain.pem with NAME/privkey.pem" },
 	{ .key = "self_signed",
 		.type = CFGT_STRING_LIST,
 		.offset = offsetof(struct certcfg, self_signed),
@@ -81,12 +93,23 @@ static const struct cfg_row listen_rows[] = {
 		.type = CFGT_STRING_LIST,
 		.offset = offsetof(struct tlslistencfg, alpn),
 		.help = "application protocols offered, best first; left out: not negotiated" },
+	{ .key = "policy",
+		.type = CFGT_ENUM,
+		.offset = offsetof(struct tlslistencfg, policy),
+		.def = "intermediate",
+		.choices = policy_words,
+		.help = "intermediate: TLS 1.2 and 1.3, forward secrecy and AEAD only; modern: TLS "
+			"1.3 only" },
 	{ .key = "min_version",
 		.type = CFGT_ENUM,
 		.offset = offsetof(struct tlslistencfg, min_version),
-		.def = "1.2",
 		.choices = version_words,
-		.help = "the oldest TLS version that is accepted" },
+		.help = "the oldest TLS version that is accepted; left out: what the policy says" },
+	{ .key = "strict_sni",
+		.type = CFGT_BOOL,
+		.offset = offsetof(struct tlslistencfg, strict_sni),
+		.def = "off",
+		.help = "refuse clients that ask for no name of a certificate here" },
 	{ .key = "ciphers",
 		.type = CFGT_STRING_LIST,
 		.offset = offsetof(struct tlslistencfg, ciphers),
@@ -183,6 +206,21 @@ static const struct cfg_row tls_rows[] = {
 		.def = "0",
 		.max = 10000000,
 		.help = "accepting pauses here; 0: what the descriptor limit allows" },
+	{ .key = "expiry_warning",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct tlscfg, expiry_warning_ms),
+		.def = "21d",
+		.max = 3650.0 * 86400 * 1000,
+		.unit = "ms",
+		.help = "so long before a certificate expires an event says so each day; 0: never" },
+	{ .key = "watch",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct tlscfg, watch_ms),
+		.def = "5s",
+		.max = 86400.0 * 1000,
+		.unit = "ms",
+		.help = "how often certificates' files are looked at; those that have changed are "
+			"served anew; 0: only at a reload" },
 	{ .key = "tickets",
 		.type = CFGT_MAP,
 		.offset = offsetof(struct tlscfg, tickets),
@@ -234,12 +272,17 @@ certcfg_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 	const struct certcfg *c = obj;
 	struct err_at at = cfg_at(ctx->cfg, node);
 
-	if (c->self_signed.n > 0 && (c->cert != NULL || c->key != NULL))
+	int kinds = (c->cert != NULL) + (c->dir != NULL) + (c->self_signed.n > 0);
+
+	if (kinds > 1)
 		errs_add(ctx->errs, FINDING_ERROR, at, path,
-			"has both files and self_signed, expected one of them");
-	else if (c->self_signed.n == 0 && c->cert == NULL)
+			"has more than one of `cert`, `dir` and self_signed, expected one of them");
+	else if (kinds == 0)
 		errs_add(ctx->errs, FINDING_ERROR, at, path,
-			"has no certificate, expected `cert` (and `key`) or `self_signed`");
+			"has no certificate, expected `cert` (and `key`), `dir` or `self_signed`");
+	if (c->cert == NULL && (c->key != NULL || c->ocsp != NULL))
+		errs_add(ctx->errs, FINDING_ERROR, at, path,
+			"has `%s` without `cert`, expected both", c->key != NULL ? "key" : "ocsp");
 	for (size_t i = 0; i < c->self_signed.n; i++) {
 		const char *name = *CFG_AT(char *, c->self_signed, i);
 
@@ -317,6 +360,25 @@ check_alpn(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 }
 
 static void
+check_policy(
+	struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, struct tlslistencfg *l)
+{
+	if (l->policy != POLICY_MODERN)
+		return;
+	if (cfg_get(node, "min_version") != NULL && l->min_version == TLS_1_2)
+		bad(ctx, node, path, "min_version",
+			"1.2 contradicts policy modern, expected 1.3 or none");
+	l->min_version = TLS_1_3;
+	for (size_t i = 0; i < l->ciphers.n; i++) {
+		const char *name = *CFG_AT(char *, l->ciphers, i);
+
+		if (strncmp(name, "TLS_", 4) != 0)
+			bad(ctx, node, path, "ciphers",
+				"`%s` is of TLS 1.2, which policy modern does not speak", name);
+	}
+}
+
+static void
 check_ciphers(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	const struct tlslistencfg *l)
 {
@@ -353,6 +415,7 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	if (l->is_foreign && l->seam == SEAM_HANDOFF)
 		bad(ctx, node, path, "seam",
 			"handoff, but only routerd takes connections over, expected relay");
+	check_policy(ctx, node, path, l);
 	if (!l->is_foreign && l->relay == RELAY_NONE)
 		bad(ctx, node, path, "relay", "none, but routerd's listeners expect proxy_v2");
 }
@@ -377,24 +440,36 @@ check_duplicates(struct cfg_ctx *ctx, const struct tlscfg *t)
 		}
 }
 
+static void
+check_pair(struct cfg_ctx *ctx, const struct certfile *f, const char *path)
+{
+	struct err_at at = cfg_at(ctx->cfg, f->cfg->node);
+	struct cert_error e;
+	struct cert *cert = cert_load(f->cert, f->key, NULL, NULL, &e);
+
+	if (cert == NULL && e.no == EACCES && geteuid() != 0) {
+		errs_add(ctx->errs, FINDING_WARNING, at, path, "not checked: %s", e.err.text);
+	} else if (cert == NULL) {
+		errs_add(ctx->errs, FINDING_ERROR, at, path, "%s", e.err.text);
+	} else {
+		cert_load_staple(cert, f->ocsp);
+		cert_warn(cert, at, path, ctx->errs);
+	}
+	cert_unref(cert);
+}
+
 /* Self-signed ones are made at the start; there is nothing to check before. */
 static void
 check_files(struct cfg_ctx *ctx, const struct certcfg *c, const char *path)
 {
-	struct err_at at = cfg_at(ctx->cfg, c->node);
-	struct cert_error e;
-	struct cert *cert;
+	struct certfiles all = { .n = 0 };
+	struct err err;
 
-	if (c->cert == NULL)
-		return;
-	cert = cert_load(c->cert, c->key, NULL, NULL, &e);
-	if (cert == NULL && e.no == EACCES && geteuid() != 0)
-		errs_add(ctx->errs, FINDING_WARNING, at, path, "not checked: %s", e.err.text);
-	else if (cert == NULL)
-		errs_add(ctx->errs, FINDING_ERROR, at, path, "%s", e.err.text);
-	else
-		cert_warn_dates(cert, at, path, ctx->errs);
-	cert_unref(cert);
+	if (certfiles_add(&all, c, &err) < 0)
+		errs_add(ctx->errs, FINDING_ERROR, cfg_at(ctx->cfg, c->node), path, "%s", err.text);
+	for (size_t i = 0; i < all.n; i++)
+		check_pair(ctx, &all.v[i], path);
+	certfiles_fini(&all);
 }
 
 /* Where routerd's instances will be looked for must be a path that a Unix socket can have. */

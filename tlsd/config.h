@@ -10,11 +10,14 @@
 enum relay_kind { RELAY_PROXY_V2, RELAY_NONE };
 enum seam { SEAM_RELAY, SEAM_HANDOFF };
 enum tls_version { TLS_1_2, TLS_1_3 };
+enum tls_policy { POLICY_INTERMEDIATE, POLICY_MODERN };
 
 struct certcfg {
 	const struct cfg_node *node;
 	char *cert; /* PEM: the certificate, then its chain; NULL for a self-signed one */
 	char *key;  /* PEM; NULL: in the same file */
+	char *ocsp; /* DER; NULL: CERT.ocsp, when it is there */
+	char *dir;  /* a folder of certificates, see certfiles.h */
 	struct cfg_list self_signed; /* char *: names and addresses; made at the first start */
 };
 
@@ -28,7 +31,9 @@ struct tlslistencfg {
 	int relay;
 	int seam;
 	struct cfg_list alpn; /* char *, best first; empty: not negotiated */
-	int min_version;
+	int policy;
+	int min_version; /* what the policy says is in it */
+	bool strict_sni;
 	struct cfg_list ciphers;      /* char *: OpenSSL's names; empty: ours */
 	struct cfg_list certificates; /* struct certcfg */
 	int64_t backlog;
@@ -46,6 +51,8 @@ struct tlscfg {
 	int64_t handoff_timeout_ms;
 	int64_t idle_timeout_ms;
 	int64_t max_connections; /* 0: from the descriptor limit */
+	int64_t expiry_warning_ms;
+	int64_t watch_ms; /* 0: not watched */
 	struct ticketcfg tickets;
 	struct cfg_list listen; /* struct tlslistencfg */
 };

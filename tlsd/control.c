@@ -1,12 +1,11 @@
 /*
- * control: `status` and `show certificates`. Runs on the main thread; counters of the workers are
- * read as they stand and added up.
+ * control: `status` and the table of control words. Runs on the main thread; counters of the
+ * workers are read as they stand and added up.
  */
 #include <inttypes.h>
 #include <jansson.h>
-#include <time.h>
 
-#include "libcommon/units.h"
+#include "tlsd/certctl.h"
 #include "tlsd/control.h"
 #include "tlsd/server.h"
 
@@ -67,31 +66,6 @@ failures(const struct server *s)
 
 	for (unsigned r = 0; r < REASON_COUNT; r++)
 		json_object_set_new(o, reason_word(r), json_integer((json_int_t)sum_failed(s, r)));
-	return o;
-}
-
-static json_t *
-cert_json(const struct site_listener *l, const struct cert *c)
-{
-	json_t *o = json_object();
-	json_t *names = json_array();
-	char when[32];
-
-	for (size_t i = 0; i < c->nnames; i++)
-		json_array_append_new(names, json_string(c->names[i]));
-	json_object_set_new(o, "listen", json_string(l->cfg->address_text));
-	json_object_set_new(o, "path", json_string(c->cert_path));
-	json_object_set_new(o, "key_path", json_string(c->key_path));
-	json_object_set_new(o, "key_type", json_string(c->key_type));
-	json_object_set_new(o, "names", names);
-	cert_format_time(c->not_before, when);
-	json_object_set_new(o, "not_before", json_string(when));
-	cert_format_time(c->not_after, when);
-	json_object_set_new(o, "not_after", json_string(when));
-	json_object_set_new(o, "expired", json_boolean(cert_is_expired(c, (int64_t)time(NULL))));
-	json_object_set_new(o, "for_trials_only", json_boolean(c->is_self_signed_own));
-	json_object_set_new(o, "serial", json_string(c->serial));
-	json_object_set_new(o, "sha256", json_string(c->fingerprint));
 	return o;
 }
 
@@ -164,6 +138,7 @@ status_json(const struct server *s, json_t *o)
 	json_object_set_new(o, "counters", numbers(s, counters, COUNT(counters)));
 	json_object_set_new(o, "handshake_failures", failures(s));
 	json_object_set_new(o, "tickets", tickets_json(s));
+	json_object_set_new(o, "certificates", certctl_summary(s));
 	json_object_set_new(o, "listeners", listeners);
 	json_object_set_new(o, "servers", backends);
 }
@@ -245,51 +220,10 @@ control_status(void *self, struct json_t *object, struct sbuf *out)
 
 /* ---- show certificates ---- */
 
-static void
-cert_text(const struct site_listener *l, const struct cert *c, struct sbuf *out)
-{
-	int64_t now = (int64_t)time(NULL);
-	char when[32];
-
-	cert_format_time(c->not_after, when);
-	sbuf_addf(out, "%s  %s  %s  until %s (", l->cfg->address_text, c->cert_path, c->key_type,
-		when);
-	if (cert_is_expired(c, now))
-		sbuf_adds(out, "EXPIRED");
-	else
-		sbuf_addf(out, "%" PRId64 " days", (c->not_after - now) / 86400);
-	sbuf_addf(out, ")%s ", c->is_self_signed_own ? "  for trials only" : "");
-	for (size_t i = 0; i < c->nnames; i++)
-		sbuf_addf(out, " %s", c->names[i]);
-	sbuf_addc(out, '\n');
-}
-
-static void
-show_certificates(struct ctl_req *req)
-{
-	const struct server *s = req->arg;
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < s->site->nlisteners; i++) {
-		const struct site_listener *l = &s->site->listeners[i];
-
-		for (size_t j = 0; j < l->ncerts; j++) {
-			if (req->is_json)
-				json_array_append_new(array, cert_json(l, l->certs[j]));
-			else
-				cert_text(l, l->certs[j], &req->out);
-		}
-	}
-	if (req->is_json) {
-		ctl_done_json(req, array);
-		return;
-	}
-	json_decref(array);
-	ctl_done(req);
-}
-
 const struct ctl_command control_commands[] = {
-	{ "show certificates", "", "certificates in force: listener, names, expiry", CTL_VIEW,
-		show_certificates },
+	{ "cert list", "", "certificates in force: listener, names, issuer, expiry, staple",
+		CTL_VIEW, certctl_list },
+	{ "cert reload", "", "load the certificates' files anew, and serve those that are right",
+		CTL_ADMIN, certctl_reload },
 	{ 0 },
 };

@@ -11,6 +11,8 @@
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
 #include "tlsd/announce.h"
+#include "tlsd/certctl.h"
+#include "tlsd/certfiles.h"
 #include "tlsd/server.h"
 
 #define CERTS_LOOK_MS 5000
@@ -106,13 +108,14 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 
 	struct site_env env = env_of(s, dc);
 
+	s->files_state = s->files_last = certfiles_state(cfg);
 	s->site = site_new(dc, &env, errs);
 	if (s->site == NULL) {
 		free_server(s);
 		return NULL;
 	}
 	config_files_checked_elsewhere();
-	site_log_certs(s->site);
+	site_log_certs(s->site, NULL);
 	set_max(s);
 	return s;
 }
@@ -131,27 +134,17 @@ turn_tickets(void *arg)
 		s->ticket_timer, (uint64_t)ticket_keys_wait_ms(s->tickets, server_now_ms()), false);
 }
 
-/* ---- certificates that expire while we run ---- */
-
-static void
-look_at_certs(void *arg)
-{
-	struct server *s = arg;
-	int64_t now = (int64_t)time(NULL);
-
-	site_log_expired(s->site, s->certs_seen_s, now);
-	s->certs_seen_s = now;
-}
-
 /* ---- commit ---- */
 
 static void
-site_left(struct server *s)
+sites_left(struct server *s)
 {
-	if (s->leaving != NULL) {
-		site_retire(s->leaving, s->listens);
-		site_unref(s->leaving);
-		s->leaving = NULL;
+	while (s->leaving != NULL) {
+		struct site *gone = s->leaving;
+
+		s->leaving = gone->next;
+		site_retire(gone, s->listens);
+		site_unref(gone);
 	}
 }
 
@@ -162,18 +155,97 @@ on_adopted(void *arg)
 
 	if (--s->pending > 0)
 		return;
-	site_left(s);
+	sites_left(s);
 	if (s->is_committing)
 		daemon_committed(s->daemon);
 	s->is_committing = false;
+	if (s->waiting != NULL)
+		certctl_answer(s->waiting);
+	s->waiting = NULL;
 }
 
+/* Orders reach a worker one after the other, so the last answer is for all that was posted. */
 static void
 adopt_everywhere(struct server *s)
 {
-	s->pending = s->nstarted;
+	s->pending += s->nstarted;
 	for (unsigned i = 0; i < s->nstarted; i++)
 		worker_adopt(&s->workers[i], s->site, on_adopted);
+}
+
+static void
+replace_site(struct server *s, struct site *fresh)
+{
+	s->site->next = s->leaving;
+	s->leaving = s->site;
+	s->site = fresh;
+	site_log_certs(fresh, s->leaving);
+	adopt_everywhere(s);
+}
+
+/* ---- certificates that change or expire while we run ---- */
+
+int
+server_reload_certs(struct server *s, struct errs *errs)
+{
+	struct daemon_cfg *dc = daemon_cfg_ref(s->site->dc);
+	struct site_env env = env_of(s, dc);
+
+	s->files_state = s->files_last = certfiles_state(s->site->cfg);
+	env.keeps_old = true;
+
+	struct site *fresh = site_new(dc, &env, errs);
+
+	if (fresh == NULL) {
+		daemon_cfg_free(dc);
+		return -1;
+	}
+	if (site_has_same_certs(fresh, s->site)) {
+		site_retire(fresh, s->listens);
+		site_unref(fresh);
+		return 0;
+	}
+	replace_site(s, fresh);
+	return 1;
+}
+
+static void
+look_at_certs(void *arg)
+{
+	struct server *s = arg;
+	int64_t now = (int64_t)time(NULL);
+
+	site_log_time(s->site, s->certs_seen_s, now);
+	s->certs_seen_s = now;
+}
+
+/* Files that have changed, and not again since the last look: their writer is done. */
+static void
+look_at_files(void *arg)
+{
+	struct server *s = arg;
+	uint64_t state = certfiles_state(s->site->cfg);
+	bool is_settled = state == s->files_last;
+	struct errs errs = { 0 };
+
+	s->files_last = state;
+	if (state == s->files_state || !is_settled || daemon_is_draining(s->daemon))
+		return;
+	(void)server_reload_certs(s, &errs);
+	for (size_t i = 0; i < errs.n; i++)
+		if (errs.v[i].level == FINDING_ERROR)
+			LOG_ERROR("cert_reload_failed", L_STR("path", errs.v[i].path),
+				L_STR("text", errs.v[i].text));
+	errs_fini(&errs);
+}
+
+static void
+watch_files(struct server *s)
+{
+	if (s->site->cfg->watch_ms > 0)
+		loop_timer_set(s->watch_timer, (uint64_t)s->site->cfg->watch_ms, true);
+	else
+		loop_timer_stop(s->watch_timer);
 }
 
 int
@@ -197,6 +269,8 @@ server_run(void *self, struct err *err)
 	s->certs_seen_s = (int64_t)time(NULL);
 	s->cert_timer = loop_timer_new(daemon_loop(s->daemon), look_at_certs, s);
 	loop_timer_set(s->cert_timer, CERTS_LOOK_MS, true);
+	s->watch_timer = loop_timer_new(daemon_loop(s->daemon), look_at_files, s);
+	watch_files(s);
 	return 0;
 }
 
@@ -205,7 +279,10 @@ server_prepare(void *self, struct daemon_cfg *dc, struct errs *errs)
 {
 	struct server *s = self;
 	struct site_env env = env_of(s, dc);
+	const struct tlscfg *cfg = dc->own;
 
+	/* what changes while they are loaded shows at the next look */
+	s->files_last = s->files_state = certfiles_state(cfg);
 	return site_new(dc, &env, errs);
 }
 
@@ -215,14 +292,12 @@ server_commit(void *self, void *candidate, struct daemon_cfg *dc)
 	struct server *s = self;
 
 	(void)dc; /* the candidate has it */
-	s->leaving = s->site;
-	s->site = candidate;
 	s->is_committing = true;
+	replace_site(s, candidate);
 	ticket_keys_set(s->tickets, s->site->cfg->tickets.rotate_ms);
 	turn_tickets(s);
-	site_log_certs(s->site);
 	set_max(s);
-	adopt_everywhere(s);
+	watch_files(s);
 }
 
 void
@@ -243,7 +318,7 @@ on_drained(void *arg)
 {
 	struct server *s = arg;
 
-	if (--s->pending == 0)
+	if (--s->undrained == 0)
 		daemon_drained(s->daemon);
 }
 
@@ -252,7 +327,7 @@ server_drain(void *self)
 {
 	struct server *s = self;
 
-	s->pending = s->nstarted;
+	s->undrained = s->nstarted;
 	for (unsigned i = 0; i < s->nstarted; i++)
 		worker_drain(&s->workers[i], on_drained);
 }
@@ -269,6 +344,8 @@ server_stop(void *self)
 		loop_timer_free(s->ticket_timer);
 	if (s->cert_timer != NULL)
 		loop_timer_free(s->cert_timer);
-	site_left(s);
+	if (s->watch_timer != NULL)
+		loop_timer_free(s->watch_timer);
+	sites_left(s);
 	free_server(s);
 }

@@ -12,18 +12,24 @@
 struct server {
 	struct daemon *daemon;
 	struct site *site;
-	struct site *leaving; /* the one before, while workers adopt the next */
+	struct site *leaving; /* those before, while workers adopt the next */
 	struct listens *listens;
 	struct ticket_keys *tickets;
 	struct announce *announce;
 	struct loop_timer *ticket_timer;
 	struct loop_timer *cert_timer;
-	int64_t certs_seen_s; /* when expiry was last looked at */
+	struct loop_timer *watch_timer;
+	uint64_t
+		files_state; /* of certificates' files when they were loaded, see certfiles_state */
+	uint64_t files_last; /* at the last look */
+	struct ctl_req *waiting; /* whom the adoption of new certificates answers */
+	int64_t certs_seen_s;    /* when expiry was last looked at */
 	struct pool pool;
 	struct worker *workers;
 	unsigned nworkers;
 	unsigned nstarted;
-	unsigned pending; /* workers that have not adopted, or not drained, yet */
+	unsigned pending;   /* orders to adopt a site that workers have not answered */
+	unsigned undrained; /* workers that have sessions left */
 	bool is_committing;
 };
 
@@ -34,6 +40,13 @@ void server_commit(void *self, void *candidate, struct daemon_cfg *dc);
 void server_discard(void *self, void *candidate);
 void server_drain(void *self);
 void server_stop(void *self);
+
+/*
+ * Load the certificates of the configuration in force anew and serve them; where one cannot be
+ * loaded the old one goes on, and errs says why. 1 when workers are adopting them, 0 when nothing
+ * has changed, -1 when all stays as it was because of errs.
+ */
+int server_reload_certs(struct server *s, struct errs *errs);
 
 /* Monotonic milliseconds, for the ticket keys' schedule. */
 int64_t server_now_ms(void);

@@ -316,6 +316,10 @@ tls_failed(struct session *s)
 	const char *detail;
 	enum reason why = wire_reason(&s->wire, &detail);
 
+	if (s->hello->tls.is_sni_refused) {
+		why = REASON_UNKNOWN_NAME;
+		detail = NULL;
+	}
 	return handshake_failed(s, why, detail);
 }
 

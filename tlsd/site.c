@@ -9,6 +9,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/mem.h"
+#include "tlsd/certfiles.h"
 #include "tlsd/selfsigned.h"
 #include "tlsd/site.h"
 
@@ -20,45 +21,46 @@ passed_fd(void *arg, const char *path)
 
 /* The certificate that the generation before has from the same files. */
 static struct cert *
-find_old(const struct site *old, const struct certcfg *cfg)
+find_old(const struct site *old, const char *cert, const char *key)
 {
-	const char *key = cfg->key != NULL ? cfg->key : cfg->cert;
-
 	for (size_t i = 0; old != NULL && i < old->nlisteners; i++)
 		for (size_t j = 0; j < old->listeners[i].ncerts; j++) {
 			struct cert *c = old->listeners[i].certs[j];
 
-			if (strcmp(c->cert_path, cfg->cert) == 0 && strcmp(c->key_path, key) == 0)
+			if (strcmp(c->cert_path, cert) == 0 && strcmp(c->key_path, key) == 0)
 				return c;
 		}
 	return NULL;
 }
 
 static struct cert *
-load_files(const struct certcfg *cfg, const struct site_env *env, struct err *err)
+load_files(const struct certfile *f, const struct site_env *env, struct err *err)
 {
 	struct cert_error e;
 	struct daemon *d = (struct daemon *)(uintptr_t)env->daemon;
-	struct cert *c = cert_load(cfg->cert, cfg->key, d != NULL ? passed_fd : NULL, d, &e);
+	struct cert *old = find_old(env->old, f->cert, f->key);
 
-	if (c != NULL)
-		return c;
+	if (old != NULL && old->ocsp_path != NULL && strcmp(old->ocsp_path, f->ocsp) == 0 &&
+		cert_is_unchanged(old))
+		return cert_ref(old);
 
-	struct cert *old = e.no == EACCES || e.no == EPERM ? find_old(env->old, cfg) : NULL;
+	struct cert *c = cert_load(f->cert, f->key, d != NULL ? passed_fd : NULL, d, &e);
 
-	if (old == NULL) {
+	if (c == NULL && old != NULL && (e.no == EACCES || e.no == EPERM)) {
+		struct cert_error renew;
+
+		c = cert_renew(old, &renew);
+		if (c == NULL)
+			err_set(err,
+				"%s, and the certificate has changed; reload as a user who may "
+				"read it (`proxyctl reload` passes it on). The certificate in "
+				"force stays",
+				e.err.text);
+	} else if (c == NULL) {
 		*err = e.err;
-		return NULL;
 	}
-
-	struct cert_error renew;
-
-	c = cert_renew(old, &renew);
-	if (c == NULL)
-		err_set(err,
-			"%s, and the certificate has changed; reload as a user who may read it "
-			"(`proxyctl reload` passes it on). The certificate in force stays",
-			e.err.text);
+	if (c != NULL)
+		cert_load_staple(c, f->ocsp);
 	return c;
 }
 
@@ -69,40 +71,96 @@ load_self_signed(const struct certcfg *cfg, const struct daemon_cfg *dc, const s
 	bool made;
 	struct cert *c =
 		selfsigned_get(dc->common.state_dir, &cfg->self_signed, env->uid, &made, err);
+	struct cert *old = c != NULL ? find_old(env->old, c->cert_path, c->key_path) : NULL;
 
 	if (c != NULL && made)
 		LOG_WARN("cert_self_signed", L_STR("path", c->cert_path),
 			L_STR("text",
 				"a certificate was made that nobody trusts, for trials only"));
+	if (old != NULL && strcmp(old->fingerprint, c->fingerprint) == 0) {
+		cert_unref(c);
+		c = cert_ref(old);
+	}
 	return c;
+}
+
+/* One listener's certificates being loaded. */
+struct loading {
+	struct site_listener *l;
+	const struct daemon_cfg *dc;
+	const struct site_env *env;
+	struct errs *errs;
+	bool has_failed;
+};
+
+static void
+add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c)
+{
+	struct site_listener *l = g->l;
+
+	l->certs = xreallocarray(l->certs, l->ncerts + 1, sizeof(struct cert *));
+	l->cert_cfgs = xreallocarray(l->cert_cfgs, l->ncerts + 1, sizeof(struct certcfg *));
+	l->cert_cfgs[l->ncerts] = cfg;
+	l->certs[l->ncerts++] = c;
+}
+
+/* c NULL: it could not be loaded, says err; the old one goes on if it may. */
+static void
+take_cert(struct loading *g, const struct certcfg *cfg, const char *path, struct cert *c,
+	struct cert *old, const struct err *err)
+{
+	struct err_at at = cfg_at(g->dc->cfg, cfg->node);
+
+	if (c != NULL) {
+		cert_warn(c, at, path, g->errs);
+		add_cert(g, cfg, c);
+		return;
+	}
+	errs_add(g->errs, FINDING_ERROR, at, path, "%s", err->text);
+	if (g->env->keeps_old && old != NULL)
+		add_cert(g, cfg, cert_ref(old));
+	else if (!g->env->keeps_old || cfg->dir == NULL)
+		g->has_failed = true; /* a new file in a folder may be broken without harm */
+}
+
+static void
+load_entry(struct loading *g, const struct certcfg *cfg, const char *path)
+{
+	struct certfiles all = { .n = 0 };
+	struct err err = { "" };
+
+	if (cfg->self_signed.n > 0) {
+		struct cert *c = load_self_signed(cfg, g->dc, g->env, &err);
+
+		take_cert(g, cfg, path, c, NULL, &err);
+		return;
+	}
+	if (certfiles_add(&all, cfg, &err) < 0) {
+		take_cert(g, cfg, path, NULL, NULL, &err);
+		g->has_failed = true; /* a folder that cannot be read is not an empty one */
+	}
+	for (size_t i = 0; i < all.n; i++) {
+		const struct certfile *f = &all.v[i];
+		struct cert *c = load_files(f, g->env, &err);
+
+		take_cert(g, cfg, path, c, find_old(g->env->old, f->cert, f->key), &err);
+	}
+	certfiles_fini(&all);
 }
 
 static int
 load_certs(struct site_listener *l, const struct daemon_cfg *dc, size_t index,
 	const struct site_env *env, struct errs *errs)
 {
-	size_t before = errs->error_count;
+	struct loading g = { .l = l, .dc = dc, .env = env, .errs = errs };
 
-	l->certs = xcalloc(l->cfg->certificates.n, sizeof(struct cert *));
 	for (size_t i = 0; i < l->cfg->certificates.n; i++) {
-		const struct certcfg *cfg = CFG_AT(struct certcfg, l->cfg->certificates, i);
-		struct err_at at = cfg_at(dc->cfg, cfg->node);
-		struct err err = { "" };
 		char path[96];
 
 		snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", index, i);
-
-		struct cert *c = cfg->cert != NULL ? load_files(cfg, env, &err)
-						   : load_self_signed(cfg, dc, env, &err);
-
-		if (c == NULL) {
-			errs_add(errs, FINDING_ERROR, at, path, "%s", err.text);
-			continue;
-		}
-		cert_warn_dates(c, at, path, errs);
-		l->certs[l->ncerts++] = c;
+		load_entry(&g, CFG_AT(struct certcfg, l->cfg->certificates, i), path);
 	}
-	return errs->error_count > before ? -1 : 0;
+	return g.has_failed || l->ncerts == 0 ? -1 : 0;
 }
 
 static int
@@ -123,8 +181,10 @@ build_ctx(struct site_listener *l, const struct site *s, const struct daemon_cfg
 
 	snprintf(path, sizeof(path), "tls.listen[%zu]", index);
 	if (bad < l->ncerts) {
-		node = CFG_AT(struct certcfg, l->cfg->certificates, bad)->node;
-		snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", index, bad);
+		node = l->cert_cfgs[bad]->node;
+		snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", index,
+			(size_t)(l->cert_cfgs[bad] -
+				(const struct certcfg *)l->cfg->certificates.v));
 	}
 	errs_add(errs, FINDING_ERROR, cfg_at(dc->cfg, node), path, "%s", err.text);
 	return -1;
@@ -186,7 +246,6 @@ site_new(struct daemon_cfg *dc, const struct site_env *env, struct errs *errs)
 
 	atomic_init(&s->refs, 1);
 	s->cfg = dc->own;
-	s->generation = env->old != NULL ? env->old->generation + 1 : 1;
 	s->listeners = xcalloc(s->cfg->listen.n, sizeof(*s->listeners));
 	for (size_t i = 0; i < s->cfg->listen.n; i++)
 		if (build_listener(s, i, dc, env, errs) < 0)
@@ -219,6 +278,7 @@ site_unref(struct site *s)
 		for (size_t j = 0; j < l->ncerts; j++)
 			cert_unref(l->certs[j]);
 		free(l->certs);
+		free(l->cert_cfgs);
 		free(l->folder);
 	}
 	free(s->listeners);
@@ -236,6 +296,26 @@ site_retire(struct site *s, struct listens *listens)
 	listens_sweep(listens);
 }
 
+bool
+site_has_same_certs(const struct site *a, const struct site *b)
+{
+	if (a->nlisteners != b->nlisteners)
+		return false;
+	for (size_t i = 0; i < a->nlisteners; i++) {
+		const struct site_listener *x = &a->listeners[i];
+		const struct site_listener *y = &b->listeners[i];
+
+		if (x->ncerts != y->ncerts ||
+			memcmp(x->certs, y->certs, x->ncerts * sizeof(struct cert *)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* ---- events ---- */
+
+#define DAY_S 86400
+
 static void
 log_expired(const struct site_listener *l, const struct cert *c)
 {
@@ -246,42 +326,126 @@ log_expired(const struct site_listener *l, const struct cert *c)
 		L_STR("not_after", when));
 }
 
-void
-site_log_expired(const struct site *s, int64_t since_s, int64_t now_s)
+static bool
+expires_soon(const struct site *s, const struct cert *c, int64_t now_s)
 {
-	for (size_t i = 0; i < s->nlisteners; i++)
-		for (size_t j = 0; j < s->listeners[i].ncerts; j++) {
-			const struct cert *c = s->listeners[i].certs[j];
-
-			if (cert_is_expired(c, now_s) && !cert_is_expired(c, since_s))
-				log_expired(&s->listeners[i], c);
-		}
+	return !cert_is_expired(c, now_s) &&
+		c->not_after - now_s <= s->cfg->expiry_warning_ms / 1000;
 }
 
 static void
-log_cert(const struct site_listener *l, const struct cert *c, int64_t now)
+log_soon(const struct site_listener *l, const struct cert *c, int64_t now_s)
 {
 	char when[32];
 
 	cert_format_time(c->not_after, when);
-	if (cert_is_expired(c, now))
-		log_expired(l, c);
-	else
+	LOG_WARN("cert_expires_soon", L_STR("path", c->cert_path),
+		L_STR("listen", l->cfg->address_text), L_STR("not_after", when),
+		L_INT("days_left", (c->not_after - now_s) / DAY_S));
+}
+
+static void
+log_staple_over(const struct site_listener *l, const struct cert *c)
+{
+	char when[32];
+
+	cert_format_time(c->staple.next_update, when);
+	LOG_WARN("staple_expired", L_STR("path", c->ocsp_path),
+		L_STR("listen", l->cfg->address_text), L_STR("next_update", when));
+}
+
+/* What the second in which a day of its life ends is worth telling. */
+static void
+log_time(const struct site *s, const struct site_listener *l, const struct cert *c, int64_t since_s,
+	int64_t now_s)
+{
+	bool is_new_day = (c->not_after - now_s) / DAY_S != (c->not_after - since_s) / DAY_S;
+
+	if (cert_is_expired(c, now_s)) {
+		if (!cert_is_expired(c, since_s))
+			log_expired(l, c);
+	} else if (expires_soon(s, c, now_s) && (is_new_day || !expires_soon(s, c, since_s))) {
+		log_soon(l, c, now_s);
+	}
+	if (c->staple_state == STAPLE_OK && !staple_is_valid(&c->staple, now_s) &&
+		staple_is_valid(&c->staple, since_s))
+		log_staple_over(l, c);
+}
+
+void
+site_log_time(const struct site *s, int64_t since_s, int64_t now_s)
+{
+	for (size_t i = 0; i < s->nlisteners; i++)
+		for (size_t j = 0; j < s->listeners[i].ncerts; j++)
+			log_time(s, &s->listeners[i], s->listeners[i].certs[j], since_s, now_s);
+}
+
+static void
+log_staple(const struct site_listener *l, const struct cert *c)
+{
+	if (c->staple_state == STAPLE_REVOKED)
+		LOG_ERROR("cert_revoked", L_STR("path", c->cert_path),
+			L_STR("listen", l->cfg->address_text), L_STR("text", c->staple_err.text));
+	else if (c->staple_state == STAPLE_BAD)
+		LOG_WARN("staple_refused", L_STR("path", c->ocsp_path),
+			L_STR("listen", l->cfg->address_text), L_STR("text", c->staple_err.text));
+	if (c->wants_staple && c->staple_state != STAPLE_OK)
+		LOG_WARN("cert_must_staple", L_STR("path", c->cert_path),
+			L_STR("listen", l->cfg->address_text),
+			L_STR("text",
+				"the certificate must come with a staple and there is none to "
+				"show: clients may refuse it"));
+}
+
+static void
+log_served(const struct site_listener *l, const struct cert *c, const struct cert *old)
+{
+	char when[32];
+	char before[32];
+
+	cert_format_time(c->not_after, when);
+	if (old == NULL) {
 		LOG_INFO("cert_loaded", L_STR("path", c->cert_path),
 			L_STR("listen", l->cfg->address_text), L_STR("key", c->key_type),
 			L_STR("not_after", when));
-	if (c->is_self_signed_own)
+		return;
+	}
+	cert_format_time(old->not_after, before);
+	LOG_INFO("cert_changed", L_STR("path", c->cert_path), L_STR("listen", l->cfg->address_text),
+		L_STR("key", c->key_type), L_STR("old_not_after", before),
+		L_STR("not_after", when));
+}
+
+static void
+log_cert(const struct site *s, const struct site_listener *l, const struct cert *c,
+	const struct cert *old, int64_t now)
+{
+	bool is_same = old != NULL && strcmp(old->fingerprint, c->fingerprint) == 0;
+
+	if (!is_same && !cert_is_expired(c, now))
+		log_served(l, c, old);
+	if (cert_is_expired(c, now))
+		log_expired(l, c);
+	else if (!is_same && expires_soon(s, c, now))
+		log_soon(l, c, now);
+	if (c != old)
+		log_staple(l, c);
+	if (c->is_self_signed_own && !is_same)
 		LOG_WARN("cert_for_trials", L_STR("path", c->cert_path),
 			L_STR("listen", l->cfg->address_text),
 			L_STR("text", "self-signed: clients have no reason to trust it"));
 }
 
 void
-site_log_certs(const struct site *s)
+site_log_certs(const struct site *s, const struct site *old)
 {
 	int64_t now = (int64_t)time(NULL);
 
 	for (size_t i = 0; i < s->nlisteners; i++)
-		for (size_t j = 0; j < s->listeners[i].ncerts; j++)
-			log_cert(&s->listeners[i], s->listeners[i].certs[j], now);
+		for (size_t j = 0; j < s->listeners[i].ncerts; j++) {
+			const struct cert *c = s->listeners[i].certs[j];
+
+			log_cert(s, &s->listeners[i], c, find_old(old, c->cert_path, c->key_path),
+				now);
+		}
 }

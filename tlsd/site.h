@@ -15,7 +15,8 @@
 struct site_listener {
 	const struct tlslistencfg *cfg;
 	struct tlsctx *ctx;
-	struct cert **certs; /* in the order of the configuration */
+	struct cert **certs;              /* in the order of the configuration */
+	const struct certcfg **cert_cfgs; /* which entry each one is of */
 	size_t ncerts;
 	struct listen *listen;         /* the sockets, which outlive the site */
 	char *folder;                  /* where routerd's instances listen; NULL: cfg->to_addr */
@@ -29,7 +30,7 @@ struct site {
 	const struct tlscfg *cfg;
 	struct site_listener *listeners;
 	size_t nlisteners;
-	uint64_t generation;
+	struct site *next; /* for its owner's lists */
 };
 
 struct site_env {
@@ -38,17 +39,24 @@ struct site_env {
 	struct ticket_keys *tickets;
 	const struct site *old; /* NULL at the start */
 	uid_t uid;              /* who we will be; (uid_t)-1: who we are */
+	/* Only certificates are loaded anew: where that fails, the old one goes on. */
+	bool keeps_old;
 };
 
-/* NULL with errs. Takes dc over only when it succeeds. Blocks on files. */
+/* NULL with errs. Takes dc over only when it succeeds. Blocks on files. With keeps_old there may be
+ * errors and a site: what they are about has not changed. */
 struct site *site_new(struct daemon_cfg *dc, const struct site_env *env, struct errs *errs);
 struct site *site_ref(struct site *s);
 void site_unref(struct site *s);
 /* Give up the listeners: once the workers have left it, or never had it. Main thread. */
 void site_retire(struct site *s, struct listens *listens);
-/* Log an event for each certificate that is expired, or made for trials. */
-void site_log_certs(const struct site *s);
-/* The event for those that expired after `since_s` and up to `now_s`. */
-void site_log_expired(const struct site *s, int64_t since_s, int64_t now_s);
+/* The same objects in the same places. */
+bool site_has_same_certs(const struct site *a, const struct site *b);
+/* Events for certificates that `old` (may be NULL) does not have: what is served now, what it
+ * replaces, whether it is expired, soon will be, cannot be stapled, or is for trials. */
+void site_log_certs(const struct site *s, const struct site *old);
+/* Events for what time has brought between `since_s` and `now_s`: certificates that expired, or
+ * will soon (once a day), and staples that are out of date. */
+void site_log_time(const struct site *s, int64_t since_s, int64_t now_s);
 
 #endif

@@ -9,6 +9,7 @@
 #include <openssl/sha.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
@@ -36,6 +37,7 @@ struct tlsctx {
 	size_t ngroups;
 	struct sni_index *index;
 	struct ticket_keys *tickets;
+	bool is_strict;
 	uint8_t *alpn; /* as on the wire: length, name, ... */
 	unsigned alpn_n;
 };
@@ -63,38 +65,68 @@ of_ssl(SSL *ssl)
 	return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 }
 
+/* 1 with *name, 0 without, -1 when the bytes are malformed. */
+static int
+name_asked_for(SSL *ssl, struct slice *name)
+{
+	const unsigned char *ext;
+	size_t n;
+	int rc;
+
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &n) != 1)
+		return 0;
+	rc = sni_parse_ext(ext, n, name);
+	return rc == 1 && !sni_is_plain(*name) ? 0 : rc; /* as if it had asked for none */
+}
+
 static int
 on_client_hello(SSL *ssl, int *alert, void *arg)
 {
 	struct tlsctx *c = arg;
 	struct tls_hello *hello = SSL_get_app_data(ssl);
-	const unsigned char *ext;
-	size_t n;
-	struct slice name;
-
-	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &n) != 1)
-		return SSL_CLIENT_HELLO_SUCCESS;
-
-	int rc = sni_parse_ext(ext, n, &name);
+	const struct sni_entry *e = NULL;
+	struct slice name = { .n = 0 };
+	int rc = name_asked_for(ssl, &name);
 
 	if (rc < 0) {
 		*alert = SSL_AD_DECODE_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
-	if (rc == 0 || !sni_is_plain(name))
-		return SSL_CLIENT_HELLO_SUCCESS; /* as if it had asked for none */
-
-	const struct sni_entry *e = sni_find(c->index, name);
-
-	for (size_t i = 0; i < name.n; i++)
-		hello->sni[i] = ascii_lower(name.p[i]);
-	hello->sni_n = (uint8_t)name.n;
-	hello->is_sni_known = e != NULL;
+	if (rc == 1) {
+		e = sni_find(c->index, name);
+		for (size_t i = 0; i < name.n; i++)
+			hello->sni[i] = ascii_lower(name.p[i]);
+		hello->sni_n = (uint8_t)name.n;
+		hello->is_sni_known = e != NULL;
+	}
+	if (e == NULL && c->is_strict) {
+		hello->is_sni_refused = true;
+		*alert = SSL_AD_UNRECOGNIZED_NAME;
+		return SSL_CLIENT_HELLO_ERROR;
+	}
 	if (e != NULL && e->group != 0 && SSL_set_SSL_CTX(ssl, c->groups[e->group].ctx) == NULL) {
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
 	return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* The staple of the certificate that was chosen, while it holds. */
+static int
+on_status(SSL *ssl, void *arg)
+{
+	const struct cert *cert = cert_of_leaf(SSL_get_certificate(ssl));
+	unsigned char *copy;
+
+	(void)arg;
+	if (cert == NULL || cert->staple_state != STAPLE_OK ||
+		!staple_is_valid(&cert->staple, (int64_t)time(NULL)))
+		return SSL_TLSEXT_ERR_NOACK;
+	copy = OPENSSL_memdup(cert->staple.der, (size_t)cert->staple.n);
+	if (copy == NULL)
+		return SSL_TLSEXT_ERR_NOACK;
+	SSL_set_tlsext_status_ocsp_resp(ssl, copy, cert->staple.n); /* takes it */
+	return SSL_TLSEXT_ERR_OK;
 }
 
 /* Only says whether the name was of use (RFC 6066 §3: an empty server_name in the answer). */
@@ -273,6 +305,7 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 		keys_watch_ctx(ctx);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
+	SSL_CTX_set_tlsext_status_cb(ctx, on_status);
 	if (c->alpn_n > 0)
 		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, c);
 	return set_ciphers(ctx, cfg, err);
@@ -396,6 +429,7 @@ tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t nce
 	pthread_once(&once, fetch_once);
 	c->index = sni_new();
 	c->tickets = tickets;
+	c->is_strict = cfg->strict_sni;
 	set_alpn(c, &cfg->alpn);
 	make_default_group(c, certs, ncerts);
 	for (uint32_t i = 0; i < ncerts; i++)

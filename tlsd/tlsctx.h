@@ -17,7 +17,8 @@
  * session, written by the callbacks. */
 struct tls_hello {
 	uint8_t sni_n;
-	bool is_sni_known; /* a certificate of ours has that name */
+	bool is_sni_known;   /* a certificate of ours has that name */
+	bool is_sni_refused; /* none has, and strict_sni is on */
 	char sni[SNI_NAME_MAX + 1];
 };
 

@@ -39,8 +39,8 @@ one() {
 	run ctl tlsd.0 statsu
 	assert_output --partial 'unknown command `statsu`, expected one of: help, events, version, status'
 	assert_output --partial 'did you mean `status`?'
-	run ctl tlsd.0 show
-	assert_output --partial 'expected one of: show certificates'
+	run ctl tlsd.0 cert
+	assert_output --partial 'expected one of: cert list'
 	run ctl tlsd.0 help
 	for word in help events version status reload prepare commit abort reopen stop shutdown; do
 		assert_line --regexp "^  $word "

@@ -90,8 +90,8 @@ X
 	grep -q 'warn cert_expired path=.*old.pem' "$LOG"
 	PORT=$(tls_port 0)
 	[ "$(served)" = old ]
-	[ "$(tlsctl json show certificates | jq -r '.[0].expired')" = true ]
-	[[ "$(tlsctl show certificates)" == *old.pem*EXPIRED*localhost* ]]
+	[ "$(tlsctl json cert list | jq -r '.[0].expired')" = true ]
+	[[ "$(tlsctl cert list)" == *old.pem*EXPIRED*localhost* ]]
 }
 
 @test "a certificate that expires while tlsd runs is an event" {

@@ -1,0 +1,160 @@
+/*
+ * give: see the header. A daemon takes 256 descriptors at most; what it does not take it will miss,
+ * and say so.
+ */
+#include "proxyctl/give.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/ctl.h"
+#include "libcommon/mem.h"
+
+enum { ASK_MS = 5000 };
+
+struct given {
+	int fds[CTL_FDS_MAX];
+	size_t n;
+	struct sbuf line;
+};
+
+/* One line's worth; what cannot be given is for the daemon to miss. */
+static void
+give_flush(struct member *m, struct given *g)
+{
+	if (g->n > 0)
+		fleet_ask_one(m, g->line.p, g->fds, g->n, ASK_MS);
+	for (size_t i = 0; i < g->n; i++)
+		close(g->fds[i]);
+	g->n = 0;
+	sbuf_clear(&g->line);
+}
+
+static void
+give(struct member *m, struct given *g, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (g->n == CTL_FDS_MAX || g->line.n + strlen(path) * 2 + 8 > CTL_LINE_MAX)
+		give_flush(m, g);
+	if (g->n == 0)
+		sbuf_adds(&g->line, "give");
+	ctlproto_add_word(&g->line, path);
+	g->fds[g->n++] = fd;
+}
+
+static void
+give_scalar(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map,
+	const char *key)
+{
+	const struct cfg_node *n = map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+	struct arena a;
+
+	if (n == NULL || n->kind != CFG_SCALAR || n->text.n == 0)
+		return;
+	arena_init(&a, 0);
+	give(m, g, cfg_path(cfg, &a, n->text));
+	arena_fini(&a);
+}
+
+static int
+is_visible(const struct dirent *e)
+{
+	return e->d_name[0] != '.';
+}
+
+static bool
+may_hold_key(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 4 &&
+		(strcmp(name + n - 4, ".pem") == 0 || strcmp(name + n - 4, ".crt") == 0 ||
+			strcmp(name + n - 4, ".key") == 0);
+}
+
+/* `dir`: what tlsd takes for certificates and keys in it. */
+static void
+give_folder(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map)
+{
+	const struct cfg_node *node = map->kind == CFG_MAPPING ? cfg_get(map, "dir") : NULL;
+	struct dirent **list;
+	struct arena a;
+	int n = -1;
+
+	arena_init(&a, 0);
+
+	const char *dir =
+		node != NULL && node->kind == CFG_SCALAR ? cfg_path(cfg, &a, node->text) : NULL;
+
+	if (dir != NULL)
+		n = scandir(dir, &list, is_visible, alphasort);
+	for (int i = 0; i < n; i++) {
+		const char *name = list[i]->d_name;
+
+		if (may_hold_key(name)) {
+			give(m, g, arena_printf(&a, "%s/%s", dir, name));
+		} else {
+			give(m, g, arena_printf(&a, "%s/%s/fullchain.pem", dir, name));
+			give(m, g, arena_printf(&a, "%s/%s/privkey.pem", dir, name));
+		}
+		free(list[i]);
+	}
+	if (n >= 0)
+		free(list);
+	arena_fini(&a);
+}
+
+/* tls.listen[].certificates[]: certificates and keys. */
+static void
+give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
+{
+	const struct cfg_node *tls = cfg->root ? cfg_get(cfg->root, "tls") : NULL;
+	const struct cfg_node *all =
+		tls != NULL && tls->kind == CFG_MAPPING ? cfg_get(tls, "listen") : NULL;
+
+	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
+		const struct cfg_node *certs =
+			l->kind == CFG_MAPPING ? cfg_get(l, "certificates") : NULL;
+
+		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
+			c = c->next) {
+			give_scalar(m, g, cfg, c, "cert");
+			give_scalar(m, g, cfg, c, "key");
+			give_folder(m, g, cfg, c);
+		}
+	}
+}
+
+void
+give_files(struct member *m, const char *file, const struct cfg *cfg)
+{
+	struct given g = { 0 };
+
+	give(m, &g, file);
+	if (strcmp(m->program, "tlsd") == 0 && cfg != NULL)
+		give_certificates(m, &g, cfg);
+	give_flush(m, &g);
+	sbuf_fini(&g.line);
+}
+
+void
+give_tls_files(struct member *m, const char *file)
+{
+	struct errs errs = { 0 };
+	char hash[CFG_HASH];
+	struct cfg *cfg = cfg_load_hash(file, hash, &errs);
+	struct given g = { 0 };
+
+	if (cfg != NULL)
+		give_certificates(m, &g, cfg);
+	give_flush(m, &g);
+	sbuf_fini(&g.line);
+	cfg_free(cfg);
+	errs_fini(&errs);
+}

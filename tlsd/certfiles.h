@@ -1,0 +1,36 @@
+/*
+ * certfiles: which files a listener's certificates stand in: those that the configuration names,
+ * and those that lie in the folders it names. Nothing is parsed here. Main thread; blocks on files.
+ */
+#ifndef TLSD_CERTFILES_H
+#define TLSD_CERTFILES_H
+
+#include "libcommon/err.h"
+#include "tlsd/config.h"
+
+struct certfile {
+	char *cert;
+	char *key;  /* the same path as cert when the key stands there */
+	char *ocsp; /* where a staple may be */
+	const struct certcfg *cfg;
+};
+
+struct certfiles {
+	struct certfile *v;
+	size_t n;
+};
+
+/*
+ * Append what one entry of `certificates` stands for, self_signed ones excepted. Of a folder, by
+ * name: NAME.pem and NAME.crt with the key in NAME.key or, when that is not there, in the same
+ * file; and of each folder in it fullchain.pem with privkey.pem. Names that begin with a dot are
+ * passed over. -1 with err when a folder cannot be read or holds no certificate.
+ */
+int certfiles_add(struct certfiles *all, const struct certcfg *cfg, struct err *err);
+void certfiles_fini(struct certfiles *all);
+
+/* A number that changes when any file of the configuration's certificates changes, comes or goes.
+ */
+uint64_t certfiles_state(const struct tlscfg *cfg);
+
+#endif
