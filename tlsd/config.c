@@ -144,6 +144,12 @@ static const struct cfg_row ticket_rows[] = {
 		.offset = offsetof(struct ticketcfg, enabled),
 		.def = "on",
 		.help = "let clients resume sessions by tickets" },
+	{ .key = "shared",
+		.type = CFGT_BOOL,
+		.offset = offsetof(struct ticketcfg, shared),
+		.def = "on",
+		.help = "keep ticket keys in state_dir, so that all tlsd with this state_dir, also "
+			"after a restart, open each other's tickets" },
 	{ .key = "rotate",
 		.type = CFGT_DURATION,
 		.offset = offsetof(struct ticketcfg, rotate_ms),

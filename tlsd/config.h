@@ -41,6 +41,7 @@ struct tlslistencfg {
 
 struct ticketcfg {
 	bool enabled;
+	bool shared;
 	int64_t rotate_ms;
 };
 

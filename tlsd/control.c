@@ -114,6 +114,7 @@ tickets_json(const struct server *s)
 	bool enabled = s->site->cfg->tickets.enabled;
 
 	json_object_set_new(o, "enabled", json_boolean(enabled));
+	json_object_set_new(o, "shared", json_boolean(s->is_sharing_tickets));
 	json_object_set_new(o, "keys", json_integer(ticket_keys_count(s->tickets)));
 	json_object_set_new(o, "age_ms",
 		json_integer((json_int_t)ticket_keys_age_ms(s->tickets, server_now_ms())));

@@ -3,8 +3,10 @@
  * workers go on; the commit posts the new site to each, and is over when all have answered.
  */
 #include <pwd.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include "tlsd/certctl.h"
 #include "tlsd/certfiles.h"
 #include "tlsd/server.h"
+#include "tlsd/ticketfile.h"
 
 #define CERTS_LOOK_MS 5000
 #define FDS_RESERVED  96 /* listeners, loops, control socket, files of a reload */
@@ -72,6 +75,8 @@ env_of(const struct server *s, const struct daemon_cfg *dc)
 	};
 }
 
+static void make_tickets_folder(const struct server *s, const struct daemon_cfg *dc);
+
 static void
 free_server(struct server *s)
 {
@@ -108,6 +113,7 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 
 	struct site_env env = env_of(s, dc);
 
+	make_tickets_folder(s, dc);
 	s->files_state = s->files_last = certfiles_state(cfg);
 	s->site = site_new(dc, &env, errs);
 	if (s->site == NULL) {
@@ -122,16 +128,89 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 
 /* ---- ticket keys ---- */
 
+#define SHARE_AGAIN_MS 60000 /* the file could not be used: look again */
+
+static char *
+tickets_folder(const struct daemon_cfg *dc)
+{
+	return xasprintf("%s/tickets", dc->common.state_dir);
+}
+
+/* While we may; a reload that switches sharing on does it, too. */
+static void
+make_tickets_folder(const struct server *s, const struct daemon_cfg *dc)
+{
+	const struct tlscfg *cfg = dc->own;
+	char *folder = tickets_folder(dc);
+
+	if (cfg->tickets.enabled && cfg->tickets.shared) {
+		(void)mkdir(dc->common.state_dir, 0755);
+		if (mkdir(folder, 0700) == 0)
+			daemon_own(s->daemon, folder);
+	}
+	free(folder); /* what went wrong shows when the file is used */
+}
+
+static int64_t
+use_book(struct server *s, const struct ticket_book *b, int64_t wall_ms)
+{
+	const struct ticket_key *keys[TICKET_KEYS_MAX];
+	size_t current = ticket_book_current(b, wall_ms);
+
+	for (size_t i = 0; i < b->n; i++)
+		keys[i] = &b->v[i].key;
+	if (ticket_keys_share(s->tickets, keys, b->n, current, server_now_ms()) &&
+		s->is_sharing_tickets)
+		LOG_INFO("ticket_keys", L_INT("keys", ticket_keys_count(s->tickets)),
+			L_STR("shared", "yes"));
+	return ticket_book_wait_ms(b, wall_ms);
+}
+
+/* How long until it is to be looked at again; 0: the file cannot be used. */
+static int64_t
+share_tickets(struct server *s)
+{
+	const struct ticketcfg *cfg = &s->site->cfg->tickets;
+	struct ticket_book book = { .n = 0 };
+	char *folder = tickets_folder(s->site->dc);
+	struct timespec t;
+	struct err err;
+	int64_t wait = 0;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+
+	int64_t wall_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	bool is_done = ticketfile_turn(folder, wall_ms, cfg->rotate_ms, &book, &err) == 0;
+
+	if (is_done)
+		wait = use_book(s, &book, wall_ms);
+	else if (s->is_sharing_tickets || s->ticket_warned_ms == 0)
+		LOG_WARN("ticket_keys_not_shared", L_STR("text", err.text));
+	s->ticket_warned_ms = is_done ? 0 : server_now_ms();
+	s->is_sharing_tickets = is_done;
+	OPENSSL_cleanse(&book, sizeof(book));
+	free(folder);
+	return wait;
+}
+
 static void
 turn_tickets(void *arg)
 {
 	struct server *s = arg;
-	int64_t now = server_now_ms();
+	const struct ticketcfg *cfg = &s->site->cfg->tickets;
+	bool wants_shared = cfg->enabled && cfg->shared;
+	int64_t wait = wants_shared ? share_tickets(s) : 0;
 
-	if (ticket_keys_turn(s->tickets, now))
-		LOG_INFO("ticket_keys", L_INT("keys", ticket_keys_count(s->tickets)));
-	loop_timer_set(
-		s->ticket_timer, (uint64_t)ticket_keys_wait_ms(s->tickets, server_now_ms()), false);
+	if (wait == 0) {
+		s->is_sharing_tickets = false;
+		if (ticket_keys_turn(s->tickets, server_now_ms()))
+			LOG_INFO("ticket_keys", L_INT("keys", ticket_keys_count(s->tickets)),
+				L_STR("shared", "no"));
+		wait = ticket_keys_wait_ms(s->tickets, server_now_ms());
+		if (wants_shared && wait > SHARE_AGAIN_MS)
+			wait = SHARE_AGAIN_MS;
+	}
+	loop_timer_set(s->ticket_timer, (uint64_t)wait, false);
 }
 
 /* ---- commit ---- */
@@ -295,6 +374,7 @@ server_commit(void *self, void *candidate, struct daemon_cfg *dc)
 	s->is_committing = true;
 	replace_site(s, candidate);
 	ticket_keys_set(s->tickets, s->site->cfg->tickets.rotate_ms);
+	make_tickets_folder(s, s->site->dc);
 	turn_tickets(s);
 	set_max(s);
 	watch_files(s);
@@ -339,6 +419,8 @@ server_stop(void *self)
 
 	for (unsigned i = 0; i < s->nstarted; i++)
 		worker_stop(&s->workers[i]);
+	if (s->waiting != NULL)
+		certctl_answer(s->waiting);
 	announce_free(s->announce);
 	if (s->ticket_timer != NULL)
 		loop_timer_free(s->ticket_timer);

@@ -1,5 +1,5 @@
 /*
- * ticket: two keys behind a lock that is held for a copy of 80 bytes. Time is the caller's, so that
+ * ticket: few keys behind a lock that is held for a copy of 80 bytes. Time is the caller's, so that
  * the schedule can be tested without waiting.
  */
 #include <openssl/crypto.h>
@@ -13,23 +13,24 @@
 #include "libcommon/mem.h"
 #include "tlsd/ticket.h"
 
+/* Older ones first, then the current one, then one that is only known yet. */
 struct slots {
-	struct ticket_key current;
-	struct ticket_key previous;
+	struct ticket_key v[TICKET_KEYS_MAX];
 };
 
 struct ticket_keys {
 	pthread_mutex_t lock;
 	struct slots *slots; /* pages of their own */
 	size_t size;
-	bool has_previous;
+	size_t n;
+	size_t current;
 	int64_t made_ms;
 	int64_t previous_end_ms;
 	int64_t rotate_ms;
 };
 
-static bool
-make_key(struct ticket_key *k)
+bool
+ticket_key_make(struct ticket_key *k)
 {
 	return RAND_bytes(k->name, sizeof(k->name)) == 1 &&
 		RAND_priv_bytes(k->aes, sizeof(k->aes)) == 1 &&
@@ -61,10 +62,11 @@ ticket_keys_new(int64_t now_ms, int64_t rotate_ms)
 	t->slots = map_slots(&t->size);
 	t->made_ms = now_ms;
 	t->rotate_ms = rotate_ms;
-	if (t->slots == NULL || !make_key(&t->slots->current)) {
+	if (t->slots == NULL || !ticket_key_make(&t->slots->v[0])) {
 		ticket_keys_free(t);
 		return NULL;
 	}
+	t->n = 1;
 	return t;
 }
 
@@ -89,20 +91,36 @@ ticket_keys_set(struct ticket_keys *t, int64_t rotate_ms)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* All but the current key go; it becomes the one before. */
 static bool
 rotate(struct ticket_keys *t, int64_t now_ms)
 {
-	struct ticket_key fresh;
+	struct ticket_key pair[2];
 
-	if (!make_key(&fresh))
+	if (!ticket_key_make(&pair[1]))
 		return false; /* no randomness: the old key stays until the next look */
-	t->slots->previous = t->slots->current;
-	t->slots->current = fresh;
-	OPENSSL_cleanse(&fresh, sizeof(fresh));
-	t->has_previous = true;
+	pair[0] = t->slots->v[t->current];
+	OPENSSL_cleanse(t->slots, sizeof(*t->slots));
+	memcpy(t->slots->v, pair, sizeof(pair));
+	OPENSSL_cleanse(pair, sizeof(pair));
+	t->n = 2;
+	t->current = 1;
 	t->previous_end_ms = t->made_ms + 2 * t->rotate_ms;
 	t->made_ms = now_ms;
 	return true;
+}
+
+/* Only the current key stays. */
+static void
+forget_others(struct ticket_keys *t)
+{
+	struct ticket_key kept = t->slots->v[t->current];
+
+	OPENSSL_cleanse(t->slots, sizeof(*t->slots));
+	t->slots->v[0] = kept;
+	OPENSSL_cleanse(&kept, sizeof(kept));
+	t->n = 1;
+	t->current = 0;
 }
 
 bool
@@ -113,11 +131,30 @@ ticket_keys_turn(struct ticket_keys *t, int64_t now_ms)
 	pthread_mutex_lock(&t->lock);
 	if (now_ms - t->made_ms >= t->rotate_ms)
 		changed = rotate(t, now_ms);
-	if (t->has_previous && now_ms >= t->previous_end_ms) {
-		OPENSSL_cleanse(&t->slots->previous, sizeof(t->slots->previous));
-		t->has_previous = false;
+	if (t->n > 1 && now_ms >= t->previous_end_ms) {
+		forget_others(t);
 		changed = true;
 	}
+	pthread_mutex_unlock(&t->lock);
+	return changed;
+}
+
+bool
+ticket_keys_share(struct ticket_keys *t, const struct ticket_key *const *keys, size_t n,
+	size_t current, int64_t now_ms)
+{
+	pthread_mutex_lock(&t->lock);
+
+	bool changed = memcmp(t->slots->v[t->current].name, keys[current]->name, TICKET_NAME) != 0;
+
+	OPENSSL_cleanse(t->slots, sizeof(*t->slots));
+	for (size_t i = 0; i < n; i++)
+		t->slots->v[i] = *keys[i];
+	t->n = n;
+	t->current = current;
+	if (changed)
+		t->made_ms = now_ms;
+	t->previous_end_ms = now_ms + t->rotate_ms;
 	pthread_mutex_unlock(&t->lock);
 	return changed;
 }
@@ -129,7 +166,7 @@ ticket_keys_wait_ms(struct ticket_keys *t, int64_t now_ms)
 
 	int64_t due = t->made_ms + t->rotate_ms;
 
-	if (t->has_previous && t->previous_end_ms < due)
+	if (t->n > 1 && t->previous_end_ms < due)
 		due = t->previous_end_ms;
 	pthread_mutex_unlock(&t->lock);
 	return due > now_ms ? due - now_ms : 1;
@@ -139,7 +176,7 @@ void
 ticket_key_seal(struct ticket_keys *t, struct ticket_key *out)
 {
 	pthread_mutex_lock(&t->lock);
-	*out = t->slots->current;
+	*out = t->slots->v[t->current];
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -149,13 +186,11 @@ ticket_key_open(struct ticket_keys *t, const uint8_t name[TICKET_NAME], struct t
 	int which = 0;
 
 	pthread_mutex_lock(&t->lock);
-	if (memcmp(t->slots->current.name, name, TICKET_NAME) == 0) {
-		*out = t->slots->current;
-		which = 1;
-	} else if (t->has_previous && memcmp(t->slots->previous.name, name, TICKET_NAME) == 0) {
-		*out = t->slots->previous;
-		which = 2;
-	}
+	for (size_t i = 0; i < t->n && which == 0; i++)
+		if (memcmp(t->slots->v[i].name, name, TICKET_NAME) == 0) {
+			*out = t->slots->v[i];
+			which = i < t->current ? 2 : 1;
+		}
 	pthread_mutex_unlock(&t->lock);
 	return which;
 }
@@ -165,7 +200,7 @@ ticket_keys_count(struct ticket_keys *t)
 {
 	pthread_mutex_lock(&t->lock);
 
-	unsigned n = t->has_previous ? 2 : 1;
+	unsigned n = (unsigned)t->current + 1;
 
 	pthread_mutex_unlock(&t->lock);
 	return n;

@@ -295,6 +295,78 @@ X
 	[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"New, "* ]]
 }
 
+two() { # two tlsd of one state_dir, each with a port of its own, and what the tickets section says
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  tickets: $1
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+X
+	start tlsd
+	start tlsd -i b
+	PORT=$(tls_port 0)
+	other=$(ctl tlsd.b json status | jq -r '.listeners[0].bound' | sed 's/.*://')
+}
+session() { (sleep 0.3) | openssl s_client -connect "127.0.0.1:$PORT" "$@" -sess_out s.pem >/dev/null 2>&1; }
+
+@test "several tlsd open each other's tickets, also after a restart" {
+	two '{ rotate: 1h }'
+	[ "$(stat -c %a state/tickets)" = 700 ]
+	[ "$(stat -c %a state/tickets/keys)" = 600 ]
+	[ "$(tlsctl json status | jq .tickets.shared)" = true ]
+	for v in -tls1_2 -tls1_3; do
+		session $v
+		mine=$PORT PORT=$other
+		[[ "$(s_client $v -sess_in s.pem)" == *"Reused, TLSv1"* ]]
+		PORT=$mine
+	done
+	session -tls1_2
+	stop tlsd.0
+	stop tlsd.b
+	start tlsd
+	PORT=$(tls_port 0)
+	[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"Reused, TLSv1"* ]]
+}
+
+@test "shared ticket keys rotate together" {
+	two '{ rotate: 2s }'
+	turns() { [ "$(grep -c ' ticket_keys ' "proc/tlsd.$1.log")" -ge "$2" ]; }
+	# after each turn of both, what one seals the other one opens
+	for n in 1 2; do
+		until_ok turns 0 $n
+		until_ok turns b $n
+		session -tls1_2
+		mine=$PORT PORT=$other
+		[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"Reused"* ]]
+		PORT=$mine
+	done
+	# and what is old enough nobody opens
+	cp s.pem old.pem
+	until_ok turns b 5
+	PORT=$other
+	[[ "$(s_client -tls1_2 -sess_in old.pem)" == *"New, "* ]]
+}
+
+@test "ticket keys that others may read are not used; without sharing nothing is written" {
+	mkdir -p state/tickets
+	echo x >state/tickets/keys
+	chmod 644 state/tickets/keys
+	two '{ rotate: 1h }'
+	grep -q 'warn ticket_keys_not_shared .*keys: others may read it' "$LOG"
+	[ "$(tlsctl json status | jq .tickets.shared)" = false ]
+	session -tls1_2
+	[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"Reused"* ]]
+	PORT=$other
+	[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"New, "* ]]
+	stop tlsd.0
+	stop tlsd.b
+	rm -r state
+	two '{ shared: off }'
+	[ ! -e state/tickets ]
+	session -tls1_2
+	PORT=$other
+	[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"New, "* ]]
+}
+
 @test "tickets can be switched off" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X

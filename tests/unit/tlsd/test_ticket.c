@@ -107,11 +107,41 @@ unknown_name(void **state)
 	ticket_keys_free(t);
 }
 
+static void
+shares(void **state)
+{
+	struct ticket_keys *t = ticket_keys_new(0, HOUR);
+	struct ticket_key own;
+	struct ticket_key k[3];
+	const struct ticket_key *const all[] = { &k[0], &k[1], &k[2] };
+	struct ticket_key out;
+
+	(void)state;
+	ticket_key_seal(t, &own);
+	for (size_t i = 0; i < 3; i++)
+		assert_true(ticket_key_make(&k[i]));
+	assert_true(ticket_keys_share(t, all, 3, 1, 5));
+	assert_false(ticket_keys_share(t, all, 3, 1, 6));
+	assert_int_equal(opens(t, &own), 0);
+	assert_int_equal(opens(t, &k[0]), 2);
+	assert_int_equal(opens(t, &k[1]), 1);
+	assert_int_equal(opens(t, &k[2]), 1); /* somebody's clock is a little ahead */
+	ticket_key_seal(t, &out);
+	assert_memory_equal(&out, &k[1], sizeof(out));
+	assert_int_equal(ticket_keys_count(t), 2);
+	/* the file is gone: the schedule goes on from the key in force */
+	assert_true(ticket_keys_turn(t, 5 + HOUR));
+	assert_int_equal(opens(t, &k[1]), 2);
+	assert_int_equal(opens(t, &k[0]), 0);
+	ticket_keys_free(t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rotates),
+		cmocka_unit_test(shares),
 		cmocka_unit_test(late_turn_forgets),
 		cmocka_unit_test(late_turn_shortens_second_period),
 		cmocka_unit_test(period_changes),
