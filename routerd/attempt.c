@@ -223,6 +223,8 @@ attempt_pick(struct request *r)
 
 	r->ask.now_ms = loop_now_ms(r->w->loop);
 	r->ask.key = 0;
+	r->t.connected_us = 0;
+	r->t.sent_us = 0;
 	r->server = lb_pick(r->pool, &r->ask, &why);
 	r->t.picked_us = request_us(r);
 	if (r->server == NULL) {

@@ -115,7 +115,9 @@ is_crawling(const struct h1_client *x)
 	uint64_t rate = (uint64_t)x->c->w->snap->s->http->limits.body_rate;
 	uint64_t ms = loop_now_ms(x->c->w->loop) - x->body_since_ms;
 
-	return rate > 0 && !x->is_tunnel && ms > RATE_AFTER_MS && x->in.bytes * 1000 / ms < rate;
+	if (x->is_tunnel || x->cl.awaits_continue)
+		return false;
+	return rate > 0 && ms > RATE_AFTER_MS && x->in.bytes * 1000 / ms < rate;
 }
 
 /* From here on the client is expected to send. */
@@ -479,15 +481,19 @@ is_over(const struct conn *c, const struct h1_client *x)
 	return c->client != x;
 }
 
-/* Has the peer gone for good? A reset comes as plain readiness, and nobody reads when the body has
- * ended. */
+/* Somebody will find out by reading how the peer has ended; what it sent before is not lost then.
+ */
+static bool
+is_reading(const struct h1_client *x)
+{
+	return x->in.to != NULL && (x->in.state == H1_IN_OPEN || x->in.state == H1_IN_PAUSED);
+}
+
+/* Has the peer gone for good, unread? A reset comes as plain readiness. */
 static bool
 has_left(const struct conn *c, const struct h1_client *x)
 {
-	bool is_unread =
-		c->s.readable && (x->in.state == H1_IN_ENDED || x->in.state == H1_IN_FAILED);
-
-	return (c->s.peer_closed || is_unread) && stream_is_dead(&c->s);
+	return !is_reading(x) && (c->s.peer_closed || c->s.readable) && stream_is_dead(&c->s);
 }
 
 void
@@ -525,11 +531,11 @@ codec_h1_event(struct conn *c)
 		arm(x);
 }
 
-/* It has gone without an event; what it sent before may still be there to be read. */
+/* It has gone without an event. */
 static void
-leave(struct conn *c, struct h1_client *x, enum wait wait)
+leave(struct conn *c, struct h1_client *x)
 {
-	if (wait == WAIT_BODY) {
+	if (is_reading(x)) {
 		x->wait = WAIT_UNSET;
 		c->s.readable = true;
 		codec_h1_event(c);
@@ -549,7 +555,7 @@ codec_h1_deadline(struct conn *c)
 		worker_count(c->w, STAT_CLIENT_TIMEOUT);
 		request_client_timeout(x->cl.req, wait == WAIT_BODY);
 	} else if (stream_is_dead(&c->s)) {
-		leave(c, x, wait);
+		leave(c, x);
 	} else if (is_same && !x->is_looked_at) {
 		x->is_looked_at = true;
 		deadline_set(c->w->loop, &c->dl, wait_ms(x, wait) - STREAM_LOOK_MS);

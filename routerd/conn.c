@@ -16,6 +16,8 @@
  * up. Unread bytes would make the kernel send a reset, and that may take our answer away. */
 #define LINGER_SILENT_MS 5000
 #define LINGER_MS        30000
+/* While draining, for the first byte of a connection that has said nothing yet. */
+#define FIRST_WORD_MS 1000
 /* Reads in a row before others get their turn. */
 #define LINGER_READS 16
 
@@ -136,7 +138,13 @@ conn_drain(struct conn *c)
 {
 	bool is_between = c->state == CONN_IDLE || c->state == CONN_PROXY;
 
-	if (is_between && c->in == NULL && !c->s.readable)
+	if (!is_between || c->in != NULL || c->s.readable)
+		return;
+	/* One that has only just come was waiting to be accepted: what it asks may be there, or on
+	 * its way. */
+	if (c->served == 0)
+		deadline_set(c->w->loop, &c->dl, FIRST_WORD_MS);
+	else
 		conn_close(c);
 }
 
@@ -319,7 +327,12 @@ on_deadline(struct deadline *d)
 		codec_h1_refuse(c, 408, "head_timeout");
 		break;
 	case CONN_BUSY: codec_h1_deadline(c); break;
-	case CONN_PROXY: refuse_proxy(c, "timeout"); break;
+	case CONN_PROXY:
+		if (c->in == NULL && c->w->is_draining)
+			conn_close(c);
+		else
+			refuse_proxy(c, "timeout");
+		break;
 	case CONN_IDLE:
 	case CONN_LINGER: conn_close(c); break;
 	case CONN_CLOSED: break;

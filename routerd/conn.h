@@ -81,7 +81,8 @@ void conn_next(struct conn *c);
 void conn_linger(struct conn *c);
 /* The process ends. */
 void conn_abort(struct conn *c);
-/* Draining: idle ones go now, busy ones after their request. */
+/* Draining, or its listener goes: idle ones go now, new ones soon, busy ones after their request.
+ */
 void conn_drain(struct conn *c);
 /* In trusted_proxies of the snapshot? */
 bool conn_is_trusted(const struct conn *c, const struct httpcfg *http);

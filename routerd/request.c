@@ -348,8 +348,10 @@ request_send_head(struct request *r, struct msg *m)
 static bool
 is_upload_wanted(const struct request *r)
 {
-	return r->is_streamed && r->keep_upstream && !request_awaits_continue(r) && r->up != NULL &&
-		!r->up->s.readable && !r->up_out.is_gone;
+	if (!r->is_streamed || !r->keep_upstream || request_awaits_continue(r) || r->up == NULL ||
+		r->up_out.is_gone)
+		return false;
+	return !r->up->s.readable || upstream_is_quiet(r->up);
 }
 
 void
@@ -488,8 +490,10 @@ do_route(struct request *r)
 	const char *reason;
 
 	know_client(r, on);
-	if (on == NULL)
-		return refuse(r, 404, "listener_gone");
+	if (on == NULL) {
+		r->cl->ops->close_after(r->cl);
+		return refuse(r, 421, "listener_gone");
+	}
 	if (p != PATH_OK)
 		return refuse(r, 400, path_problem(p));
 	switch (route_find(s->routes, on, host_of(r->m.authority), path, &r->route)) {

@@ -119,9 +119,8 @@ upstream_connected(struct upstream *u)
 	return 1;
 }
 
-/* Nothing to read on an idle connection: neither the server's end nor bytes. */
-static bool
-looks_alive(const struct upstream *u)
+bool
+upstream_is_quiet(const struct upstream *u)
 {
 	char c;
 
@@ -142,7 +141,7 @@ upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms)
 			idlepool_put(&w->idle, s->id, u, UINT32_MAX);
 			return NULL;
 		}
-		if (u->s.readable || ((is_careful || u->is_suspect) && !looks_alive(u))) {
+		if (u->s.readable || ((is_careful || u->is_suspect) && !upstream_is_quiet(u))) {
 			upstream_close(u);
 			continue;
 		}
@@ -164,7 +163,7 @@ upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms)
 
 	/* Idle ones are closed when the address changes; this one was busy then. */
 	if (keep == 0 || u->w->is_draining || addr_seq != u->addr_seq ||
-		(u->s.readable && !looks_alive(u))) {
+		(u->s.readable && !upstream_is_quiet(u))) {
 		upstream_close(u);
 		return;
 	}

@@ -53,6 +53,8 @@ int upstream_connected(struct upstream *u);
  * What looks readable is looked at: it may just have been emptied. */
 void upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms);
 void upstream_close(struct upstream *u);
+/* Asks the kernel: nothing to read, neither bytes nor the server's end. */
+bool upstream_is_quiet(const struct upstream *u);
 /* Every idle connection to a server id. */
 void upstream_close_idle(struct worker *w, uint32_t server_id);
 

@@ -113,7 +113,11 @@ worker_unpin(struct worker *w, struct wsnap *pin)
 const struct listener *
 worker_listener(const struct wsnap *snap, const struct wlistener *l)
 {
-	return l->slot->index < snap->listener_count ? snap->listeners[l->slot->index] : NULL;
+	const struct listener *on =
+		l->slot->index < snap->listener_count ? snap->listeners[l->slot->index] : NULL;
+
+	/* Its address may have changed: those who came by the old one stay. */
+	return on != NULL ? on : snapshot_listener(snap->s, l->slot->name);
 }
 
 const char *
@@ -252,6 +256,19 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 	accept_some(arg);
 }
 
+/* Clients that wait between two requests on a listener that goes are told by the end. */
+static void
+close_idle_clients(const struct wlistener *l)
+{
+	struct conn *next;
+
+	for (struct conn *c = l->w->conn_list; c != NULL; c = next) {
+		next = c->next;
+		if (c->l == l)
+			conn_drain(c);
+	}
+}
+
 /* Clients that are queued already are served; then the socket goes. */
 static void
 close_listener(struct wlistener *l)
@@ -259,6 +276,7 @@ close_listener(struct wlistener *l)
 	if (l->fd < 0)
 		return;
 	accept_some(l);
+	close_idle_clients(l);
 	if (l->is_watched)
 		event_del(&l->ev);
 	l->is_watched = false;

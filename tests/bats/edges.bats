@@ -13,7 +13,7 @@ http:
   workers: 1
   listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
   access_log: { path: access.log, format: json }
-  timeouts: { head: 1s, body: 1s, send: 1s, connect: 1s, response: 1s, read: 1s, keepalive: 5s, tunnel: 1m }
+  timeouts: { head: 1s, body: 1s, send: 1s, connect: 1s, response: 10s, read: 1s, keepalive: 5s, tunnel: 1m }
   limits: { body: 1m }
 ${1:-}
   hosts:
@@ -52,7 +52,7 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 	done
 	lines 4
 	kill $(cat pids) 2>/dev/null || true
-	jq -e -s 'all(.reason == "client_send_timeout" and .termination == "cD" and .status == 200 and .ms.end < 4000)' access.log
+	jq -e -s 'all(.reason == "client_send_timeout" and .termination == "cD" and .status == 200 and .ms.end < 8000)' access.log
 	wait_for all_is_quiet
 }
 
@@ -62,7 +62,7 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 		raw --timeout 8 "POST /big/slow-read/700 HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" "@repeat:$((n / 100)):$(printf 'x%.0s' {1..100})" >"$T/out.$n" 3>&- &
 	done
 	lines 5
-	jq -e -s 'all(.reason == "body_timeout" and .status == 408 and .termination[0:1] == "c" and .ms.end < 5000)' access.log
+	jq -e -s 'all(.reason == "body_timeout" and .status == 408 and .termination[0:1] == "c" and .ms.end < 9000)' access.log
 	wait_for all_is_quiet
 }
 
@@ -72,7 +72,7 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 		raw --read-after 700 --timeout 8 "GET /big/stall/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
 	done
 	lines 4
-	jq -e -s 'all(.reason == "read_timeout" and .termination == "sD" and .ms.end < 6000)' access.log
+	jq -e -s 'all(.reason == "read_timeout" and .termination == "sD" and .ms.end < 9000)' access.log
 	wait_for all_is_quiet
 }
 
@@ -233,6 +233,30 @@ X
 	run raw "$EMPTY_TUNNEL" '@wait:101' hello '@wait:hello' @half
 	assert_success
 	[ "$(requests o1 | grep -c "\"reset\"")" = 1 ]
+}
+
+@test "what a client sends last through a tunnel arrives, though the server has ended its side" {
+	proxy
+	for ms in 0 1500; do
+		run python3 - "$PORT" $ms <<'X'
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"GET /upgrade-half/%d HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n" % int(sys.argv[2]))
+got = b""
+while True:
+    more = s.recv(1000)
+    if not more:
+        break
+    got += more
+assert got.endswith(b"\r\n\r\nend"), got
+s.sendall(bytes(9000000))
+s.close()
+X
+		assert_success
+	done
+	lines 2
+	jq -e -s 'all(.reason == null and .status == 101 and .request_bytes == 9000000 and .bytes == 3)' access.log
+	requests o1 | jq -e -s '[.[] | select(.event == "tunnel") | .bytes] == [9000000, 9000000]'
 }
 
 @test "a tunnel keeps no generation of the configuration alive, and ends well though its pool has gone" {

@@ -188,7 +188,7 @@ X
 	run raw --split 1 --slow 100 --timeout 5 'GET /local HTTP/1.1\r\nHost: a\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n'
 	assert_output --partial 'HTTP/1.1 408 '
 	lines 1
-	jq -e -s '.[0] | .reason == "head_timeout" and .ms.end < 2500' access.log
+	jq -e -s '.[0] | .reason == "head_timeout" and .ms.end < 4000' access.log
 }
 
 @test "a body that dribbles in below body_rate is given up after its first ten seconds" {
@@ -214,7 +214,7 @@ X
 @test "at the descriptor limit clients wait, nothing spins, and nobody is refused for good" {
 	proxy
 	stop routerd.0
-	sed -i 's/workers: 1/workers: 1\n  limits: { connections: 100000 }/' weir.yaml
+	sed -i 's/workers: 1/workers: 1\n  limits: { connections: 100000 }/; s/head: 1s/head: 20s/' weir.yaml
 	(ulimit -n 200; start routerd) || fail "no start"
 	run python3 - "$PORT" "$(pid_of routerd.0)" <<'X'
 import socket, sys, time
@@ -248,6 +248,53 @@ X
 	sleep 1
 	after=$(awk '/VmRSS/ {print $2}' "/proc/$(pid_of routerd.0)/status")
 	[[ ${BUILD:-} == *san ]] || [ $((after - before)) -lt 8000 ]
+}
+
+@test "a listener that goes by reload ends the connections that wait there" {
+	proxy
+	run python3 - "$PORT" "$T" "$(free_port)" <<'X'
+import os, re, socket, sys
+port, folder, other = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+idle, busy = socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port))
+idle.sendall(b"GET /local HTTP/1.1\r\nHost: a\r\n\r\n")
+assert b"from weir" in idle.recv(1000)
+busy.sendall(b"GET /delay/600 HTTP/1.1\r\nHost: a\r\n\r\n")
+text = open(folder + "/weir.yaml").read().replace('name: http, address: "127.0.0.1:%d"' % port, 'name: web, address: "127.0.0.1:%s"' % other)
+open(folder + "/weir.yaml", "w").write(text.replace("listen: [http]", "listen: [web]"))
+c = socket.socket(socket.AF_UNIX); c.connect(folder + "/run/routerd.0.sock"); c.sendall(b"reload\n")
+while c.recv(1000): pass
+idle.settimeout(2)
+assert idle.recv(10) == b""
+assert b"late" in busy.recv(1000)
+X
+	assert_success
+}
+
+@test "clients that were queued when draining or a reload began are served" {
+	proxy
+	for how in reload TERM; do
+		run python3 - "$PORT" "$(pid_of routerd.0)" $how "$T" "$(free_port)" <<'X'
+import os, signal, socket, sys, threading, time
+port, pid, how, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+text = open(folder + "/weir.yaml").read()
+if how == "reload":  # the listener they wait at goes
+    open(folder + "/weir.yaml", "w").write(text.replace('address: "127.0.0.1:%d"' % port, 'address: "127.0.0.1:%s"' % sys.argv[5]))
+os.kill(pid, signal.SIGSTOP)
+clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+for s in clients[:20]:
+    s.sendall(b"GET /local HTTP/1.1\r\nHost: a\r\n\r\n")
+os.kill(pid, signal.SIGHUP if how == "reload" else signal.SIGTERM)
+os.kill(pid, signal.SIGCONT)
+time.sleep(0.1)
+for s in clients[20:]:  # those that speak only now
+    s.sendall(b"GET /local HTTP/1.1\r\nHost: a\r\n\r\n")
+ok = sum(b"from weir" in s.recv(1000) for s in clients)
+open(folder + "/weir.yaml", "w").write(text)
+assert ok == 30, ok
+X
+		assert_success
+		[ $how = TERM ] || ctl routerd.0 reload
+	done
 }
 
 @test "while draining, answers say that the connection ends" {

@@ -38,6 +38,7 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /drop-after         answers as if keep-alive, then closes
   /ws                 WebSocket: echoes frames, answers ping and close (RFC 6455)
   /upgrade            101 for the protocol asked for, then echoes bytes raw
+  /upgrade-half/MS    101 and "end", closes its side; after MS reads to the end and logs "tunnel" with bytes
   /upgrade-reset      101 and "cut"; closes with a RST when a byte comes
   /health             200, or what PUT /set-health/CODE said last
   anything else       as /bytes/128
@@ -438,6 +439,16 @@ def m_upgrade(c, args, query):
         c.send(data)
 
 
+def m_upgrade_half(c, args, query):
+    c.send(c.head(101, [("Upgrade", c.header("upgrade", "x")), ("Connection", "Upgrade")]) + b"end")
+    c.sock.shutdown(socket.SHUT_WR)
+    time.sleep(int(args[0]) / 1000)
+    total = len(c.buf)
+    while data := c.sock.recv(65536):
+        total += len(data)
+    note(event="tunnel", bytes=total)
+
+
 def m_upgrade_reset(c, args, query):
     c.send(c.head(101, [("Upgrade", c.header("upgrade", "x")), ("Connection", "Upgrade")]) + b"cut")
     c.take(1)
@@ -458,7 +469,7 @@ def m_set_health(c, args, query):
 
 
 MODES = {name[2:].replace("_", "-"): fn for name, fn in list(globals().items()) if name.startswith("m_")}
-BODY_LATER = {"early", "early-keep", "continue", "refuse", "ws", "upgrade", "upgrade-reset", "slow-read", "late-continue"}
+BODY_LATER = {"early", "early-keep", "continue", "refuse", "ws", "upgrade", "upgrade-reset", "upgrade-half", "slow-read", "late-continue"}
 
 
 def one_request(c):
