@@ -213,7 +213,7 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	{
 		printf 'run_dir: run\nstate_dir: state\nhttp:\n  workers: 2\n  listen: [{ name: http, address: "127.0.0.1:%s" }]\n' "$PORT"
 		printf '  hosts: [{ names: ["*"], routes: [{ path: /, pool: big }] }]\n'
-		printf 'pools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 4s, timeout: 15s, fall: 1 }\n    servers:\n'
+		printf 'pools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 10s, timeout: 15s, fall: 1 }\n    servers:\n'
 		for i in $(seq 0 4999); do
 			echo "      - { name: s$i, address: \"127.1.$((i / 250)).$((i % 250 + 1)):$P\" }"
 		done
@@ -228,7 +228,7 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	# Three fall ill; nobody is sent there any more.
 	for i in 1 2500 4999; do echo "127.1.$((i / 250)).$((i % 250 + 1))"; done >sick.new
 	mv sick.new sick
-	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 3 ]' 20
+	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 3 ]' 30
 	wait_for '[ "$(state_of down)" = 3 ]' 2
 	[ "$(ctl routerd.0 json status | jq -r '[.pools[0].servers[] | select(.verdict == "down").name] | join(" ")')" = "s1 s2500 s4999" ]
 	[ "$(ctl routerd.0 show servers state big | awk 'NR > 2' | wc -l)" = 5000 ]

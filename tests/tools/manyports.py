@@ -7,11 +7,12 @@ Prints "port N" and "ready". Each connection gets one answer by the address that
 503 for those in FILE (one address a line, read again when it
 changes). SIGUSR1 prints "connections N addresses M" (so far) to stdout.
 """
-import argparse, asyncio, os, signal, socket
+import argparse, asyncio, os, resource, signal, socket
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--sick-file")
 opt = ap.parse_args()
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 seen, count, sick, mtime = set(), 0, set(), 0
 
 
