@@ -21,6 +21,8 @@ spill_add(struct spill *s, const char *p, size_t n)
 {
 	if (n > SPILL_MAX - s->n)
 		return false;
+	if (n == 0)
+		return true; /* there may be no memory yet to copy nothing to */
 	if (s->off > 0 && s->off + s->n + n > s->cap) {
 		memmove(s->p, s->p + s->off, s->n);
 		s->off = 0;

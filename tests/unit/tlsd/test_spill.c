@@ -75,6 +75,8 @@ is_bounded(void **state)
 	char *big = xcalloc(1, SPILL_MAX);
 
 	(void)state;
+	assert_true(spill_add(&s, big, 0)); /* nothing, while there is no memory for anything */
+	assert_null(s.p);
 	assert_true(spill_add(&s, big, SPILL_MAX - 1));
 	assert_false(spill_add(&s, big, 2));
 	assert_true(spill_add(&s, big, 1));
