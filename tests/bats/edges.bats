@@ -166,6 +166,11 @@ X
 	# What can be repeated is, unseen.
 	[ "$(http -o /dev/null -w '%{http_code}' "$URL/drop-next")" = 200 ]
 	[ "$(http -o /dev/null -w '%{http_code}' -X PUT -d abc "$URL/echo")" = 200 ]
+	# That is no retry that the operator counts.
+	sed -i 's/^  app:/  app:\n    retries: 0/' weir.yaml
+	ctl routerd.0 reload
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/drop-next")" = 200 ]
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/echo")" = 200 ]
 }
 
 @test "what is left of the idle race is a 502 with its own reason, and no failure of the server's" {

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 struct fixture {
 	struct loop *loop;
@@ -230,6 +231,27 @@ test_trial(void **state)
 	assert_int_equal(server_fails(s), 0);
 	assert_true(is_picked(f, s, 21031));
 	assert_true(is_picked(f, s, 21031));
+}
+
+/* A trial that becomes a tunnel has succeeded, however long the tunnel lasts and however it ends.
+ */
+static void
+test_tunnel_is_a_success(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_of(f, 0);
+
+	block(f, s, 1000);
+	assert_true(is_picked(f, s, 11000));
+	server_begin(s);
+	server_opened(s, f->p, 11000, 11020);
+	assert_int_equal(atomic_load(&s->blocked_until_ms), 0);
+	assert_int_equal(atomic_load(&s->trial_ms), 0);
+	assert_int_equal(atomic_load(&s->inflight), 1);
+	assert_true(is_picked(f, s, 11021));
+	server_end(s, NULL, SERVER_BROKEN, 11000, 99000);
+	assert_int_equal(atomic_load(&s->inflight), 0);
+	assert_int_equal(server_fails(s), 0);
 }
 
 static void
@@ -464,6 +486,47 @@ test_ids_wait_for_workers(void **state)
 	pools_cfg_free(cfg3);
 }
 
+/* A tunnel holds no pool; its server is there until it ends, and its id is nobody else's. */
+static void
+test_servers_wait_for_tunnels(void **state)
+{
+	static const struct pools_server only_b[] = { { "b", 1, 0, 0, NULL } };
+	static const struct pools_server b_and_c[] = { { "b", 1, 0, 0, NULL },
+		{ "c", 1, 0, 0, NULL } };
+	struct fixture *f = *state;
+	struct server *a = server_of(f, 0);
+	uint32_t id = a->id;
+	struct pool *old = f->p;
+	struct poolcfg *cfg = pools_cfg("app", only_b, 1);
+	struct poolcfg *cfg2 = pools_cfg("app", b_and_c, 2);
+	struct pool *next;
+
+	backends_run(f->b, &fake_ops, (struct workers *)f);
+	server_begin(a);
+	server_opened(a, old, 1000, 1001);
+	next = backends_pool(f->b, cfg);
+	backends_commit(f->b, &next, 1);
+	pool_unref(old);
+	turn(f);
+	workers_answer(f);
+	assert_string_equal(a->name, "a");
+	assert_int_equal(atomic_load(&a->inflight), 1);
+	next = backends_pool(f->b, cfg2);
+	assert_int_not_equal(next->members[1].server->id, id);
+	pool_unref(next);
+	turn(f);
+	workers_answer(f);
+	/* It ends, and is looked for within a second. */
+	server_end(a, NULL, SERVER_OK, 1000, 2000);
+	for (int i = 0; i < 300 && f->b->retired; i++) {
+		usleep(10000);
+		turn(f);
+	}
+	assert_null(f->b->retired);
+	pools_cfg_free(cfg);
+	pools_cfg_free(cfg2);
+}
+
 static void
 test_tables_wait_for_barrier(void **state)
 {
@@ -688,6 +751,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(test_passive),
 		BOTH(test_trial),
+		BOTH(test_tunnel_is_a_success),
 		BOTH(test_all_blocked),
 		BOTH(test_only_member_stays),
 		BOTH(test_one_trial_over_threads),
@@ -697,6 +761,7 @@ main(void)
 		BOTH(test_servers_outlive_pools),
 		BOTH(test_turn_goes_on),
 		BOTH(test_ids_wait_for_workers),
+		BOTH(test_servers_wait_for_tunnels),
 		BOTH(test_tables_wait_for_barrier),
 		BOTH(test_stale_down_gets_a_trial),
 		BOTH(test_address_is_whole),
