@@ -205,7 +205,7 @@ certctl_reload(struct ctl_req *req)
 	struct server *s = req->arg;
 	struct errs errs = { 0 };
 
-	if (s->waiting != NULL || s->is_committing) {
+	if (s->waiting != NULL || s->is_prepared || s->is_committing) {
 		ctl_fail(req, "a reload is under way");
 		return;
 	}

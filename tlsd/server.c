@@ -298,7 +298,8 @@ look_at_certs(void *arg)
 	s->certs_seen_s = now;
 }
 
-/* Files that have changed, and not again since the last look: their writer is done. */
+/* Files that have changed, and not again since the last look: their writer is done. A prepared
+ * candidate has certificates of its own: until it is in force or gone, nothing is loaded. */
 static void
 look_at_files(void *arg)
 {
@@ -308,7 +309,8 @@ look_at_files(void *arg)
 	struct errs errs = { 0 };
 
 	s->files_last = state;
-	if (state == s->files_state || !is_settled || daemon_is_draining(s->daemon))
+	if (state == s->files_state || !is_settled || s->is_prepared ||
+		daemon_is_draining(s->daemon))
 		return;
 	(void)server_reload_certs(s, &errs);
 	for (size_t i = 0; i < errs.n; i++)
@@ -360,9 +362,12 @@ server_prepare(void *self, struct daemon_cfg *dc, struct errs *errs)
 	struct site_env env = env_of(s, dc);
 	const struct tlscfg *cfg = dc->own;
 
-	/* what changes while they are loaded shows at the next look */
-	s->files_last = s->files_state = certfiles_state(cfg);
-	return site_new(dc, &env, errs);
+	s->candidate_state = certfiles_state(cfg); /* later changes show at the next look */
+
+	struct site *candidate = site_new(dc, &env, errs);
+
+	s->is_prepared = candidate != NULL;
+	return candidate;
 }
 
 void
@@ -372,6 +377,8 @@ server_commit(void *self, void *candidate, struct daemon_cfg *dc)
 
 	(void)dc; /* the candidate has it */
 	s->is_committing = true;
+	s->is_prepared = false;
+	s->files_state = s->files_last = s->candidate_state;
 	replace_site(s, candidate);
 	ticket_keys_set(s->tickets, s->site->cfg->tickets.rotate_ms);
 	make_tickets_folder(s, s->site->dc);
@@ -386,6 +393,7 @@ server_discard(void *self, void *candidate)
 	struct server *s = self;
 	struct site *site = candidate;
 
+	s->is_prepared = false;
 	site->dc = NULL; /* stays the caller's */
 	site_retire(site, s->listens);
 	site_unref(site);

@@ -24,14 +24,16 @@ struct server {
 	uint64_t
 		files_state; /* of certificates' files when they were loaded, see certfiles_state */
 	uint64_t files_last; /* at the last look */
-	struct ctl_req *waiting; /* whom the adoption of new certificates answers */
-	int64_t certs_seen_s;    /* when expiry was last looked at */
+	uint64_t candidate_state; /* when those of the prepared candidate were loaded */
+	struct ctl_req *waiting;  /* whom the adoption of new certificates answers */
+	int64_t certs_seen_s;     /* when expiry was last looked at */
 	struct pool pool;
 	struct worker *workers;
 	unsigned nworkers;
 	unsigned nstarted;
 	unsigned pending;   /* orders to adopt a site that workers have not answered */
 	unsigned undrained; /* workers that have sessions left */
+	bool is_prepared;   /* a candidate waits for its commit */
 	bool is_committing;
 };
 

@@ -163,6 +163,30 @@ X
 	[ "$(served_serial)" = "$(serial_of site.crt)" ]
 }
 
+@test "what changes between the phases of a reload is not lost" {
+	simple
+	sed -i 's/^tls:/tls:\n  watch: 200ms/' weir.yaml
+	tlsctl reload
+	hash=$(tlsctl json status | jq -r .hash)
+	loaded() { [ "$(served_serial)" = "$(serial_of site.crt)" ]; }
+	for end in abort commit; do
+		tlsctl prepare "$hash" "$D/weir.yaml"
+		before=$(served_serial)
+		cert site ec 30 DNS:localhost
+		run tlsctl cert reload
+		[[ "$output" == *"a reload is under way"* ]]
+		sleep 1 # the watch looks, and waits
+		[ "$(served_serial)" = "$before" ]
+		tlsctl $end
+		until_ok loaded
+	done
+	# loaded by a candidate that was dropped, so not in force
+	cert site ec 30 DNS:localhost
+	tlsctl prepare "$hash" "$D/weir.yaml"
+	tlsctl abort
+	until_ok loaded
+}
+
 # ---- folders ----
 
 @test "a folder of certificates: NAME.pem, NAME.crt with NAME.key, NAME/fullchain.pem with privkey.pem" {
@@ -328,6 +352,14 @@ X
 	openssl req -x509 -key other.key -subj "/O=Weir Tests/CN=Test Authority" -days 3 -out false.crt 2>/dev/null
 	openssl ocsp -index index.txt -rsigner false.crt -rkey other.key -CA ca.crt -issuer ca.crt -cert site.crt -respout site.ocsp -ndays 7 >/dev/null 2>&1
 	check "is not signed by the certificate's issuer"
+	# a certificate of the same issuer's that is none of a responder
+	openssl ocsp -index index.txt -rsigner other.crt -rkey other.key -CA ca.crt -issuer ca.crt -cert site.crt -respout site.ocsp -ndays 7 >/dev/null 2>&1
+	check "is not signed by the certificate's issuer"
+	# and one that is
+	issued responder DNS:ocsp.test extendedKeyUsage=OCSPSigning
+	openssl ocsp -index index.txt -rsigner responder.crt -rkey responder.key -CA ca.crt -issuer ca.crt -cert site.crt -respout site.ocsp -ndays 7 >/dev/null 2>&1
+	run "$BIN/tlsd" -t -c weir.yaml
+	[ "$output" = "[]" ]
 	head -c 100000 /dev/zero >site.ocsp
 	check "is no file of 1 byte to 64 kB"
 	# revoked
