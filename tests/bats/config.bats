@@ -242,3 +242,68 @@ accepted() {
 	[[ "$output" == *'up.instances[].name: expected the line "Text."'* ]]
 	[[ "$output" == *'up.instances[].config is no key'* ]]
 }
+
+@test "wrong types, each where it stands" {
+	config <<-X
+	run_dir: [a]
+	log: x
+	shutdown_timeout: { a: 1 }
+	http: { listen: { a: b }, hosts: 7, workers: x, access_log: [] }
+	pools: []
+	tls: yes
+	health: [1]
+	up: 5
+	X
+	refused <<-X
+	weir.yaml:1:10: run_dir: found a list, expected a path
+	weir.yaml:2:6: log: found "x", expected a mapping
+	weir.yaml:3:19: shutdown_timeout: found a mapping, expected a duration from 0 to 1d
+	weir.yaml:4:17: http.listen: found a mapping, expected a list of listeners
+	weir.yaml:4:34: http.hosts: found "7", expected a list of hosts
+	weir.yaml:4:46: http.workers: "x" is not valid, expected a whole number from 0 to 256
+	weir.yaml:4:61: http.access_log: found a list, expected a mapping
+	weir.yaml:5:8: pools: found a list, expected a mapping of names to pools
+	weir.yaml:6:6: tls: found "yes", expected a mapping
+	weir.yaml:7:9: health: found a list, expected a mapping
+	weir.yaml:8:5: up: found "5", expected a mapping
+	X
+}
+
+@test "a listener used twice is refused: in one section, and across them" {
+	config <<-X
+	tls:
+	  listen:
+	    - { address: "127.0.0.1:444", to: a, certificates: [{ self_signed: [localhost] }] }
+	    - { address: "127.0.0.1:444", to: a, certificates: [{ self_signed: [localhost] }] }
+	    - { address: "*:445", to: a, certificates: [{ self_signed: [localhost] }] }
+	http:
+	  listen:
+	    - { name: a, from: tlsd }
+	    - { name: b, address: "127.0.0.1:81" }
+	    - { name: c, address: "127.0.0.1:81" }
+	    - { name: d, address: "127.0.0.1:445" }
+	    - { name: d, address: "127.0.0.1:82" }
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: { body: x } }] }]
+	X
+	run "$BIN/proxyctl" -c weir.yaml check
+	[ "$status" -eq 2 ]
+	echo "$output"
+	[[ "$output" == *'weir.yaml:4:'*'tls.listen[1].address: 127.0.0.1:444 is used twice, the first time in line 3'* ]]
+	[[ "$output" == *'weir.yaml:10:'*'http.listen[2].address: 127.0.0.1:81 is used by listener "b" (line 9) already, expected another'* ]]
+	[[ "$output" == *'weir.yaml:11:'*'http.listen[3].address: 127.0.0.1:445 is used by a listener of `tls` (line 5) already, expected another'* ]]
+	[[ "$output" == *'weir.yaml:12:'*'http.listen[4].name: '* ]]
+}
+
+@test "socket paths too long for the system are refused wherever one can stand" {
+	local long
+	long=/$(printf 'x%.0s' {1..120})
+	config <<-X
+	tls: { listen: [{ address: "127.0.0.1:82", to: "unix:$long", certificates: [{ self_signed: [localhost] }] }] }
+	http: { listen: [{ name: b, address: "unix:$long" }], hosts: [{ names: ["*"], routes: [{ path: /, pool: a }] }] }
+	pools: { a: { servers: ["unix:$long"] } }
+	X
+	run "$BIN/proxyctl" -c weir.yaml check
+	[ "$status" -eq 2 ]
+	[ "$(grep -cE '107' <<<"$output")" = 3 ]
+	[ "$(cut -d: -f2 <<<"$output" | sort -u | tr '\n' ' ')" = "1 2 3 " ]
+}
