@@ -288,7 +288,7 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	# Its children fail as their sockets are taken; it is not refused itself.
 	run timeout 20 "$BIN/proxyctl" -c demo.yaml up -i two
 	[ "$status" -eq 1 ]
-	assert_output --partial "routerd.app1"
+	assert_output --partial "it is in use by pid"
 	[ -S run/up.0.sock ]
 	[ ! -e run/up.two.sock ]
 	[ "$(verdicts)" = "up up up" ]
