@@ -471,8 +471,13 @@ check_files(struct cfg_ctx *ctx, const struct certcfg *c, const char *path)
 	struct certfiles all = { .n = 0 };
 	struct err err;
 
-	if (certfiles_add(&all, c, &err) < 0)
-		errs_add(ctx->errs, FINDING_ERROR, cfg_at(ctx->cfg, c->node), path, "%s", err.text);
+	if (certfiles_add(&all, c, &err) < 0) {
+		bool is_secret = geteuid() != 0 && access(c->dir, R_OK) < 0 && errno == EACCES;
+
+		errs_add(ctx->errs, is_secret ? FINDING_WARNING : FINDING_ERROR,
+			cfg_at(ctx->cfg, c->node), path, "%s%s", is_secret ? "not checked: " : "",
+			err.text);
+	}
 	for (size_t i = 0; i < all.n; i++)
 		check_pair(ctx, &all.v[i], path);
 	certfiles_fini(&all);

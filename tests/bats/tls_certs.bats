@@ -229,6 +229,30 @@ X
 	[[ "$output" == *"nowhere: cannot be listed: No such file"* ]]
 }
 
+@test "a folder that tlsd's user may not list: told by check, a reload is refused, what is served stays" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")" "$RUN"
+	chown nobody "$RUN"
+	mkdir -m 700 certs.d
+	cert one ec 30 DNS:one.test
+	cp one.pem certs.d/
+	tlsd_config <<X
+  user: nobody
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ dir: certs.d }] }]
+X
+	chmod 644 weir.yaml
+	run setpriv --reuid nobody --clear-groups "$BIN/tlsd" -t -c weir.yaml
+	[ "$status" -eq 0 ]
+	[[ "$(jq -r '.[0] | .level + " " + .text' <<<"$output")" == "warning not checked: "*"certs.d: cannot be listed: Permission denied" ]]
+	tlsd_start
+	PORT=$(tls_port 0)
+	for word in reload "cert reload"; do
+		run tlsctl $word
+		[[ "$output" == *error*"certs.d: cannot be listed: Permission denied"* ]]
+		[ "$(served)" = one ]
+	done
+}
+
 # ---- expiry ----
 
 @test "a certificate that expires soon is an event, when it is loaded and when its time comes" {
