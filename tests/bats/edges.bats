@@ -389,6 +389,27 @@ X
 	wait_for '[ "$(counter connections)" = 0 ]'
 }
 
+@test "whatever clients do, in whatever order, across reloads: nothing stays behind" {
+	proxy
+	# A server that fails all the time stays in use, so that the ways to fail go on being used.
+	sed -i 's/^  app:/  app:\n    passive: { max_fails: 0 }/; s/tunnel: 1m/tunnel: 500ms/; s/response: 10s/response: 1s/; s/keepalive: 5s/keepalive: 1s/' weir.yaml
+	ctl routerd.0 reload
+	python3 "$TOOLS/h1chaos.py" "$PORT" 8 >chaos.out 3>&- &
+	chaos=$!
+	for _ in 1 2 3 4 5 6 7 8; do
+		sleep 1
+		ctl routerd.0 reload >/dev/null
+	done
+	wait $chaos
+	cat chaos.out
+	wait_for all_is_quiet 30
+	wait_for '[ "$(counter connections)" = 0 ]' 40
+	[ "$(counter requests)" = "$(wc -l <access.log)" ]
+	ctl routerd.0 json status | jq -e '[.. | objects | select(has("generation"))][0] | .generation == 10 and .oldest_generation == 10'
+	[ "$(http "$URL/local")" = "from weir" ]
+	jq -e -s 'all(.ms.end != null and (.reason != null or .termination == "--" or .termination == "LR"))' access.log
+}
+
 @test "threads that cannot be started: no start, one line, exit code 1" {
 	[[ ${BUILD:-} == *san ]] && skip "sanitizers need the address space"
 	proxy
