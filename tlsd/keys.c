@@ -142,16 +142,17 @@ keys_saw_output(struct keys *k, const char *p, size_t n)
 static bool
 derive_block(SSL *ssl, const struct handoff_suite *suite, uint8_t *block)
 {
-	static const char label[13] __attribute__((nonstring)) = "key expansion";
+	static const char label[] = "key expansion";
+	enum { LABEL_LEN = sizeof(label) - 1 };
 	uint8_t master[SSL_MAX_MASTER_KEY_LENGTH];
-	uint8_t seed[sizeof(label) + 2 * SSL3_RANDOM_SIZE];
+	uint8_t seed[LABEL_LEN + 2 * SSL3_RANDOM_SIZE];
 	size_t master_n = SSL_SESSION_get_master_key(SSL_get_session(ssl), master, sizeof(master));
 	const EVP_MD *md = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
 	EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(prf);
 
-	memcpy(seed, label, sizeof(label));
-	SSL_get_server_random(ssl, seed + sizeof(label), SSL3_RANDOM_SIZE);
-	SSL_get_client_random(ssl, seed + sizeof(label) + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
+	memcpy(seed, label, LABEL_LEN);
+	SSL_get_server_random(ssl, seed + LABEL_LEN, SSL3_RANDOM_SIZE);
+	SSL_get_client_random(ssl, seed + LABEL_LEN + SSL3_RANDOM_SIZE, SSL3_RANDOM_SIZE);
 
 	char *name = (char *)(uintptr_t)EVP_MD_get0_name(md);
 	OSSL_PARAM params[] = {
