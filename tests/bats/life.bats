@@ -299,3 +299,37 @@ pass_py() {
 		assert_output --partial "run: is not a folder"
 	done
 }
+
+@test "whoever listens on the bus and answers garbage ends neither tlsd nor routerd" {
+	site
+	all
+	wait_for serves
+	spawn evil python3 -c '
+import socket, threading
+SP = lambda p: b"\0SP\0\0" + p + b"\0\0"
+says = [lambda p: SP(p) + b"\x07" * 64, lambda p: b"HTTP/1.1 400 Bad Request\r\n\r\n", lambda p: SP(p) + b"\x01" + b"\xff" * 8,
+        lambda p: b"", lambda p: SP(b"\x99"), lambda p: SP(p) + b"\x01" + (70000).to_bytes(8, "big") + b"[" * 70000]
+count = [0]
+def serve(path, data):
+    s = socket.socket(socket.AF_UNIX); s.bind(path); s.listen(8)
+    held = []
+    while True:
+        c, _ = s.accept()
+        count[0] += 1
+        if count[0] == 40: print("forty", flush=True)
+        try: c.sendall(data)
+        except OSError: pass
+        held.append(c)
+        if len(held) > 3: held.pop(0).close()
+for i, say in enumerate(says):
+    for end, proto in (("pub", b"\x20"), ("sub", b"\x21")):
+        threading.Thread(target=serve, args=("run/bus/evil%d.0.%s" % (i, end), say(proto))).start()
+'
+	wait_for 'grep -q forty "$(log_of evil)"' 30
+	is_alive tlsd.0
+	is_alive routerd.0
+	serves
+	# healthd only binds: nobody can talk to it by listening.
+	is_alive healthd.0
+	[ "$(ctl routerd.0 json status | jq -r '.pools[0].servers[0] | .verdict + " " + (.age_ms < 3000 | tostring)')" = "up true" ]
+}
