@@ -224,7 +224,11 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	wait_for '[ "$(state_of up)" = 5000 ]' 60
 	# Each gets its turn.
 	seq 5000 | xargs -P 4 -n 500 bash -c 'for i in "$@"; do echo "url = http://127.0.0.1:'"$PORT"'/"; echo "output = /dev/null"; done | curl -q -sS -m 60 --noproxy "*" -K -' -
-	[ "$(ctl routerd.0 json status | jq -c '[.pools[0].servers[].requests] | [min, max]')" = "[1,1]" ]
+	[ "$(ctl routerd.0 json status | jq '[.pools[0].servers[].requests] | add')" -ge 5000 ]
+	# A sanitizer makes it so slow that probes go stale in between, and then the turns begin anew.
+	if [[ $(readlink -f "$BIN/routerd") == */release/* ]]; then
+		[ "$(ctl routerd.0 json status | jq -c '[.pools[0].servers[].requests] | [min, max]')" = "[1,1]" ]
+	fi
 	# Three fall ill; nobody is sent there any more.
 	for i in 1 2500 4999; do echo "127.1.$((i / 250)).$((i % 250 + 1))"; done >sick.new
 	mv sick.new sick
