@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "routerd/codec_h1.h"
 #include "routerd/worker_state.h"
@@ -56,11 +57,30 @@ end(struct conn *c)
 	loop_defer(c->w->loop, release, c);
 }
 
+/* The peer's doing or an attacker's: told, but not more often than is good. Leaving without
+ * close_notify is so usual that it is only counted. */
+static void
+tell_tls_error(const struct conn *c)
+{
+	static _Thread_local struct log_limit limit = { .burst = 5 };
+	uint8_t alert = 0;
+	const char *reason = stream_tls_reason(&c->s, &alert);
+	uint32_t held;
+
+	if (reason == NULL)
+		return;
+	worker_count(c->w, STAT_TLS_BROKEN);
+	if (strcmp(reason, "truncated") != 0 && log_allow(&limit, &held))
+		LOG_INFO("tls_broken", L_SLICE("peer", conn_peer(c)), L_STR("reason", reason),
+			L_INT("alert", alert), L_INT("suppressed", held));
+}
+
 void
 conn_close(struct conn *c)
 {
 	if (c->state == CONN_CLOSED)
 		return;
+	tell_tls_error(c);
 	stream_close(&c->s);
 	end(c);
 }
@@ -70,6 +90,7 @@ conn_reset(struct conn *c)
 {
 	if (c->state == CONN_CLOSED)
 		return;
+	tell_tls_error(c);
 	stream_reset(&c->s);
 	end(c);
 }
@@ -358,11 +379,10 @@ wants_proxy(const struct conn *c, const struct listener *l)
 		addr_nets_have(l->cfg->accept_proxy.v, l->cfg->accept_proxy.n, &c->peer_addr.sa);
 }
 
-void
-conn_new(struct worker *w, struct wlistener *l, int fd, const struct sockaddr *peer)
+static struct conn *
+start(struct worker *w, struct wlistener *l)
 {
 	struct conn *c = freelist_take(&w->conns);
-	const struct listener *on = worker_listener(w->snap, l);
 
 	*c = (struct conn){
 		.magic = CONN_MAGIC, .w = w, .l = l, .next = w->conn_list, .link = &w->conn_list
@@ -371,9 +391,39 @@ conn_new(struct worker *w, struct wlistener *l, int fd, const struct sockaddr *p
 		w->conn_list->link = &c->next;
 	w->conn_list = c;
 	c->again.fn = on_again;
+	deadline_init(&c->dl, on_deadline);
+	return c;
+}
+
+void
+conn_new(struct worker *w, struct wlistener *l, int fd, const struct sockaddr *peer)
+{
+	struct conn *c = start(w, l);
+
 	stream_init(&c->s, loop_base(w->loop), fd, &stream_plain, on_stream);
 	set_peer(c, peer);
-	c->state = wants_proxy(c, on) ? CONN_PROXY : CONN_IDLE;
-	deadline_init(&c->dl, on_deadline);
+	c->state = wants_proxy(c, worker_listener(w->snap, l)) ? CONN_PROXY : CONN_IDLE;
 	deadline_set(w->loop, &c->dl, w->snap->s->timeouts.head);
+}
+
+void
+conn_new_tls(struct worker *w, struct wlistener *l, int fd, const struct handoff *h)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNIX };
+	struct conn *c = start(w, l);
+
+	c->s.fd = -1;
+	if (!stream_tls_init(
+		    &c->s, loop_base(w->loop), fd, &w->tls, &h->keys, h->in, h->out, on_stream)) {
+		close(fd);
+		end(c);
+		return;
+	}
+	set_peer(c, h->info.has_addr ? (const struct sockaddr *)&h->info.src : &nobody);
+	set_tls(c, &h->info);
+	c->state = CONN_IDLE;
+	deadline_set(w->loop, &c->dl, w->snap->s->timeouts.head);
+	/* What came along is announced by no event. */
+	if (c->s.readable)
+		loop_run_soon(w->loop, &c->again);
 }

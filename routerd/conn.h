@@ -31,7 +31,7 @@ enum conn_state {
 	CONN_CLOSED,
 };
 
-/* What a PROXY header told about the client's TLS; its text lives behind it. */
+/* What a PROXY header or tlsd's message told about the client's TLS; its text lives behind it. */
 struct conn_tls {
 	struct slice alpn;
 	struct slice sni;
@@ -73,6 +73,9 @@ struct conn {
 
 /* Take over an accepted socket. */
 void conn_new(struct worker *w, struct wlistener *l, int fd, const struct sockaddr *peer);
+struct handoff;
+/* Take over a connection whose TLS handshake is done. Its keys are copied. */
+void conn_new_tls(struct worker *w, struct wlistener *l, int fd, const struct handoff *h);
 void conn_close(struct conn *c);
 /* Cut it with a reset. */
 void conn_reset(struct conn *c);

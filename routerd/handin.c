@@ -35,6 +35,7 @@ struct handin {
 	struct channel *channels;
 	char *buf; /* HANDOFF_MAX */
 	handin_fn fn;
+	bool (*may_take)(void *arg);
 	void *arg;
 	uid_t uid;
 	bool is_paused;
@@ -178,9 +179,12 @@ on_readable(void *arg, int fd, int events)
 
 	(void)fd;
 	(void)events;
-	for (int i = 0; i < BATCH && !in->is_paused; i++)
+	for (int i = 0; i < BATCH && !in->is_paused; i++) {
+		if (in->may_take != NULL && !in->may_take(in->arg))
+			return;
 		if (receive(c) != STEP_TAKEN)
 			return;
+	}
 }
 
 bool
@@ -211,6 +215,18 @@ handin_add(struct handin *in, int fd)
 	in->stats.channels++;
 	c->io = loop_io_new(in->loop, fd, in->is_paused ? 0 : LOOP_READ, on_readable, c);
 	return true;
+}
+
+void
+handin_set_gate(struct handin *in, bool (*may_take)(void *arg))
+{
+	in->may_take = may_take;
+}
+
+void
+handin_set_user(struct handin *in, uid_t uid)
+{
+	in->uid = uid;
 }
 
 void

@@ -31,6 +31,11 @@ struct handin *handin_new(struct loop *l, uid_t uid, handin_fn fn, void *arg);
 void handin_free(struct handin *in);
 /* Take over an accepted SEQPACKET socket. false: closed, its user may not. */
 bool handin_add(struct handin *in, int fd);
+/* Asked before each message is read, but not while draining: false leaves it where it is. May
+ * pause. */
+void handin_set_gate(struct handin *in, bool (*may_take)(void *arg));
+/* Whose channels are let in from now on. */
+void handin_set_user(struct handin *in, uid_t uid);
 /* Leave messages where they are, because there is no place; a full queue stops the sender. */
 void handin_pause(struct handin *in, bool is_paused);
 /* No more: what waits is taken, then the channels are closed. */

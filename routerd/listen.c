@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "libcommon/sock.h"
@@ -26,9 +27,25 @@ find(const struct listen_set *set, const char *name, const char *where)
 	return NULL;
 }
 
+/* Its path goes first, so that it is never another process's that is removed. Connecting is refused
+ * from then on, and no channel is left behind that nobody will accept. */
+void
+listen_stop_handoff(struct listen_slot *s)
+{
+	if (s->handoff_path == NULL)
+		return;
+	unlink(s->handoff_path);
+	free(s->handoff_path);
+	s->handoff_path = NULL;
+	shutdown(s->handoff_fd, SHUT_RDWR);
+}
+
 static void
 slot_free(struct listen_slot *s)
 {
+	listen_stop_handoff(s);
+	if (s->handoff_fd >= 0)
+		close(s->handoff_fd);
 	for (unsigned i = 0; i < s->count; i++)
 		if (s->fds[i] >= 0)
 			close(s->fds[i]);
@@ -122,6 +139,7 @@ slot_new(const char *name, const char *where, unsigned workers)
 	s->name = xstrdup(name);
 	s->where = xstrdup(where);
 	s->count = workers;
+	s->handoff_fd = -1;
 	s->fds = xcalloc(workers, sizeof(*s->fds));
 	for (unsigned i = 0; i < workers; i++)
 		s->fds[i] = -1;
@@ -132,8 +150,8 @@ slot_new(const char *name, const char *where, unsigned workers)
 }
 
 static int
-spec_of(const struct listencfg *cfg, char *(*unix_path)(void *arg, const char *name), void *arg,
-	struct addr_spec *out, struct err *err)
+spec_of(const struct listencfg *cfg, listen_path_fn unix_path, void *arg, struct addr_spec *out,
+	struct err *err)
 {
 	char *path;
 	char text[ADDR_TEXT];
@@ -143,7 +161,7 @@ spec_of(const struct listencfg *cfg, char *(*unix_path)(void *arg, const char *n
 		*out = cfg->address;
 		return 0;
 	}
-	path = unix_path(arg, cfg->name);
+	path = unix_path(arg, cfg->name, ".sock");
 	if (path == NULL)
 		return err_set(err, "the folder of its socket cannot be made: %s", strerror(errno));
 	n = snprintf(text, sizeof(text), "unix:%s", path);
@@ -153,9 +171,31 @@ spec_of(const struct listencfg *cfg, char *(*unix_path)(void *arg, const char *n
 	return addr_parse(slice_str(text), 0, out, err);
 }
 
+/* Beside the socket for relayed connections. */
+static int
+open_handoff(struct listen_slot *slot, const struct listencfg *cfg, listen_path_fn unix_path,
+	void *arg, struct err *err)
+{
+	struct sock_listen_opts opts = { .unix_mode = 0660 };
+	char *path;
+
+	if (cfg->from != LISTEN_TLSD)
+		return 0;
+	path = unix_path(arg, cfg->name, ".handoff");
+	if (path == NULL)
+		return err_set(err, "the folder of its socket cannot be made: %s", strerror(errno));
+	slot->handoff_fd = sock_listen_seqpacket(path, &opts, err);
+	if (slot->handoff_fd < 0) {
+		free(path);
+		return -1;
+	}
+	slot->handoff_path = path;
+	return 0;
+}
+
 struct listen_plan *
 listen_prepare(const struct listen_set *set, const struct snapshot *s, unsigned workers,
-	char *(*unix_path)(void *arg, const char *name), void *arg, struct errs *errs)
+	listen_path_fn unix_path, void *arg, struct errs *errs)
 {
 	struct listen_plan *plan = xcalloc(1, sizeof(*plan));
 	size_t before = errs->error_count;
@@ -175,7 +215,8 @@ listen_prepare(const struct listen_set *set, const struct snapshot *s, unsigned 
 		plan->slots[i] = slot_new(cfg->name, where, workers);
 		plan->is_new[i] = true;
 		if (spec_of(cfg, unix_path, arg, &at, &err) < 0 ||
-			open_slot(plan->slots[i], at, (int)cfg->backlog, &err) < 0)
+			open_slot(plan->slots[i], at, (int)cfg->backlog, &err) < 0 ||
+			open_handoff(plan->slots[i], cfg, unix_path, arg, &err) < 0)
 			errs_add(errs, FINDING_ERROR, cfg_at(s->dc->cfg, cfg->node), "http.listen",
 				"%s: %s", cfg->name, err.text);
 	}

@@ -21,7 +21,9 @@ struct listen_slot {
 	char bound[ADDR_TEXT]; /* as bound, with the kernel's port */
 	unsigned index;
 	unsigned count;
-	int *fds; /* one per worker; a shared socket stands there once and is dup'ed */
+	int *fds;           /* one per worker; a shared socket stands there once and is dup'ed */
+	int handoff_fd;     /* SEQPACKET, shared by all workers; -1: none */
+	char *handoff_path; /* NULL: none, or it was taken away */
 	struct listen_count *counts; /* one per worker */
 	bool is_open;
 };
@@ -38,16 +40,21 @@ struct listen_plan {
 	bool *is_new;
 };
 
+typedef char *(*listen_path_fn)(void *arg, const char *name, const char *suffix);
+
 /*
- * Open what the snapshot needs and the set has not got. `unix_path(arg, name)` gives the socket
- * path of a listener that tlsd feeds (heap; NULL with errno). NULL with errs, nothing left open.
+ * Open what the snapshot needs and the set has not got. `unix_path(arg, name, suffix)` gives the
+ * path of a socket of a listener that tlsd feeds (heap; NULL with errno): one for relayed
+ * connections (".sock") and one for those that are handed over (".handoff"). NULL with errs,
+ * nothing left open.
  */
 struct listen_plan *listen_prepare(const struct listen_set *set, const struct snapshot *s,
-	unsigned workers, char *(*unix_path)(void *arg, const char *name), void *arg,
-	struct errs *errs);
+	unsigned workers, listen_path_fn unix_path, void *arg, struct errs *errs);
 /* The plan's new slots join the set; returns how many of the set's slots are no longer in the plan
  * through *gone (heap array of slots). */
 void listen_commit(struct listen_set *set, struct listen_plan *plan);
+/* Main thread: nobody connects to the slot's handoff socket any more; who has can be accepted. */
+void listen_stop_handoff(struct listen_slot *slot);
 void listen_discard(struct listen_plan *plan);
 bool listen_wants(const struct listen_plan *plan, const struct listen_slot *slot);
 void listen_plan_free(struct listen_plan *plan);

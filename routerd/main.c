@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,7 +50,7 @@ get_pool(void *arg, const struct poolcfg *cfg)
 }
 
 static char *
-listener_path(void *arg, const char *name)
+listener_path(void *arg, const char *name, const char *suffix)
 {
 	struct routerd *r = arg;
 	struct arena a;
@@ -57,10 +58,22 @@ listener_path(void *arg, const char *name)
 	char *copy;
 
 	arena_init(&a, 0);
-	path = daemon_run_path(r->d, &a, "%s/%s.sock", name, daemon_instance(r->d));
+	path = daemon_run_path(r->d, &a, "%s/%s%s", name, daemon_instance(r->d), suffix);
 	copy = path ? xstrdup(path) : NULL;
 	arena_fini(&a);
 	return copy;
+}
+
+/* Whoever tlsd runs as, when it is said in the same file; our own user's processes may always hand
+ * connections over. */
+static uid_t
+tlsd_user(const struct daemon_cfg *dc)
+{
+	const struct cfg_node *user = cfg_get(cfg_get(dc->cfg->root, "tls"), "user");
+	const struct passwd *pw =
+		user != NULL && user->kind == CFG_SCALAR ? getpwnam(user->text.p) : NULL;
+
+	return pw != NULL ? pw->pw_uid : geteuid();
 }
 
 /* Each client may need a server's descriptor too. */
@@ -204,6 +217,7 @@ run(void *self, struct err *err)
 	/* No file, or a wrong one, does not stop the start. */
 	control_overrides(r->backends, r->snap->dc->common.state_dir, &ignored);
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
+	workers_set_tlsd_user(r->workers, tlsd_user(r->snap->dc));
 	workers_adopt(r->workers, r->snap, &r->listeners, r->first_plan, r->log, NULL, NULL);
 	listen_plan_free(r->first_plan);
 	r->first_plan = NULL;
@@ -296,6 +310,7 @@ commit(void *self, void *candidate, struct daemon_cfg *dc)
 	errs_fini(&errs);
 	workers_set_limit(r->workers, connection_limit(r, http));
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
+	workers_set_tlsd_user(r->workers, tlsd_user(dc));
 	workers_adopt(r->workers, r->snap, &r->listeners, c->plan,
 		http->access_log.path ? r->log : NULL, adopted, r);
 	control_reloaded(dc);

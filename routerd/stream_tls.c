@@ -395,6 +395,10 @@ tls_close(struct stream *s)
 
 	if (!s->is_cut && x->error == 0 && x->out_n == 0)
 		say_goodbye(s, x, TLSREC_CLOSE_NOTIFY);
+	/* Who made the handshake may still hold a copy, and close alone then tells the peer
+	 * nothing. */
+	if (!s->is_cut)
+		shutdown(s->fd, SHUT_WR);
 	tlsrec_fini(&x->rec);
 	free(x->in);
 	free(x->plain);

@@ -28,20 +28,6 @@
 #define TRIM_MS      200
 #define OBJECTS_BASE 8
 
-struct workers {
-	struct loop *main_loop;
-	struct worker **v;
-	unsigned count;
-	unsigned threads; /* that run: the first ones of v */
-	bool is_running;
-	const struct listen_set *set;
-	_Alignas(64) _Atomic uint64_t connections;
-	_Atomic uint64_t limit;
-	_Atomic unsigned draining;
-	void (*drained)(void *arg);
-	void *drained_arg;
-};
-
 /* --- what workers and connections ask
  * ------------------------------------------------------------------------------------ */
 
@@ -143,12 +129,14 @@ watch(struct worker *w, bool on)
 		else
 			event_del(&l->ev);
 		l->is_watched = on;
+		if (l->in != NULL)
+			handin_pause(l->in, !on);
 	}
 }
 
 /* At the limit nothing is accepted: clients wait in the backlog, and nothing spins. */
-static void
-pause_accepting(struct worker *w)
+void
+worker_pause(struct worker *w)
 {
 	static _Thread_local struct log_limit limit = { .burst = 1 };
 	uint32_t held;
@@ -191,6 +179,23 @@ on_trim(struct deadline *d)
 		deadline_set(w->loop, &w->trim, TRIM_MS);
 }
 
+/* A connection that another worker promises us is one of ours already. */
+static void
+look_drained(void *arg)
+{
+	struct worker *w = arg;
+
+	if (!w->is_draining || w->is_drained || w->conn_list != NULL)
+		return;
+	if (atomic_load(&w->promised) > 0) {
+		loop_post(w->loop, look_drained, w);
+		return;
+	}
+	w->is_drained = true;
+	if (atomic_fetch_sub(&w->all->draining, 1) == 1)
+		loop_post(w->all->main_loop, w->all->drained, w->all->drained_arg);
+}
+
 void
 worker_conn_closed(struct worker *w, struct wlistener *l)
 {
@@ -199,8 +204,7 @@ worker_conn_closed(struct worker *w, struct wlistener *l)
 	atomic_fetch_sub_explicit(&l->count->open, 1, memory_order_relaxed);
 	if (w->is_paused)
 		resume_accepting(w);
-	if (w->is_draining && w->conn_list == NULL && atomic_fetch_sub(&w->all->draining, 1) == 1)
-		loop_post(w->all->main_loop, w->all->drained, w->all->drained_arg);
+	look_drained(w);
 }
 
 static bool
@@ -214,6 +218,15 @@ has_place(struct worker *w)
 	return false;
 }
 
+void
+worker_count_new(struct wlistener *l)
+{
+	worker_count(l->w, STAT_ACCEPTED);
+	worker_add(l->w, STAT_CONNECTIONS, 1);
+	atomic_fetch_add_explicit(&l->count->accepted, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&l->count->open, 1, memory_order_relaxed);
+}
+
 static void
 accept_some(struct wlistener *l)
 {
@@ -225,7 +238,7 @@ accept_some(struct wlistener *l)
 		int fd;
 
 		if (!has_place(w)) {
-			pause_accepting(w);
+			worker_pause(w);
 			return;
 		}
 		fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -233,17 +246,14 @@ accept_some(struct wlistener *l)
 			atomic_fetch_sub_explicit(&w->all->connections, 1, memory_order_relaxed);
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 				errno == ENOMEM)
-				pause_accepting(w);
+				worker_pause(w);
 			if (errno != EINTR && errno != ECONNABORTED)
 				return;
 			continue;
 		}
 		if (len == 0)
 			peer.ss_family = AF_UNIX;
-		worker_count(w, STAT_ACCEPTED);
-		worker_add(w, STAT_CONNECTIONS, 1);
-		atomic_fetch_add_explicit(&l->count->accepted, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&l->count->open, 1, memory_order_relaxed);
+		worker_count_new(l);
 		conn_new(w, l, fd, (struct sockaddr *)&peer);
 	}
 }
@@ -276,6 +286,7 @@ close_listener(struct wlistener *l)
 	if (l->fd < 0)
 		return;
 	accept_some(l);
+	worker_close_handoff(l);
 	close_idle_clients(l);
 	if (l->is_watched)
 		event_del(&l->ev);
@@ -318,6 +329,8 @@ add_listener(struct worker *w, struct listen_slot *slot)
 	if (!w->is_paused && !w->is_draining)
 		l->is_watched = event_add(&l->ev, NULL) == 0;
 	w->listeners[slot->index] = l;
+	if (!w->is_draining)
+		worker_open_handoff(l);
 }
 
 static void
@@ -349,6 +362,9 @@ adoption_done(void *arg)
 			close(slot->fds[k]);
 			slot->fds[k] = -1;
 		}
+		if (slot->handoff_fd >= 0)
+			close(slot->handoff_fd);
+		slot->handoff_fd = -1;
 		slot->is_open = false;
 	}
 	if (a->done != NULL)
@@ -403,6 +419,9 @@ workers_adopt(struct workers *ws, struct snapshot *s, const struct listen_set *s
 	memcpy(a->slots, set->slots, set->count * sizeof(*a->slots));
 	for (unsigned i = 0; i < plan->count; i++)
 		a->listeners[plan->slots[i]->index] = &s->listeners[i];
+	for (unsigned i = 0; i < set->count; i++)
+		if (a->listeners[i] == NULL)
+			listen_stop_handoff(set->slots[i]);
 	a->log = log;
 	a->done = done;
 	a->arg = arg;
@@ -500,6 +519,12 @@ workers_start(struct workers *ws, struct err *err)
 }
 
 void
+workers_set_tlsd_user(struct workers *ws, uid_t uid)
+{
+	atomic_store(&ws->tlsd_user, uid);
+}
+
+void
 workers_set_limit(struct workers *ws, uint64_t connections)
 {
 	atomic_store(&ws->limit, connections);
@@ -521,8 +546,7 @@ drain_one(void *arg)
 	for (uint32_t id = 0; id < w->idle.cap; id++)
 		upstream_close_idle(w, id);
 	w->is_draining = true;
-	if (w->conn_list == NULL && atomic_fetch_sub(&w->all->draining, 1) == 1)
-		loop_post(w->all->main_loop, w->all->drained, w->all->drained_arg);
+	look_drained(w);
 }
 
 void
@@ -531,6 +555,9 @@ workers_drain(struct workers *ws, void (*done)(void *arg), void *arg)
 	ws->drained = done;
 	ws->drained_arg = arg;
 	ws->draining = ws->count;
+	atomic_store(&ws->is_draining, true);
+	for (unsigned i = 0; ws->set != NULL && i < ws->set->count; i++)
+		listen_stop_handoff(ws->set->slots[i]);
 	for (unsigned i = 0; i < ws->count; i++)
 		loop_post(ws->v[i]->loop, drain_one, ws->v[i]);
 }
@@ -551,6 +578,10 @@ worker_free(struct worker *w)
 	for (unsigned i = 0; i < w->listener_count; i++) {
 		if (w->listeners[i] != NULL && w->listeners[i]->is_watched)
 			event_del(&w->listeners[i]->ev);
+		if (w->listeners[i] != NULL && w->listeners[i]->in != NULL) {
+			event_del(&w->listeners[i]->handoff_ev);
+			handin_free(w->listeners[i]->in);
+		}
 	}
 	deadline_fini(&w->resume);
 	deadline_fini(&w->trim);
@@ -570,6 +601,8 @@ worker_free(struct worker *w)
 	freelist_fini(&w->requests);
 	freelist_fini(&w->upstreams);
 	bufs_fini(&w->bufs);
+	if (w->has_tls)
+		stream_tls_env_fini(&w->tls);
 	free(w);
 }
 

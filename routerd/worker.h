@@ -69,6 +69,8 @@ void workers_adopt(struct workers *ws, struct snapshot *s, const struct listen_s
 int workers_start(struct workers *ws, struct err *err);
 /* Client connections in all, at most. May change with a generation. */
 void workers_set_limit(struct workers *ws, uint64_t connections);
+/* Who may hand connections over, besides our own user. */
+void workers_set_tlsd_user(struct workers *ws, uid_t uid);
 /* Stop accepting, close what is idle; done(arg) once every connection has ended. */
 void workers_drain(struct workers *ws, void (*done)(void *arg), void *arg);
 /* End the threads, cut what is left, free everything. */

@@ -13,11 +13,29 @@
 #include "routerd/accesslog.h"
 #include "routerd/backend.h"
 #include "routerd/buf.h"
+#include "routerd/handin.h"
 #include "routerd/idlepool.h"
+#include "routerd/stream_tls.h"
 #include "routerd/worker.h"
 
 struct conn;
-struct workers;
+struct listen_set;
+
+struct workers {
+	struct loop *main_loop;
+	struct worker **v;
+	unsigned count;
+	unsigned threads; /* that run: the first ones of v */
+	bool is_running;
+	const struct listen_set *set;
+	_Alignas(64) _Atomic uint64_t connections;
+	_Atomic uint64_t limit;
+	_Atomic unsigned draining;
+	_Atomic bool is_draining; /* connections stay with the worker that takes them */
+	_Atomic uid_t tlsd_user;
+	void (*drained)(void *arg);
+	void *drained_arg;
+};
 
 /* The worker's pin of one snapshot: requests are counted here, on memory that no other thread
  * touches. */
@@ -38,6 +56,8 @@ struct wlistener {
 	int fd;
 	bool is_watched;
 	struct listen_count *count; /* this worker's, in the slot */
+	struct handin *in;          /* where tlsd hands connections over; NULL: nowhere */
+	struct event handoff_ev;    /* new channels */
 };
 
 struct worker {
@@ -47,6 +67,8 @@ struct worker {
 	pthread_t thread;
 	bool is_draining;
 	bool is_paused;     /* accepting paused at a limit */
+	bool is_drained;    /* and it was told */
+	bool has_tls;       /* tls is set up */
 	struct wsnap *snap; /* the current one; older ones behind it */
 	struct bufs bufs;
 	struct freelist conns;
@@ -54,6 +76,7 @@ struct worker {
 	struct freelist requests;
 	struct freelist upstreams;
 	struct idlepool idle;
+	struct stream_tls_env tls;
 	struct conn *conn_list;
 	struct wlistener **listeners; /* by slot; NULL: none */
 	unsigned listener_count;
@@ -64,7 +87,8 @@ struct worker {
 	uint64_t id_seed;
 	uint64_t id_count;
 	int64_t date_s;
-	char date[32]; /* IMF-fixdate of date_s */
+	char date[32];                          /* IMF-fixdate of date_s */
+	_Alignas(64) _Atomic uint32_t promised; /* connections on their way from other workers */
 	_Alignas(64) uint64_t stats[STAT_COUNT];
 };
 
@@ -85,10 +109,19 @@ struct slice worker_date(struct worker *w);
 /* Pin the current snapshot for a request; and let go. */
 struct wsnap *worker_pin(struct worker *w);
 void worker_unpin(struct worker *w, struct wsnap *pin);
-/* A connection has ended: the process-wide count, and accepting again after a pause. */
 /* The listener in a generation, or NULL when it is gone there. */
 const struct listener *worker_listener(const struct wsnap *snap, const struct wlistener *l);
 const char *worker_listener_name(const struct wlistener *l);
+/* One more on this listener. */
+void worker_count_new(struct wlistener *l);
+/* At the limit: nothing is accepted for a while. */
+void worker_pause(struct worker *w);
+/* A connection has ended: the process-wide count, and accepting again after a pause. */
 void worker_conn_closed(struct worker *w, struct wlistener *l);
+
+/* worker_handoff.c: take connections from tlsd, where the listener has a socket for it; and no
+ * more, when nobody can connect there any longer. */
+void worker_open_handoff(struct wlistener *l);
+void worker_close_handoff(struct wlistener *l);
 
 #endif

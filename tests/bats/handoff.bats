@@ -1,0 +1,298 @@
+#!/usr/bin/env bats
+# Connections that tlsd hands over to routerd after the handshake: what clients and operators see.
+
+load tls_helper
+
+setup() { tls_setup; }
+teardown() { weir_teardown; }
+
+# both SEAM [LINES]: an origin, routerd and tlsd, with the given extra keys of tls.listen
+both() {
+	cert site ec 30 DNS:localhost
+	[ -e proc/o.pid ] || origin o
+	config <<X
+run_dir: run
+state_dir: state
+tls:
+  workers: 2
+  handoff_timeout: 5s
+  listen:
+    - { address: "127.0.0.1:0", to: web, seam: $1, certificates: [{ cert: site.pem }]${2:+, $2} }
+http:
+  workers: 2
+  timeouts: { keepalive: 30s }
+  access_log: { path: access.log, format: json }
+  listen:
+    - { name: web, from: tlsd }
+  hosts:
+    - { names: ["*"], routes: [{ path: /, pool: app }] }
+pools:
+  app: { servers: [{ address: "127.0.0.1:$(port_of o)" }] }
+X
+	start routerd
+	tlsd_start
+	PORT=$(tls_port 0)
+}
+
+handed() { ctl routerd.0 json status | jq .counters.connections_handed_over; }
+web() { http -k --cacert site.crt "$@"; }
+
+@test "requests of a handed over connection are served, and both daemons count it" {
+	both handoff
+	for v in 1.2 1.3; do
+		web --tlsv$v --tls-max $v -o got -w '%{http_code} %{num_connects}\n' "https://localhost:$PORT/" >said
+		grep -q '^200 1' said
+	done
+	[ "$(counter handed_over)" = 2 ]
+	[ "$(handed)" = 2 ]
+}
+
+@test "servers and the access log hear the same over both seams" {
+	for seam in handoff relay; do
+		both $seam 'alpn: [http/1.1]'
+		for v in 1.2 1.3; do
+			web --tlsv$v --tls-max $v -H 'X-Forwarded-For: 6.6.6.6' "https://localhost:$PORT/echo" |
+				jq -cS '.headers | map(select(.[0] | ascii_downcase | test("request-id") | not))' >>$seam.seen
+		done
+		stop routerd.0
+		stop tlsd.0
+		jq -cS 'with_entries(.value |= (if type == "number" then 0 else . end))
+			| del(.ms, .time, .id, .request_id, .tls_id, .started)' access.log >$seam.log
+		rm access.log
+	done
+	[ "$(wc -l <handoff.seen)" = 2 ]
+	grep -q '"X-Forwarded-Proto","https"' handoff.seen
+	sed "s/localhost:[0-9]*/localhost/g" handoff.seen >a
+	sed "s/localhost:[0-9]*/localhost/g" relay.seen >b
+	diff a b
+	sed "s/localhost:[0-9]*/localhost/g" handoff.log >a
+	sed "s/localhost:[0-9]*/localhost/g" relay.log >b
+	diff a b
+}
+
+@test "every suite of 1.2 and 1.3; one whose records routerd does not know is relayed" {
+	both handoff 'ciphers: [TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384, TLS_CHACHA20_POLY1305_SHA256, ECDHE-ECDSA-AES128-GCM-SHA256, ECDHE-ECDSA-AES256-GCM-SHA384, ECDHE-ECDSA-CHACHA20-POLY1305, ECDHE-ECDSA-AES128-CCM]'
+	local n=0
+	for suite in TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256; do
+		printf 'GET /bytes/70000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+			openssl s_client -quiet -ign_eof -connect "127.0.0.1:$PORT" -tls1_3 -ciphersuites $suite >got 2>/dev/null
+		[ "$(wc -c <got)" -gt 70000 ]
+		n=$((n + 1))
+		[ "$(handed)" = $n ]
+	done
+	for suite in ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305; do
+		printf 'GET /bytes/70000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+			openssl s_client -quiet -ign_eof -connect "127.0.0.1:$PORT" -tls1_2 -cipher $suite >got 2>/dev/null
+		[ "$(wc -c <got)" -gt 70000 ]
+		n=$((n + 1))
+		[ "$(handed)" = $n ]
+	done
+	printf 'GET /bytes/70000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+		openssl s_client -quiet -ign_eof -connect "127.0.0.1:$PORT" -tls1_2 -cipher ECDHE-ECDSA-AES128-CCM >got 2>/dev/null
+	[ "$(wc -c <got)" -gt 70000 ]
+	[ "$(handed)" = $n ]
+	[ "$(counter relayed)" = 1 ]
+}
+
+@test "large bodies both ways, byte for byte" {
+	both handoff
+	head -c 20000000 /dev/urandom >body
+	for v in 1.2 1.3; do
+		web --tlsv$v --tls-max $v -T body "https://localhost:$PORT/echo" >said
+		[ "$(jq -r .body_sha256 said)" = "$(sha256sum <body | cut -d' ' -f1)" ]
+		web --tlsv$v --tls-max $v "https://localhost:$PORT/bytes/30000000" | sha256sum >got
+		http "http://127.0.0.1:$(port_of o)/bytes/30000000" | sha256sum >want
+		diff got want
+		web --tlsv$v --tls-max $v "https://localhost:$PORT/chunked/3000000" | sha256sum >got
+		http "http://127.0.0.1:$(port_of o)/chunked/3000000" | sha256sum >want
+		diff got want
+	done
+}
+
+@test "sessions resume, with tickets and in both versions" {
+	both handoff
+	for v in 2 3; do
+		printf 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+			openssl s_client -quiet -ign_eof -connect "127.0.0.1:$PORT" -tls1_$v -sess_out sess >/dev/null 2>&1
+		printf 'GET /bytes/9 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+			openssl s_client -ign_eof -connect "127.0.0.1:$PORT" -tls1_$v -sess_in sess >got 2>&1
+		grep -q Reused got
+		grep -q '200 OK' got
+	done
+	[ "$(handed)" = 4 ]
+}
+
+@test "clients as they are: pipelined, slow, half-closed, gone, with new keys" {
+	both handoff
+	python3 - "$PORT" <<'P'
+import socket, ssl, struct, sys, threading, time
+port = int(sys.argv[1])
+def client(version=None, rcvbuf=None):
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.check_hostname = False
+    c.verify_mode = ssl.CERT_NONE
+    if version: c.minimum_version = c.maximum_version = version
+    s = socket.socket()
+    if rcvbuf: s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+    s.settimeout(20)
+    s.connect(("127.0.0.1", port))
+    return c.wrap_socket(s, server_hostname="localhost")
+def request(path, more=""):
+    return ("GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (path, more)).encode()
+def until_end(s):
+    out = b""
+    while True:
+        d = s.recv(65536)
+        if not d: return out
+        out += d
+for v in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+    s = client(v)                            # pipelined
+    s.sendall(request("/bytes/100") * 199 + request("/bytes/100", "Connection: close\r\n"))
+    assert until_end(s).count(b"HTTP/1.1 200") == 200
+    s = client(v, 4096)                      # slow
+    s.sendall(request("/bytes/2000000", "Connection: close\r\n"))
+    time.sleep(1)
+    n = len(until_end(s))
+    assert n > 2000000, n
+    s = client(v)                            # close_notify from both sides
+    s.sendall(request("/"))
+    assert b"200" in s.recv(65536)
+    s.unwrap().close()
+    s = client(v)                            # reset while an answer is on its way
+    s.sendall(request("/drip/1000/100"))
+    s.recv(100)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+P
+	wait_for '[ "$(ctl routerd.0 json status | jq .connections)" = 0 ]'
+	(printf 'GET /bytes/5 HTTP/1.1\r\nHost: localhost\r\n\r\n'; sleep 0.3; printf 'K\n'; sleep 0.3
+		printf 'GET /status/204 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'; sleep 0.5) |
+		openssl s_client -connect "127.0.0.1:$PORT" -tls1_3 >got 2>&1
+	grep -q KEYUPDATE got
+	grep -q '204' got
+}
+
+@test "tlsd may die and come back: what it has handed over goes on" {
+	both handoff
+	spawn slow curl -q -sS -k -m 30 --noproxy '*' -o got "https://localhost:$PORT/drip/30/100"
+	wait_for '[ "$(handed)" = 1 ]'
+	kill_hard tlsd.0
+	local status=0
+	_reap slow 20
+	[ "$status" = 0 ]
+	[ "$(wc -c <got)" = 30 ]
+	tlsd_start
+	PORT=$(tls_port 0)
+	web -f -o got "https://localhost:$PORT/"
+}
+
+@test "reloads of either daemon under load: nothing fails" {
+	both handoff
+	spawn load bash -c "for i in {1..150}; do curl -q -sS -k -f -m 10 --noproxy '*' -o /dev/null -o /dev/null 'https://localhost:$PORT/bytes/3000' 'https://localhost:$PORT/bytes/30' || exit 1; done"
+	for i in 1 2 3 4 5 6; do
+		is_alive load
+		ctl routerd.0 reload >/dev/null
+		tlsctl reload >/dev/null
+	done
+	local status=0
+	_reap load 60
+	[ "$status" = 0 ]
+	[ "$(handed)" = 150 ]
+}
+
+@test "a listener that goes by reload leaves its connections alone, and its socket is gone" {
+	both handoff
+	[ -S run/web/0.handoff ]
+	spawn slow curl -q -sS -k -m 30 --noproxy '*' -o got "https://localhost:$PORT/drip/20/100"
+	wait_for '[ "$(handed)" = 1 ]'
+	cp weir.yaml before.yaml
+	sed -i 's/name: web, from: tlsd/name: other, from: tlsd/' weir.yaml
+	ctl routerd.0 reload
+	wait_for '[ ! -e run/web/0.handoff ]'
+	[ -S run/other/0.handoff ]
+	cp before.yaml weir.yaml
+	ctl routerd.0 reload
+	[ -S run/web/0.handoff ]
+	wait_for 'web -f -o new "https://localhost:$PORT/"'
+	local status=0
+	_reap slow 20
+	[ "$status" = 0 ]
+	[ "$(wc -c <got)" = 20 ]
+}
+
+@test "routerd killed under load: who was not taken yet is served by the next, nobody hangs" {
+	both handoff
+	for n in 1 2 3 4; do
+		spawn load$n bash -c "for i in {1..60}; do curl -q -sS -k -m 8 --noproxy '*' -o /dev/null 'https://localhost:$PORT/bytes/3000'; echo \$?; done >codes.$n 2>/dev/null"
+	done
+	for i in 1 2 3; do
+		wait_for "[ \$(cat codes.* | wc -l) -ge $((i * 40)) ]" 20
+		kill_hard routerd.0
+		start routerd
+	done
+	for n in 1 2 3 4; do _reap load$n 60; done
+	[ "$(cat codes.* | wc -l)" = 240 ]
+	! grep -qx 28 codes.* # none timed out
+	# what was cut are those that had been taken: a few per death, never many
+	[ "$(cat codes.* | grep -cvx 0)" -le 24 ]
+}
+
+@test "a WebSocket goes on across reloads of both" {
+	both handoff
+	python3 - "$PORT" "$T/run" <<'P'
+import os, socket, ssl, sys
+c = ssl._create_unverified_context()
+s = c.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10), server_hostname="localhost")
+s.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+head = b""
+while b"\r\n\r\n" not in head: head += s.recv(1000)
+assert b" 101 " in head, head
+def ask(word):
+    s.sendall(bytes([0x81, 0x80 | len(word), 0, 0, 0, 0]) + word)
+    got = b""
+    while len(got) < 2 + len(word):
+        d = s.recv(1000)
+        assert d, "ended"
+        got += d
+    assert got == bytes([0x81, len(word)]) + word, got
+def reload(who):
+    u = socket.socket(socket.AF_UNIX)
+    u.connect("%s/%s.sock" % (sys.argv[2], who))
+    u.sendall(b"reload\n")
+    assert u.recv(1000)
+ask(b"one")
+for i in range(3):
+    reload("routerd.0")
+    ask(b"two")
+    reload("tlsd.0")
+    ask(b"three")
+P
+	[ "$(handed)" = 1 ]
+}
+
+@test "the private key is not in the memory of routerd" {
+	both handoff
+	web -f -o got "https://localhost:$PORT/bytes/100000"
+	openssl ec -in site.key -outform DER 2>/dev/null | python3 -c '
+import re, sys
+der = sys.stdin.buffer.read()
+at = der.index(b"\x04\x20")
+key = der[at + 2 : at + 34]
+def has(pid):
+    mem = open("/proc/%d/mem" % pid, "rb", 0)
+    for line in open("/proc/%d/maps" % pid):
+        m = re.match(r"(\w+)-(\w+) r", line)
+        if not m or "[v" in line: continue
+        a, b = (int(x, 16) for x in m.groups())
+        if b - a > 1 << 31: continue
+        try:
+            mem.seek(a)
+            data = mem.read(b - a)
+        except OSError: continue
+        if key in data or key[::-1] in data: return True
+    return False
+assert has(int(sys.argv[1])), "the search does not find it where it is"
+assert not has(int(sys.argv[2])), "routerd has the key"
+' "$(pid_of tlsd.0)" "$(pid_of routerd.0)"
+}
