@@ -413,6 +413,17 @@ know_client(struct request *r, const struct listener *on)
 	};
 }
 
+/* OPTIONS and TRACE that may go no further (RFC 9110 §7.6.2). */
+static bool
+is_at_last_hop(const struct msg *m)
+{
+	const struct field *f = msg_field(m, FIELD_MAX_FORWARDS);
+	uint64_t n;
+
+	return (m->method == METHOD_OPTIONS || m->method == METHOD_TRACE) && f != NULL &&
+		slice_to_u64(f->value, &n) && n == 0;
+}
+
 /* What is refused whatever the route; NULL when nothing is. */
 static const char *
 unwanted(const struct request *r, uint16_t *status)
@@ -420,6 +431,10 @@ unwanted(const struct request *r, uint16_t *status)
 	if (r->m.method == METHOD_CONNECT) {
 		*status = 405;
 		return "connect_method";
+	}
+	if (r->route->action == ACTION_POOL && is_at_last_hop(&r->m)) {
+		*status = 405;
+		return "max_forwards";
 	}
 	if (r->m.is_bad_expect) {
 		*status = 417;

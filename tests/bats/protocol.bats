@@ -307,3 +307,19 @@ X
 	grep -q '^HTTP/1.1 200' out
 	grep -q '^Connection: close' out
 }
+
+@test "OPTIONS and TRACE that may go no further do not (Max-Forwards)" {
+	proxy
+	for method in OPTIONS TRACE; do
+		run raw "$method / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n"
+		assert_output --partial 'HTTP/1.1 405'
+		assert_output --partial 'Allow: GET'
+	done
+	run raw 'OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\nConnection: close\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 200'
+	run raw 'GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n'
+	assert_output --partial 'HTTP/1.1 200'
+	[ "$(requests o1 | grep -c OPTIONS)" -eq 1 ]
+	[ "$(requests o1 | grep -c TRACE)" -eq 0 ]
+	grep -q '"reason":"max_forwards"' access.log
+}
