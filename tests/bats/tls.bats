@@ -386,9 +386,9 @@ X
 	simple
 	spawn sink socat "unix-listen:$RUN/b.sock,fork" EXEC:cat
 	until_ok test -S "$RUN/b.sock"
-	run bash -c "(echo one; sleep 0.3; echo R; sleep 0.5) | openssl s_client -connect 127.0.0.1:$PORT -tls1_2 2>&1"
+	run bash -c "(echo one; sleep 1; echo R; sleep 1) | openssl s_client -connect 127.0.0.1:$PORT -tls1_2 2>&1"
 	[[ "$output" == *"no renegotiation"* ]]
-	run bash -c "(echo one; sleep 0.3; echo K; sleep 0.3; echo two; sleep 0.3; echo k; sleep 0.3; echo three; sleep 0.3) | openssl s_client -connect 127.0.0.1:$PORT -tls1_3 2>&1"
+	run bash -c "(echo one; sleep 0.8; echo K; sleep 0.6; echo two; sleep 0.6; echo k; sleep 0.6; echo three; sleep 0.6) | openssl s_client -connect 127.0.0.1:$PORT -tls1_3 2>&1"
 	[[ "$output" == *one*KEYUPDATE*two*KEYUPDATE*three* ]]
 }
 
