@@ -57,7 +57,7 @@ web() { http -k --cacert site.crt "$@"; }
 		stop routerd.0
 		stop tlsd.0
 		jq -cS 'with_entries(.value |= (if type == "number" then 0 else . end))
-			| del(.ms, .time, .id, .request_id, .tls_id, .started)' access.log >$seam.log
+			| del(.ms, .reused, .time, .id, .request_id, .tls_id, .started)' access.log >$seam.log
 		rm access.log
 	done
 	[ "$(wc -l <handoff.seen)" = 2 ]
