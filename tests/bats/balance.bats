@@ -92,7 +92,8 @@ load pools_helper
 	[ "$(code)" = 502 ]
 	[ "$(code)" = 503 ]
 	[ "$(ctl routerd.0 json status | jq .counters.no_server)" -ge 1 ]
-	grep -q 'warn pool_empty pool=app' "$(log_of routerd.0)"
+	# The main thread says so, after the worker that found out has answered.
+	wait_for "grep -q 'warn pool_empty pool=app' '$(log_of routerd.0)'"
 }
 
 @test "a reload changes the weights and goes on where the turn stands" {
