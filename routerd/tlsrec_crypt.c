@@ -202,11 +202,26 @@ prepare(struct tlsrec *t, const struct tlsrec_side *s, const uint8_t *nonce)
 	return at->ctx;
 }
 
-/* EVP_Cipher calls the cipher itself, without the checks of EVP_CipherUpdate: 25 ns a record. */
 static bool
 update(EVP_CIPHER_CTX *ctx, uint8_t *out, const uint8_t *in, size_t n)
 {
-	return n == 0 || EVP_Cipher(ctx, out, in, (unsigned)n) >= 0;
+	int given;
+
+	return n == 0 || EVP_CipherUpdate(ctx, out, &given, in, (int)n) == 1;
+}
+
+/*
+ * Make the tag, or compare it. Not by EVP_Cipher, which saves 25 ns a record: whether that comes to
+ * the tag at all is left to each cipher and release of OpenSSL. ChaCha20-Poly1305 of 3.0.19 takes a
+ * call without input for nothing to do, and any bytes would pass for a record.
+ */
+static bool
+finish(EVP_CIPHER_CTX *ctx)
+{
+	uint8_t none[16]; /* AEADs have nothing left to give */
+	int given;
+
+	return EVP_CipherFinal_ex(ctx, none, &given) == 1;
 }
 
 bool
@@ -221,7 +236,7 @@ tlsrec_crypt_seal(struct tlsrec *t, const uint8_t *nonce, const uint8_t *aad, si
 		OSSL_PARAM_END,
 	};
 	bool ok = ctx != NULL && update(ctx, NULL, aad, aad_n) && update(ctx, out, in, n) &&
-		update(ctx, out + n, &byte, last >= 0) && EVP_Cipher(ctx, out, NULL, 0) >= 0 &&
+		update(ctx, out + n, &byte, last >= 0) && finish(ctx) &&
 		EVP_CIPHER_CTX_get_params(ctx, tag) == 1;
 
 	if (!ok)
@@ -242,8 +257,7 @@ tlsrec_crypt_open(struct tlsrec *t, const uint8_t *nonce, const uint8_t *aad, si
 	};
 	bool ok = ctx != NULL && EVP_CIPHER_CTX_set_params(ctx, tag) == 1 &&
 		update(ctx, NULL, aad, aad_n) && update(ctx, out, in, own_n) &&
-		(last == NULL || update(ctx, last, in + own_n, 1)) &&
-		EVP_Cipher(ctx, out, NULL, 0) >= 0;
+		(last == NULL || update(ctx, last, in + own_n, 1)) && finish(ctx);
 
 	if (!ok)
 		ERR_clear_error();
