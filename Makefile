@@ -36,9 +36,9 @@ LIBS.routerd  := $(LIBS.common) libcares libcrypto
 LIBS.healthd  := $(LIBS.common) libcares
 LIBS.cachectl := $(LIBS.common)
 LIBS.proxyctl := $(LIBS.common)
-LIBS.libcommon := $(LIBS.common) libcares
+LIBS.libcommon := $(LIBS.common) libcares libcrypto
 # What only an area's tests need: OpenSSL's TLS as the peer of our record layer.
-UNIT_LIBS.routerd := openssl
+UNIT_LIBS.libcommon := openssl
 
 .PHONY: FORCE all tools help deps deps-build deps-test run test unit bats replay san tsan fuzz bench lint install clean
 .DEFAULT_GOAL := all
@@ -113,7 +113,7 @@ fuzz:
 	clang -std=gnu11 -D_GNU_SOURCE -I. -DWEIR_VERSION='"$(VERSION)"' $(PCFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined -o build/fuzz/$(FUZZ) tests/fuzz/fuzz_$(FUZZ).c $(wildcard libcommon/*.c) \
 	    $(if $(filter libcommon,$(call fuzz_area,$(FUZZ))),,$(filter-out %/main.c,$(wildcard $(call fuzz_area,$(FUZZ))/*.c))) \
-	    $(call pclibs,$(LIBS.$(call fuzz_area,$(FUZZ))) libcares) -pthread -lm
+	    $(call pclibs,$(LIBS.$(call fuzz_area,$(FUZZ))) libcares libcrypto) -pthread -lm
 	@mkdir -p build/fuzz/$(FUZZ).corpus
 	build/fuzz/$(FUZZ) -max_total_time=$(TIME) -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ \
 	    $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(FUZZ).dict)) \

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "routerd/freelist.h"
+#include "libcommon/freelist.h"
 #include "routerd/pipe.h"
 
 /* Start small, grow while a body flows: relaying 1 MB through 16 kB reads costs more than twice

@@ -13,7 +13,7 @@
 #include "libcommon/proxyproto.h"
 #include "routerd/buf.h"
 #include "routerd/snapshot.h"
-#include "routerd/stream.h"
+#include "libcommon/stream.h"
 
 #define CONN_MAGIC 0x636f6e6eu
 

@@ -8,7 +8,7 @@
 
 #include "libcommon/http1.h"
 #include "routerd/sink.h"
-#include "routerd/stream.h"
+#include "libcommon/stream.h"
 
 enum h1_in_state {
 	H1_IN_OPEN,

@@ -10,7 +10,7 @@
 #define ROUTERD_H1_OUT_H
 
 #include "routerd/sink.h"
-#include "routerd/stream.h"
+#include "libcommon/stream.h"
 
 #define H1_OUT_SEGS 24
 

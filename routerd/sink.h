@@ -18,7 +18,7 @@
 #include "libcommon/loop.h"
 #include "libcommon/msg.h"
 #include "routerd/buf.h"
-#include "routerd/stream.h"
+#include "libcommon/stream.h"
 
 enum sink_result {
 	SINK_OK,

@@ -8,7 +8,7 @@
 
 #include "libcommon/loop.h"
 #include "routerd/backend.h"
-#include "routerd/stream.h"
+#include "libcommon/stream.h"
 
 struct worker;
 struct upstream;

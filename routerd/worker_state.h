@@ -15,7 +15,7 @@
 #include "routerd/buf.h"
 #include "routerd/handin.h"
 #include "routerd/idlepool.h"
-#include "routerd/stream_tls.h"
+#include "libcommon/stream_tls.h"
 #include "routerd/worker.h"
 
 struct conn;

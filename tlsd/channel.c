@@ -19,7 +19,7 @@
 #include "libcommon/handoffmsg.h"
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
-#include "tlsd/folder.h"
+#include "libcommon/folder.h"
 
 #define SERIALS   256
 #define RESCAN_MS 1000 /* a new instance is seen after this long at the latest */

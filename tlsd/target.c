@@ -9,7 +9,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
-#include "tlsd/folder.h"
+#include "libcommon/folder.h"
 #include "tlsd/target.h"
 
 #define RESCAN_MS     1000 /* a new instance is seen after this long at the latest */

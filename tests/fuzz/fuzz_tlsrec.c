@@ -1,4 +1,3 @@
-/* area: routerd */
 /*
  * fuzz_tlsrec: what a peer can send. The input is a list of records: some raw, most of them sealed
  * here with the right key, so that contents behind the encryption are reached. Opened whole and in
@@ -11,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "routerd/tlsrec_int.h"
+#include "libcommon/tlsrec_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

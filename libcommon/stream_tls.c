@@ -7,7 +7,7 @@
  * order; data count as written only when all their records are with the kernel, so whoever thinks
  * that it has flushed, has.
  */
-#include "routerd/stream_tls.h"
+#include "libcommon/stream_tls.h"
 
 #include <errno.h>
 #include <stdlib.h>

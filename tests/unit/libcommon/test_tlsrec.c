@@ -15,7 +15,7 @@
 
 #include <openssl/evp.h>
 
-#include "routerd/tlsrec.h"
+#include "libcommon/tlsrec.h"
 
 static struct tlsrec_worker *worker;
 

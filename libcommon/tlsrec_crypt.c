@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #include "libcommon/mem.h"
-#include "routerd/tlsrec_int.h"
+#include "libcommon/tlsrec_int.h"
 
 /* By connections that are busy at the same time, not by those that are open. */
 enum { PLACES = 128, AEADS = 3, HASHES = 2, HASH_MAX = 48, BLOCK_MAX = 128 };

@@ -1,7 +1,7 @@
 /*
  * folder: reads the directory anew each time; who calls decides how often.
  */
-#include "tlsd/folder.h"
+#include "libcommon/folder.h"
 
 #include <dirent.h>
 #include <stdbool.h>

@@ -3,8 +3,8 @@
  * steady state. What a burst needed and nothing needs any more is given back by trim. One thread's
  * own.
  */
-#ifndef ROUTERD_FREELIST_H
-#define ROUTERD_FREELIST_H
+#ifndef LIBCOMMON_FREELIST_H
+#define LIBCOMMON_FREELIST_H
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -6,8 +6,8 @@
  * Readiness is kept as flags: back-pressure is not reading, without an epoll_ctl, and a peer that
  * goes away is still noticed.
  */
-#ifndef ROUTERD_STREAM_H
-#define ROUTERD_STREAM_H
+#ifndef LIBCOMMON_STREAM_H
+#define LIBCOMMON_STREAM_H
 
 #include <event2/event.h>
 #include <event2/event_struct.h>

@@ -1,7 +1,7 @@
 /*
  * stream: plain sockets, and what all streams share.
  */
-#include "routerd/stream.h"
+#include "libcommon/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>

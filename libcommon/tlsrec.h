@@ -6,8 +6,8 @@
  * One worker's own throughout: connections share the worker's cipher contexts, so an idle one costs
  * this struct alone.
  */
-#ifndef ROUTERD_TLSREC_H
-#define ROUTERD_TLSREC_H
+#ifndef LIBCOMMON_TLSREC_H
+#define LIBCOMMON_TLSREC_H
 
 #include <sys/types.h>
 #include <sys/uio.h>

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "routerd/stream_tls.h"
+#include "libcommon/stream_tls.h"
 
 enum { DATA_MAX = 1000000 };
 

@@ -1,7 +1,7 @@
 /*
  * freelist: what was not needed between two trims goes, what was needed stays.
  */
-#include "routerd/freelist.h"
+#include "libcommon/freelist.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -11,7 +11,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "routerd/tlsrec.h"
+#include "libcommon/tlsrec.h"
 
 #define QUEUE_MAX    (4u << 20)
 #define KTLS_OFFER   72 /* BIO_CTRL_SET_KTLS */

@@ -16,7 +16,7 @@
 #include <linux/tls.h>
 #include <openssl/err.h>
 
-#include "tests/unit/routerd/tls_peer.h"
+#include "tests/unit/libcommon/tls_peer.h"
 
 enum { PIECE_RANDOM = 0, DATA_MAX = 70000 };
 

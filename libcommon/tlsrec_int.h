@@ -1,10 +1,10 @@
 /*
  * tlsrec_int: what the files of tlsrec share: keys, and one AEAD operation.
  */
-#ifndef ROUTERD_TLSREC_INT_H
-#define ROUTERD_TLSREC_INT_H
+#ifndef LIBCOMMON_TLSREC_INT_H
+#define LIBCOMMON_TLSREC_INT_H
 
-#include "routerd/tlsrec.h"
+#include "libcommon/tlsrec.h"
 
 enum { TLSREC_TAG = 16, TLSREC_HEADER = 5 };
 

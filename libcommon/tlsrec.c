@@ -5,11 +5,11 @@
  * Invariant: after the first record that is not right nothing is opened any more. A handshake
  * message may come in pieces, but nothing between them.
  */
-#include "routerd/tlsrec.h"
+#include "libcommon/tlsrec.h"
 
 #include <openssl/crypto.h>
 
-#include "routerd/tlsrec_int.h"
+#include "libcommon/tlsrec_int.h"
 
 /* Content types (RFC 8446 §5.1), and the handshake messages that may still come (§4, RFC 5246
  * §7.4). */

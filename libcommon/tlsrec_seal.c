@@ -3,7 +3,7 @@
  *
  * Invariant: a sequence number is used once; what was sealed must be sent in that order.
  */
-#include "routerd/tlsrec_int.h"
+#include "libcommon/tlsrec_int.h"
 
 enum { ALERT = 21, HANDSHAKE = 22, DATA = 23 };
 enum { WARNING = 1, FATAL = 2 };

@@ -1,8 +1,8 @@
 /*
- * folder: the sockets of routerd's instances: RUN_DIR/NAME/<instance><suffix>.
+ * folder: the sockets of a program's instances: RUN_DIR/NAME/<instance><suffix>.
  */
-#ifndef TLSD_FOLDER_H
-#define TLSD_FOLDER_H
+#ifndef LIBCOMMON_FOLDER_H
+#define LIBCOMMON_FOLDER_H
 
 /* Instances of one listener at most. */
 #define FOLDER_MAX 256

@@ -6,12 +6,12 @@
  * A read ends with 0 only after the peer's close_notify. The socket's end without it is an error
  * (ECONNRESET), and so is a record that is not right (EPROTO), after its alert was sent.
  */
-#ifndef ROUTERD_STREAM_TLS_H
-#define ROUTERD_STREAM_TLS_H
+#ifndef LIBCOMMON_STREAM_TLS_H
+#define LIBCOMMON_STREAM_TLS_H
 
-#include "routerd/freelist.h"
-#include "routerd/stream.h"
-#include "routerd/tlsrec.h"
+#include "libcommon/freelist.h"
+#include "libcommon/stream.h"
+#include "libcommon/tlsrec.h"
 
 /* What a worker's connections share. */
 struct stream_tls_env {
