@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "libcommon/handoffmsg.h"
 #include "libcommon/sbuf.h"
 #include "libcommon/sock.h"
 #include "tlsd/certfiles.h"
@@ -85,10 +86,10 @@ static const struct cfg_row listen_rows[] = {
 	{ .key = "seam",
 		.type = CFGT_ENUM,
 		.offset = offsetof(struct tlslistencfg, seam),
-		.def = "relay",
 		.choices = seam_words,
-		.help = "how a connection gets to routerd: decrypted and relayed, or handed over "
-			"whole after the handshake" },
+		.help = "how a connection gets on: handed over whole to routerd after the "
+			"handshake, or decrypted and relayed; left out: handoff where `to` is a "
+			"listener's name, relay where it is an address" },
 	{ .key = "alpn",
 		.type = CFGT_STRING_LIST,
 		.offset = offsetof(struct tlslistencfg, alpn),
@@ -391,12 +392,46 @@ check_ciphers(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 	for (size_t i = 0; i < l->ciphers.n; i++) {
 		const char *name = *CFG_AT(char *, l->ciphers, i);
 
-		if (!tlsctx_knows_cipher(name))
+		if (tlsctx_cipher_id(name) == 0)
 			bad(ctx, node, path, "ciphers",
 				"`%s` is no cipher suite that OpenSSL knows, expected names such as "
 				"ECDHE-RSA-AES128-GCM-SHA256 or TLS_AES_128_GCM_SHA256",
 				name);
 	}
+}
+
+/* What cannot be handed over is relayed: slower, and a restart of tlsd ends it. */
+static void
+warn_relayed(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
+	const struct tlslistencfg *l)
+{
+	char where[96];
+
+	snprintf(where, sizeof(where), "%s.ciphers", path);
+	for (size_t i = 0; i < l->ciphers.n; i++) {
+		const char *name = *CFG_AT(char *, l->ciphers, i);
+		uint16_t id = tlsctx_cipher_id(name);
+
+		if (id != 0 && handoff_suite_find(id) == NULL)
+			errs_add(ctx->errs, FINDING_WARNING, at_key(ctx, node, "ciphers"), where,
+				"connections with `%s` cannot be handed over and are relayed: only "
+				"TLS 1.3, and ECDHE with AES-GCM or ChaCha20-Poly1305 in TLS 1.2, "
+				"can",
+				name);
+	}
+}
+
+static void
+check_seam(
+	struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, struct tlslistencfg *l)
+{
+	if (cfg_get(node, "seam") == NULL)
+		l->seam = l->is_foreign ? SEAM_RELAY : SEAM_HANDOFF;
+	else if (l->is_foreign && l->seam == SEAM_HANDOFF)
+		bad(ctx, node, path, "seam",
+			"handoff, but only routerd takes connections over, expected relay");
+	if (l->seam == SEAM_HANDOFF)
+		warn_relayed(ctx, node, path, l);
 }
 
 static void
@@ -418,10 +453,8 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 		check_alpn(ctx, node, path, l);
 	}
 	check_ciphers(ctx, node, path, l);
-	if (l->is_foreign && l->seam == SEAM_HANDOFF)
-		bad(ctx, node, path, "seam",
-			"handoff, but only routerd takes connections over, expected relay");
 	check_policy(ctx, node, path, l);
+	check_seam(ctx, node, path, l);
 	if (!l->is_foreign && l->relay == RELAY_NONE)
 		bad(ctx, node, path, "relay", "none, but routerd's listeners expect proxy_v2");
 }

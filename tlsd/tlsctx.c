@@ -229,25 +229,28 @@ fail(struct err *err, const char *what)
 }
 
 /* OpenSSL's lists skip what they do not know, and take more than names. */
-bool
-tlsctx_knows_cipher(const char *name)
+uint16_t
+tlsctx_cipher_id(const char *name)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	bool is_13 = strncmp(name, "TLS_", 4) == 0;
-	bool is_known = false;
+	uint16_t id = 0;
 
 	if (ctx != NULL &&
 		(is_13 ? SSL_CTX_set_ciphersuites(ctx, name)
 		       : SSL_CTX_set_cipher_list(ctx, name)) == 1) {
 		const STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx);
 
-		for (int i = 0; i < sk_SSL_CIPHER_num(all); i++)
-			is_known |=
-				strcmp(SSL_CIPHER_get_name(sk_SSL_CIPHER_value(all, i)), name) == 0;
+		for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+			const SSL_CIPHER *c = sk_SSL_CIPHER_value(all, i);
+
+			if (strcmp(SSL_CIPHER_get_name(c), name) == 0)
+				id = SSL_CIPHER_get_protocol_id(c);
+		}
 	}
 	SSL_CTX_free(ctx);
 	ERR_clear_error();
-	return is_known;
+	return id;
 }
 
 /* Names that begin with TLS_ are suites of TLS 1.3; an empty side keeps our own list. */

@@ -32,8 +32,8 @@ struct tlsctx;
 struct tlsctx *tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
 	struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad, struct err *err);
 void tlsctx_free(struct tlsctx *c);
-/* Is this a cipher suite's name, as OpenSSL writes it? */
-bool tlsctx_knows_cipher(const char *name);
+/* The number (IANA's) of the cipher suite with this name, as OpenSSL writes it; 0: none has it. */
+uint16_t tlsctx_cipher_id(const char *name);
 /* The context that a connection begins with. */
 SSL_CTX *tlsctx_default(const struct tlsctx *c);
 

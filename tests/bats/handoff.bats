@@ -92,6 +92,23 @@ web() { http -k --cacert site.crt "$@"; }
 	[ "$(wc -c <got)" -gt 70000 ]
 	[ "$(handed)" = $n ]
 	[ "$(counter relayed)" = 1 ]
+	[ "$(counter handoff_refused)" = 1 ]
+}
+
+@test "check says which suites are relayed; what routerd cannot take over may not be handed over" {
+	both handoff 'ciphers: [TLS_AES_128_GCM_SHA256, ECDHE-RSA-CHACHA20-POLY1305, ECDHE-ECDSA-AES128-CCM, AES128-GCM-SHA256]'
+	run "$BIN/proxyctl" -c weir.yaml check
+	assert_success
+	assert_line --regexp 'weir.yaml:.*warning: .*tls.listen\[0\].ciphers: connections with `ECDHE-ECDSA-AES128-CCM` cannot be handed over and are relayed'
+	assert_line --regexp '`AES128-GCM-SHA256` cannot'
+	refute_output --partial CHACHA20
+	sed -i 's/seam: handoff/seam: relay/' weir.yaml
+	run "$BIN/proxyctl" -c weir.yaml check
+	refute_output --partial 'handed over'
+	sed -i 's/to: web, seam: relay/to: "127.0.0.1:99", seam: handoff/' weir.yaml
+	run "$BIN/proxyctl" -c weir.yaml check
+	assert_failure 2
+	assert_output --partial 'only routerd takes connections over'
 }
 
 @test "large bodies both ways, byte for byte" {

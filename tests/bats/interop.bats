@@ -185,21 +185,25 @@ X
 who_at() { [ "$(get "$(url /a?b)" | seen)" = "$ME https $1 localhost:$PORT" ]; }
 seen() { jq -r '"\(.client) \(.scheme) \(.listener) \(.host)"'; }
 
-@test "tlsd to routerd: who came and how" {
+to_routerd() { # SEAM COUNTER
 	origin o
 	tlsd_config <<X
-  listen: [{ address: "127.0.0.1:0", to: https, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: https, $1 alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
 $(http_section "$(free_port)")
 X
 	routerd_start
 	tlsd_start
 	PORT=$(tls_port 0)
 	who_at https
+	[ "$(counter "$2")" = 1 ]
 	both_ways /o
 	half_closed /o
 	# keep-alive through both
 	get "$(url /1)" "$(url /2)" -o /dev/null -o /dev/null -w '%{num_connects}\n' | grep -q '^0$'
 }
+
+@test "tlsd to routerd by handoff, which is the default: who came and how" { to_routerd '' handed_over; }
+@test "tlsd to routerd by relay: who came and how" { to_routerd 'seam: relay,' relayed; }
 
 @test "routerd is killed: handshakes wait and are served by the next one" {
 	origin o

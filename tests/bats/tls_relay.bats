@@ -97,7 +97,7 @@ X
 @test "the PROXY header says who came, how, and rides with the first bytes" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
-  listen: [{ address: "127.0.0.1:0", to: web, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: web, seam: relay, alpn: [http/1.1], certificates: [{ cert: site.pem }] }]
 X
 	tlsd_start
 	PORT=$(tls_port 0)
@@ -116,8 +116,8 @@ X
 	both=$(free_port)
 	tlsd_config <<X
   listen:
-    - { address: "[::1]:$six", to: web, certificates: [{ cert: site.pem }] }
-    - { address: "*:$both", to: web, certificates: [{ cert: site.pem }] }
+    - { address: "[::1]:$six", to: web, seam: relay, certificates: [{ cert: site.pem }] }
+    - { address: "*:$both", to: web, seam: relay, certificates: [{ cert: site.pem }] }
 X
 	tlsd_start
 	mkdir -p "$RUN/web"
@@ -132,7 +132,7 @@ X
 @test "a name that is no name is not passed on" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
-  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: web, seam: relay, certificates: [{ cert: site.pem }] }]
 X
 	tlsd_start
 	PORT=$(tls_port 0)
@@ -146,7 +146,7 @@ X
 @test "several workers share the work" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
-  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: web, seam: relay, certificates: [{ cert: site.pem }] }]
 X
 	sed -i 's/workers: 2/workers: 3/' weir.yaml
 	tlsd_start
@@ -177,7 +177,7 @@ X
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
   handoff_timeout: 5s
-  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: web, seam: relay, certificates: [{ cert: site.pem }] }]
 X
 	tlsd_start
 	PORT=$(tls_port 0)
@@ -254,7 +254,7 @@ X
 @test "new connections go to the instance that has fewer" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
-  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: web, seam: relay, certificates: [{ cert: site.pem }] }]
 X
 	mkdir -p "$RUN/web"
 	for i in a b; do spawn "sink$i" socat "unix-listen:$RUN/web/$i.sock,fork" EXEC:cat; done
