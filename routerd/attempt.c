@@ -10,14 +10,6 @@
 
 /* Interim responses a server may send in front of one final response. */
 #define INTERIMS_MAX 32
-/* A request that may not be sent twice takes an idle connection only if it was used this short a
- * time ago. */
-#define JUST_USED_MS 1000
-
-static void on_upstream(struct upstream *u);
-static void on_expired(struct upstream *u);
-static void read_response(struct request *r);
-
 static bool
 has_body(const struct request *r)
 {
@@ -37,7 +29,7 @@ is_repeatable(const struct request *r)
 /* Which of the timeouts holds now, 0 for none: while the client is still sending, or does not read,
  * its own clock is running. */
 static uint32_t
-current_timeout(const struct request *r)
+current_timeout(const struct request *r, enum exchange_wait wait)
 {
 	const struct timeouts *t = &r->timeouts;
 
@@ -45,85 +37,58 @@ current_timeout(const struct request *r)
 		return t->connect;
 	if (r->is_tunnel)
 		return t->tunnel;
-	if (r->up_out.queued > 0)
+	if (wait == EXCHANGE_SENDING)
 		return t->send;
 	if (r->state == REQ_WAIT)
 		return r->up_flow == FLOW_OPEN && !request_awaits_continue(r) ? 0 : t->response;
-	if (r->state == REQ_FLOW && r->up_in.state == H1_IN_OPEN)
+	if (r->state == REQ_FLOW && wait == EXCHANGE_READING)
 		return t->read;
 	return 0;
-}
-
-static uint64_t
-progress_of(const struct request *r)
-{
-	return r->up_in.bytes + r->up_out.body_bytes - r->up_out.queued;
 }
 
 /* The deadline runs also while nothing is waited for: that may change where no event of this
  * connection tells (the client reads again, and the server has nothing more to say). */
 static void
-arm(struct request *r)
+set_deadline(struct request *r, struct exchange_state s)
 {
-	r->up_ms = current_timeout(r);
-	r->up_progress = progress_of(r);
+	r->up_ms = current_timeout(r, s.wait);
+	r->up_progress = s.progress;
 	r->is_looked_at = r->up_ms <= STREAM_LOOK_MS;
 	if (r->up_ms == 0)
-		deadline_set(r->w->loop, &r->up->dl, r->timeouts.read);
+		deadline_set(r->w->loop, r->x->dl, r->timeouts.read);
 	else
-		deadline_set(r->w->loop, &r->up->dl, r->is_looked_at ? r->up_ms : STREAM_LOOK_MS);
+		deadline_set(r->w->loop, r->x->dl, r->is_looked_at ? r->up_ms : STREAM_LOOK_MS);
+}
+
+static void
+arm(struct request *r)
+{
+	set_deadline(r, r->x->ops->state(r->x));
 }
 
 /* --- ends of an attempt
  * ------------------------------------------------------------------------------------------------------
  */
 
-static bool
-may_keep(const struct request *r, enum server_outcome how)
-{
-	const struct upstream *u = r->up;
-
-	return how == SERVER_OK && r->keep_upstream && !r->is_tunnel &&
-		r->down_flow == FLOW_ENDED && h1_out_done(&r->up_out) &&
-		(u->in == NULL || buf_len(u->in) == 0);
-}
-
-static bool
-is_worn(const struct upstream *u, const struct poolcfg *pool)
-{
-	return pool->keepalive_requests > 0 && u->served >= pool->keepalive_requests;
-}
-
 static void
-drop_upstream(struct request *r, enum server_outcome how)
+drop_exchange(struct request *r, enum exchange_end how)
 {
-	struct upstream *u = r->up;
-	bool keep = may_keep(r, how) && !is_worn(u, pool_cfg(r->pool));
+	struct exchange *x = r->x;
 
 	/* A body that is still flowing must not go on into memory that is given back. */
 	if (r->is_streamed && r->up_flow == FLOW_OPEN) {
 		r->cl->ops->body_to(r->cl, &r->discard);
 		r->up_flow = FLOW_ABORTED;
 	}
-	if (r->state != REQ_CONNECT || r->was_sent) {
-		h1_in_fini(&r->up_in);
-		h1_out_fini(&r->up_out);
-	}
-	r->up = NULL;
-	u->user = NULL;
-	u->is_suspect = keep && r->resp.body == BODY_NONE;
-	if (keep)
-		upstream_keep(u, (unsigned)pool_cfg(r->pool)->keepalive,
-			pool_cfg(r->pool)->idle_timeout_ms);
-	else
-		upstream_close(u);
+	r->x = NULL;
+	x->ops->done(x, how);
 }
 
 void
 attempt_end(struct request *r, unsigned how)
 {
-	if (r->up != NULL)
-		drop_upstream(r, (enum server_outcome)how);
+	if (r->x != NULL)
+		drop_exchange(r, how == SERVER_OK ? EXCHANGE_KEEP : EXCHANGE_CANCEL);
 	if (r->server != NULL) {
 		server_end(r->server, r->pool, (enum server_outcome)how, r->ask.now_ms,
 			loop_now_ms(r->w->loop));
@@ -165,8 +130,7 @@ take_budget(struct request *r)
 static bool
 is_idle_race(const struct request *r)
 {
-	return r->is_reused && r->state != REQ_FLOW && r->interims == 0 &&
-		(r->up == NULL || r->up->in == NULL || buf_len(r->up->in) == 0);
+	return r->x != NULL && r->x->is_reused && !r->x->heard;
 }
 
 static void
@@ -247,50 +211,34 @@ attempt_pick(struct request *r)
 	return REQ_CONNECT;
 }
 
-static const char *
-connect_reason(int error)
-{
-	switch (error) {
-	case ECONNREFUSED: return "connect_refused";
-	case ETIMEDOUT: return "connect_timeout";
-	case EHOSTUNREACH:
-	case ENETUNREACH: return "unreachable";
-	case EDESTADDRREQ: return "no_address";
-	case EMFILE:
-	case ENFILE: return "no_descriptors";
-	default: return "connect_failed";
-	}
-}
-
-static void
-attach(struct request *r, struct upstream *u)
-{
-	r->up = u;
-	u->user = r;
-	u->fn = on_upstream;
-	u->expired = on_expired;
-}
+static const struct exchange_events events;
 
 enum req_state
 attempt_connect(struct request *r)
 {
-	uint64_t max_idle_ms = is_repeatable(r) ? UINT64_MAX : JUST_USED_MS;
-	struct upstream *u = r->wants_fresh ? NULL : upstream_reuse(r->w, r->server, max_idle_ms);
+	const struct exchange_open how = {
+		.w = r->w,
+		.server = r->server,
+		.pool = pool_cfg(r->pool),
+		.events = &events,
+		.user = r,
+		.is_repeatable = is_repeatable(r),
+		.wants_fresh = r->wants_fresh,
+	};
+	int opened = exchange_h1_open(&r->h1, &how);
 
 	r->wants_fresh = false;
-	r->is_reused = u != NULL;
-	if (u == NULL)
-		u = upstream_connect(r->w, r->server);
-	if (u == NULL) {
+	if (opened < 0) {
 		int error = errno;
 
 		/* Our own want of descriptors says nothing of the server. */
 		failed(r, error == EMFILE || error == ENFILE ? SERVER_ABANDONED : SERVER_CONNECT,
-			502, connect_reason(error));
+			502, upstream_reason(error));
 		return REQ_STAY;
 	}
-	attach(r, u);
-	if (upstream_connected(u) > 0)
+	r->x = &r->h1.x;
+	r->is_reused = r->x->is_reused;
+	if (opened > 0)
 		return REQ_SEND;
 	arm(r);
 	return REQ_STAY;
@@ -300,38 +248,24 @@ attempt_connect(struct request *r)
  * ---------------------------------------------------------------------------------------------------------------------------
  */
 
-static void
-send_head(struct request *r)
-{
-	struct h1_out *o = &r->up_out;
-	const struct field *te = msg_field(&r->m, FIELD_TE);
-
-	h1_out_init(o, &r->up->s, &r->w->bufs, false);
-	o->authority = r->m.authority;
-	o->path = r->path;
-	o->query = r->m.query;
-	o->has_query = r->m.has_query;
-	o->sends_te = te != NULL && !(te->flags & MSG_FIELD_DROP);
-	if (r->fwd.is_upgrade)
-		o->upgrade = r->m.upgrade;
-	o->sink.ops->head(&o->sink, &r->m);
-}
-
 enum req_state
 attempt_send(struct request *r)
 {
-	struct sink *to = &r->up_out.sink;
+	struct exchange *x = r->x;
+	struct sink *to = x->sink;
 
 	r->t.connected_us = request_us(r);
-	r->up->served++;
 	r->was_sent = true;
-	r->scan = (struct http1_scan){ 0 };
-	r->keep_upstream = false;
 	r->interims = 0;
 	r->down_flow = FLOW_NONE;
-	memset(&r->up_in, 0, sizeof(r->up_in));
-	h1_in_init(&r->up_in, r->w->loop, &r->up->s, &r->w->bufs, &r->up->in);
-	send_head(r);
+	x->m = &r->m;
+	x->path = r->path;
+	x->is_upgrade = r->fwd.is_upgrade;
+	x->resp = &r->resp;
+	x->resp_fields = r->resp_fields;
+	x->resp_field_cap = REQUEST_FIELDS - FORWARD_FIELDS;
+	x->limits = &r->pin->s->response_limits;
+	x->ops->send(x);
 	if (r->is_collected)
 		to->ops->data(to, r->collect.b, r->collect.b->data, r->collect.b->w);
 	if (r->is_collected || !has_body(r)) {
@@ -353,8 +287,7 @@ enum req_state
 attempt_wait(struct request *r)
 {
 	arm(r);
-	if (r->up_out.is_gone || r->up->s.readable)
-		read_response(r);
+	r->x->ops->read(r->x);
 	return REQ_STAY;
 }
 
@@ -363,36 +296,32 @@ attempt_wait(struct request *r)
  */
 
 static void
-on_down_end(struct h1_in *in)
+on_ended(struct exchange *x)
 {
-	struct request *r = (struct request *)((char *)in - offsetof(struct request, up_in));
+	struct request *r = x->user;
 
-	switch (in->why) {
-	case H1_IN_OK:
-		r->down_flow = FLOW_ENDED;
-		if (request_flush_client(r))
-			request_check_done(r);
-		return;
-	case H1_IN_SINK_GONE: request_client_left(r); return;
-	case H1_IN_BAD: worker_count(r->w, STAT_BAD_RESPONSES); break;
-	case H1_IN_EARLY_END:
-	case H1_IN_BROKEN:
-	case H1_IN_TOO_LARGE: break;
-	}
-	if (r->is_tunnel)
-		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
-	else
-		failed(r, SERVER_BROKEN, 502,
-			in->why == H1_IN_BAD ? in->err.reason : "closed_early");
+	r->down_flow = FLOW_ENDED;
+	if (request_flush_client(r))
+		request_check_done(r);
 }
 
 static void
-flow_down(struct request *r)
+on_refused(struct exchange *x)
 {
-	r->up_in.to = r->cl->out;
-	r->up_in.fn = on_down_end;
-	r->down_flow = FLOW_OPEN;
-	r->state = REQ_FLOW;
+	request_client_left(x->user);
+}
+
+static void
+on_failed(struct exchange *x, enum exchange_failure why, uint16_t status, const char *reason)
+{
+	struct request *r = x->user;
+
+	if (why == EXCHANGE_BAD)
+		worker_count(r->w, STAT_BAD_RESPONSES);
+	if (r->is_tunnel)
+		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
+	else
+		failed(r, why == EXCHANGE_CONNECT ? SERVER_CONNECT : SERVER_BROKEN, status, reason);
 }
 
 /*
@@ -431,26 +360,23 @@ switch_protocols(struct request *r)
 	r->head_sent = true;
 	r->is_tunnel = true;
 	worker_count(r->w, STAT_TUNNELS);
-	flow_down(r);
-	h1_in_raw(&r->up_in);
-	h1_out_raw(&r->up_out);
+	r->down_flow = FLOW_OPEN;
+	r->state = REQ_FLOW;
+	r->x->ops->tunnel(r->x, r->cl->out);
 	r->is_streamed = true;
 	r->up_flow = FLOW_OPEN;
-	r->cl->ops->tunnel(r->cl, &r->resp, &r->up_out.sink);
+	r->cl->ops->tunnel(r->cl, &r->resp, r->x->sink);
 	let_go(r);
-	if (!request_flush_client(r))
-		return;
-	loop_run_soon(r->w->loop, &r->up_in.again);
-	arm(r);
+	if (request_flush_client(r))
+		arm(r);
 }
 
-/* True when the response goes on with another head. */
-static bool
+static void
 pass_interim(struct request *r)
 {
 	if (++r->interims > INTERIMS_MAX) {
 		failed(r, SERVER_BROKEN, 502, "too_many_interim_responses");
-		return false;
+		return;
 	}
 	/* A 100 answers an expectation that only such a client has. */
 	if (r->resp.status != 100)
@@ -459,24 +385,23 @@ pass_interim(struct request *r)
 	forward_response(&r->resp, &r->fwd, slice_make(NULL, 0), &r->arena);
 	if (r->resp.status != 100 || r->m.expect_continue)
 		r->cl->ops->interim(r->cl, &r->resp);
-	r->scan = (struct http1_scan){ 0 };
-	return true;
 }
 
 static void
 pass_final(struct request *r)
 {
+	struct exchange *x = r->x;
+
 	r->t.response_us = request_us(r);
-	r->keep_upstream = r->resp.keep_alive && r->resp.body != BODY_UNTIL_CLOSE;
 	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
 	/* Nobody will read the rest of the request body once the answer is out; or it may never
 	 * come. */
-	if (!r->cl->body_ended && (request_awaits_continue(r) || !r->keep_upstream))
+	if (!r->cl->body_ended && (request_awaits_continue(r) || x->is_spent))
 		r->cl->ops->close_after(r->cl);
 	request_send_head(r, &r->resp);
-	flow_down(r);
-	h1_in_body(&r->up_in, r->resp.body, r->resp.content_length, UINT64_MAX);
-	h1_in_pump(&r->up_in);
+	r->down_flow = FLOW_OPEN;
+	r->state = REQ_FLOW;
+	x->ops->body_to(x, r->cl->out);
 	if (r->state == REQ_FLOW && r->down_flow == FLOW_OPEN) {
 		if (!request_flush_client(r))
 			return;
@@ -484,85 +409,18 @@ pass_final(struct request *r)
 	}
 }
 
-/* A head that does not fit yet: a larger buffer, up to the limit that the parser keeps. */
 static void
-grow(struct request *r)
+on_head(struct exchange *x)
 {
-	struct buf *b = r->up->in;
-	struct buf *bigger = buf_get(
-		&r->w->bufs, b->class < BUF_256K ? (enum buf_class)(b->class + 1) : BUF_256K);
-	size_t n = buf_len(b);
+	struct request *r = x->user;
 
-	memcpy(bigger->data, b->data + b->r, n);
-	bigger->w = (uint32_t)n;
-	buf_unref(b);
-	r->up->in = bigger;
-}
-
-/* One read of a head; false when there is nothing more now, or the attempt is over. */
-static bool
-fill(struct request *r)
-{
-	struct upstream *u = r->up;
-	ssize_t n;
-
-	if (!u->s.readable && !r->up_out.is_gone)
-		return false;
-	if (u->in == NULL)
-		u->in = buf_get(&r->w->bufs, BUF_16K);
-	else if (buf_room(u->in) == 0)
-		grow(r);
-	n = stream_read(&u->s, u->in->data + u->in->w, buf_room(u->in));
-	if (n > 0) {
-		u->in->w += (uint32_t)n;
-		return true;
-	}
-	if (n != STREAM_AGAIN || r->up_out.is_gone) {
-		failed(r, SERVER_BROKEN, 502,
-			n == STREAM_ERROR ? "reset_by_server" : "closed_early");
-		return false;
-	}
-	if (buf_len(u->in) == 0) {
-		buf_unref(u->in);
-		u->in = NULL;
-	}
-	return false;
-}
-
-static void
-read_response(struct request *r)
-{
-	while (r->up != NULL && ((r->up->in != NULL && buf_len(r->up->in) > 0) || fill(r))) {
-		struct buf *b = r->up->in;
-		struct http1_error err;
-		enum http1_result result;
-
-		msg_init(&r->resp, r->resp_fields, REQUEST_FIELDS - FORWARD_FIELDS);
-		result = http1_response(&r->scan, b->data + b->r, buf_len(b),
-			&r->pin->s->response_limits, r->m.method, &r->resp, &err);
-		if (result == HTTP1_BAD) {
-			worker_count(r->w, STAT_BAD_RESPONSES);
-			failed(r, SERVER_BROKEN, 502, err.reason);
-			return;
-		}
-		if (result == HTTP1_MORE) {
-			if (!fill(r))
-				return;
-			continue;
-		}
-		r->resp.field_cap = REQUEST_FIELDS;
-		b->r += (uint32_t)r->resp.head_len;
-		if (r->resp.status == 101) {
-			switch_protocols(r);
-			return;
-		}
-		if (r->resp.status >= 200) {
-			pass_final(r);
-			return;
-		}
-		if (!pass_interim(r))
-			return;
-	}
+	r->resp.field_cap = REQUEST_FIELDS;
+	if (r->resp.status == 101)
+		switch_protocols(r);
+	else if (r->resp.status >= 200)
+		pass_final(r);
+	else
+		pass_interim(r);
 }
 
 /* --- events
@@ -570,82 +428,72 @@ read_response(struct request *r)
  */
 
 static void
-connected(struct request *r)
+on_opened(struct exchange *x)
 {
-	switch (upstream_connected(r->up)) {
-	case 0: break;
-	case 1: request_run(r, REQ_SEND); break;
-	default:
-		failed(r, SERVER_CONNECT, errno == ETIMEDOUT ? 504 : 502, connect_reason(errno));
-		break;
-	}
+	request_run(x->user, REQ_SEND);
 }
 
 static void
-on_upstream(struct upstream *u)
+on_moved(struct exchange *x)
 {
-	struct request *r = u->user;
+	struct request *r = x->user;
+	struct exchange_state s;
 
-	if (r->state == REQ_CONNECT) {
-		connected(r);
-		return;
-	}
-	if (u->s.writable && r->up_out.queued > 0)
-		h1_out_writable(&r->up_out, r->w->loop);
-	if (r->state == REQ_WAIT)
-		read_response(r);
-	else if (r->state == REQ_FLOW && r->down_flow == FLOW_ENDED)
+	if (r->state == REQ_FLOW && r->down_flow == FLOW_ENDED)
 		request_check_done(r);
-	else if (r->state == REQ_FLOW && u->s.readable)
-		h1_in_pump(&r->up_in);
-	if (u->user == r && r->up == u && r->state != REQ_DONE && progress_of(r) != r->up_progress)
-		arm(r);
-}
-
-/* Quiet for a while: has the server gone without an event? */
-static void
-look(struct request *r, uint32_t timeout_ms)
-{
-	r->is_looked_at = true;
-	deadline_set(r->w->loop, &r->up->dl, timeout_ms - STREAM_LOOK_MS);
-	if (r->state != REQ_CONNECT && stream_is_dead(&r->up->s)) {
-		r->up->s.readable = true;
-		on_upstream(r->up);
-	}
+	if (r->x != x || r->state == REQ_DONE)
+		return;
+	s = x->ops->state(x);
+	if (s.progress != r->up_progress)
+		set_deadline(r, s);
 }
 
 static void
-on_expired(struct upstream *u)
+on_expired(struct exchange *x)
 {
-	struct request *r = u->user;
-	uint32_t ms = current_timeout(r);
+	struct request *r = x->user;
+	struct exchange_state s = x->ops->state(x);
+	uint32_t ms = current_timeout(r, s.wait);
 
 	/* Something else is waited for now, or bytes went by since (a tunnel's other direction): it
 	 * starts over. */
-	if (ms == 0 || ms != r->up_ms || progress_of(r) != r->up_progress) {
-		arm(r);
+	if (ms == 0 || ms != r->up_ms || s.progress != r->up_progress) {
+		set_deadline(r, s);
 		return;
 	}
+	/* Quiet for a while: has the server gone without an event? */
 	if (!r->is_looked_at && ms > STREAM_LOOK_MS) {
-		look(r, ms);
+		r->is_looked_at = true;
+		deadline_set(r->w->loop, x->dl, ms - STREAM_LOOK_MS);
+		x->ops->look(x);
 		return;
 	}
 	if (r->state == REQ_CONNECT)
 		failed(r, SERVER_CONNECT, 504, "connect_timeout");
 	else if (r->is_tunnel)
 		request_end(r, "tunnel_timeout", 's', CLIENT_KEEP);
-	else if (r->up_out.queued > 0)
+	else if (s.wait == EXCHANGE_SENDING)
 		failed(r, SERVER_TIMEOUT, 504, "send_timeout");
 	else
 		failed(r, SERVER_TIMEOUT, 504,
 			r->state == REQ_FLOW ? "read_timeout" : "response_timeout");
 }
 
+static const struct exchange_events events = {
+	.opened = on_opened,
+	.head = on_head,
+	.ended = on_ended,
+	.refused = on_refused,
+	.failed = on_failed,
+	.moved = on_moved,
+	.expired = on_expired,
+};
+
 void
 attempt_body_ended(struct request *r)
 {
 	r->t.sent_us = request_us(r);
-	r->up_out.sink.ops->flush(&r->up_out.sink);
+	r->x->sink->ops->flush(r->x->sink);
 	arm(r);
 	request_check_done(r);
 }
@@ -658,8 +506,16 @@ attempt_body_refused(struct request *r)
 	r->up_flow = FLOW_ABORTED;
 	if (r->is_tunnel)
 		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
-	else if (r->state == REQ_WAIT && r->up != NULL)
-		read_response(r);
+	else if (r->state == REQ_WAIT && r->x != NULL)
+		r->x->ops->read(r->x);
 	else
 		request_check_done(r);
+}
+
+/* One side of a tunnel was cut off: the other shall not take what it got for whole. */
+void
+attempt_cut(struct request *r)
+{
+	if (r->x != NULL)
+		drop_exchange(r, EXCHANGE_RESET);
 }

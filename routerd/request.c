@@ -186,10 +186,6 @@ begin(struct request *r, struct client *c, struct buf *head, uint64_t first_us)
 	r->timeouts = r->pin->s->timeouts;
 	r->id = next_id(w);
 	r->discard.ops = &discard_ops;
-	r->up_in.bytes = 0;
-	r->up_out.body_bytes = 0;
-	r->up_out.queued = 0;
-	r->up_out.seg_count = 0;
 	r->ask.tried_count = 0;
 	memcpy(r->term, "--", 3);
 	arena_init_in(&r->arena, r->arena_first, sizeof(r->arena_first), 4096);
@@ -287,9 +283,8 @@ finish(struct request *r, enum client_end how)
 {
 	struct client *cl = r->cl;
 
-	/* One side of a tunnel was cut off: the other shall not take what it got for whole. */
-	if (r->is_tunnel && how == CLIENT_ABORT && r->up != NULL)
-		stream_reset(&r->up->s);
+	if (r->is_tunnel && how == CLIENT_ABORT)
+		attempt_cut(r);
 	attempt_end(r, r->reason == NULL ? SERVER_OK : SERVER_ABANDONED);
 	r->state = REQ_DONE;
 	count_status(r);
@@ -344,14 +339,12 @@ request_send_head(struct request *r, struct msg *m)
 }
 
 /* An early answer that is complete does not cut off what the client is still sending, as long as
- * the server wants it: it keeps the connection and has not closed it (RFC 9112 §9.5). */
+ * the server wants it. */
 static bool
 is_upload_wanted(const struct request *r)
 {
-	if (!r->is_streamed || !r->keep_upstream || request_awaits_continue(r) || r->up == NULL ||
-		r->up_out.is_gone)
-		return false;
-	return !r->up->s.readable || upstream_is_quiet(r->up);
+	return r->is_streamed && r->x != NULL && !request_awaits_continue(r) &&
+		r->x->ops->wants_rest(r->x);
 }
 
 void
@@ -679,7 +672,7 @@ request_body_ended(struct request *r, enum body_end how, const char *reason)
 		return;
 	}
 	r->up_flow = FLOW_ENDED;
-	if (r->up != NULL)
+	if (r->x != NULL)
 		attempt_body_ended(r);
 	else
 		request_check_done(r);

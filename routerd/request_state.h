@@ -7,9 +7,8 @@
 
 #include "routerd/codec.h"
 #include "routerd/conn.h"
+#include "routerd/exchange_h1.h"
 #include "routerd/forward.h"
-#include "routerd/h1_in.h"
-#include "routerd/h1_out.h"
 #include "routerd/lb.h"
 #include "routerd/request.h"
 #include "routerd/respond.h"
@@ -53,7 +52,7 @@ struct request {
 	const struct route *route;
 	struct pool *pool;
 	struct server *server; /* of the attempt that is running */
-	struct upstream *up;
+	struct exchange *x;
 	struct collect collect;
 	struct sink discard;
 	enum flow up_flow;
@@ -68,10 +67,9 @@ struct request {
 	bool was_sent;    /* bytes of this attempt may have reached the server */
 	bool has_retry;   /* holds a share of the pool's retry budget */
 	bool is_tunnel;
-	bool is_looked_at;  /* since the last byte, see STREAM_LOOK_MS */
-	bool is_counted;    /* in the pool's active requests */
-	bool keep_upstream; /* the server said that the connection may be used again */
-	uint8_t interims;   /* of this attempt */
+	bool is_looked_at; /* since the last byte, see STREAM_LOOK_MS */
+	bool is_counted;   /* in the pool's active requests */
+	uint8_t interims;  /* of this attempt */
 	uint8_t tries;
 	uint8_t races;        /* tries that met a server closing an idle connection */
 	uint16_t last_status; /* what the last failed attempt would have answered */
@@ -95,9 +93,7 @@ struct request {
 	struct forward_info fwd;
 	struct slice path;
 	struct lb_ask ask;
-	struct http1_scan scan;
-	struct h1_in up_in;
-	struct h1_out up_out;
+	struct exchange_h1 h1;
 	struct arena arena;
 	struct msg m;
 	struct msg resp;
@@ -127,7 +123,7 @@ uint32_t request_us(const struct request *r);
 static inline bool
 request_awaits_continue(const struct request *r)
 {
-	return r->cl->awaits_continue && r->up_out.body_bytes == 0;
+	return r->cl->awaits_continue && (r->x == NULL || r->x->ops->given(r->x) == 0);
 }
 
 /* Steps of the table that deal with a server. */
@@ -138,6 +134,8 @@ enum req_state attempt_wait(struct request *r);
 /* The request body has ended, or its sink has gone. */
 void attempt_body_ended(struct request *r);
 void attempt_body_refused(struct request *r);
+/* Let go of the server with a reset, before attempt_end. Fine without one. */
+void attempt_cut(struct request *r);
 /* Let go of the server: how it went is an enum server_outcome. Fine without one. */
 void attempt_end(struct request *r, unsigned how);
 

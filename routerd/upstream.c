@@ -119,6 +119,21 @@ upstream_connected(struct upstream *u)
 	return 1;
 }
 
+const char *
+upstream_reason(int error)
+{
+	switch (error) {
+	case ECONNREFUSED: return "connect_refused";
+	case ETIMEDOUT: return "connect_timeout";
+	case EHOSTUNREACH:
+	case ENETUNREACH: return "unreachable";
+	case EDESTADDRREQ: return "no_address";
+	case EMFILE:
+	case ENFILE: return "no_descriptors";
+	default: return "connect_failed";
+	}
+}
+
 bool
 upstream_is_quiet(const struct upstream *u)
 {

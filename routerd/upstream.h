@@ -28,7 +28,7 @@ struct upstream {
 	struct buf *in; /* bytes read and not consumed */
 	upstream_fn fn;
 	upstream_fn expired; /* its deadline passed while connecting or busy */
-	void *user;          /* the request that uses it */
+	void *user;          /* the exchange that uses it */
 	enum upstream_state state;
 	uint32_t server_id;
 	uint32_t served; /* requests that it has carried */
@@ -49,6 +49,8 @@ struct upstream *upstream_reuse(struct worker *w, struct server *s, uint64_t max
 struct upstream *upstream_connect(struct worker *w, struct server *s);
 /* After an event on a connecting one: 1 connected (busy now), 0 not yet, -1 failed with errno. */
 int upstream_connected(struct upstream *u);
+/* The word for why a connection did not come about: an errno of the two above. */
+const char *upstream_reason(int error);
 /* The request is over and the connection is clean: keep it for others, at most `keep` per server.
  * What looks readable is looked at: it may just have been emptied. */
 void upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms);
