@@ -8,6 +8,7 @@
 #include "libcommon/daemon.h"
 
 enum relay_kind { RELAY_PROXY_V2, RELAY_NONE };
+enum pass_proxy { PASS_PROXY_NONE, PASS_PROXY_V2 };
 enum seam { SEAM_RELAY, SEAM_HANDOFF };
 enum tls_version { TLS_1_2, TLS_1_3 };
 enum tls_policy { POLICY_INTERMEDIATE, POLICY_MODERN };
@@ -19,6 +20,18 @@ struct certcfg {
 	char *ocsp; /* DER; NULL: CERT.ocsp, when it is there */
 	char *dir;  /* a folder of certificates, see certfiles.h */
 	struct cfg_list self_signed; /* char *: names and addresses; made at the first start */
+};
+
+/* Names whose connections go to a server untouched. */
+struct passcfg {
+	const struct cfg_node *node;
+	struct cfg_list names; /* char *: host names, "*.example.com" */
+	struct cfg_list to;    /* char *: addresses */
+	struct addr *to_addrs; /* as many */
+	char *to_text;         /* for the log */
+	int proxy;
+	int64_t connect_timeout_ms;
+	int64_t idle_timeout_ms;
 };
 
 struct tlslistencfg {
@@ -36,6 +49,7 @@ struct tlslistencfg {
 	bool strict_sni;
 	struct cfg_list ciphers;      /* char *: OpenSSL's names; empty: ours */
 	struct cfg_list certificates; /* struct certcfg */
+	struct cfg_list passthrough;  /* struct passcfg */
 	int64_t backlog;
 };
 

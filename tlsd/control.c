@@ -26,6 +26,7 @@ static const struct counter gauges[] = {
 	{ "handshaking", "in a handshake", offsetof(struct stats, handshaking) },
 	{ "waiting", "waiting for a server to listen", offsetof(struct stats, waiting) },
 	{ "relaying", "relayed", offsetof(struct stats, relaying) },
+	{ "passing", "passed through", offsetof(struct stats, passing) },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
@@ -88,6 +89,7 @@ listener_json(const struct site_listener *l)
 		o, "min_version", json_string(l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2"));
 	json_object_set_new(o, "alpn", alpn);
 	json_object_set_new(o, "certificates", json_integer((json_int_t)l->ncerts));
+	json_object_set_new(o, "passthrough", json_integer((json_int_t)l->npass));
 	json_object_set_new(o, "connections", json_integer(atomic_load(&l->listen->stat->open)));
 	json_object_set_new(
 		o, "accepted", json_integer((json_int_t)atomic_load(&l->listen->stat->accepted)));
@@ -182,6 +184,8 @@ text_listener(const struct site_listener *l, struct sbuf *out)
 		l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2", l->ncerts);
 	for (size_t i = 0; i < l->cfg->alpn.n; i++)
 		sbuf_addf(out, "%s%s", i == 0 ? "  alpn " : ",", *CFG_AT(char *, l->cfg->alpn, i));
+	if (l->npass > 0)
+		sbuf_addf(out, "  passthrough %zu", l->npass);
 	sbuf_addf(out, "  connections %u  accepted %" PRIu64, atomic_load(&l->listen->stat->open),
 		atomic_load(&l->listen->stat->accepted));
 	sbuf_addc(out, '\n');

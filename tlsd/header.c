@@ -42,22 +42,29 @@ set_addresses(const struct session *s, struct proxy_info *info)
 	info->has_addr = info->src.ss_family == info->dst.ss_family;
 }
 
+static void
+set_common(const struct session *s, struct proxy_info *info, char *id)
+{
+	int id_n = snprintf(id, HEADER_ID, "%016" PRIx64 "%08" PRIx64, s->w->id_prefix,
+		s->w->id_next++ & 0xffffffff);
+
+	set_addresses(s, info);
+	info->authority = slice_make(s->hello->tls.sni, s->hello->tls.sni_n);
+	info->unique_id = slice_make(id, (size_t)id_n);
+}
+
 void
 header_info(const struct session *s, struct proxy_info *info, char *id)
 {
 	const unsigned char *alpn;
 	unsigned alpn_n;
-	int id_n = snprintf(id, HEADER_ID, "%016" PRIx64 "%08" PRIx64, s->w->id_prefix,
-		s->w->id_next++ & 0xffffffff);
 
 	*info = (struct proxy_info){ .has_tls = true };
-	set_addresses(s, info);
+	set_common(s, info, id);
 	SSL_get0_alpn_selected(s->wire.ssl, &alpn, &alpn_n);
 	info->alpn = slice_make((const char *)alpn, alpn_n);
-	info->authority = slice_make(s->hello->tls.sni, s->hello->tls.sni_n);
 	info->tls_version = slice_str(SSL_get_version(s->wire.ssl));
 	info->cipher = slice_str(SSL_get_cipher_name(s->wire.ssl));
-	info->unique_id = slice_make(id, (size_t)id_n);
 }
 
 size_t
@@ -67,5 +74,15 @@ header_write(const struct session *s, char *out, size_t cap)
 	char id[HEADER_ID];
 
 	header_info(s, &info, id);
+	return proxy_write_v2(out, cap, &info);
+}
+
+size_t
+header_write_pass(const struct session *s, char *out, size_t cap)
+{
+	struct proxy_info info = { .has_tls = false };
+	char id[HEADER_ID];
+
+	set_common(s, &info, id);
 	return proxy_write_v2(out, cap, &info);
 }

@@ -16,7 +16,9 @@
 #include "libcommon/sock.h"
 #include "tlsd/handover.h"
 #include "tlsd/header.h"
-#include "tlsd/pump.h"
+#include "tlsd/pass.h"
+#include "tlsd/peek.h"
+#include "tlsd/relay.h"
 #include "tlsd/session.h"
 
 #define MAGIC       0x53455353u
@@ -26,18 +28,14 @@
 #define LINGER_MAX  (1u << 20)
 #define QUOTA_FIRST (64u << 10)
 #define HEAR_MAX    (64u << 10) /* read from a client that waits, to find its end */
-#define LOOK_MS     200         /* quiet for so long: look at the sockets once */
-#define LOOK_ON_MS  30000
 
 static int do_handshake(struct session *s);
 static int do_first(struct session *s);
 static int do_connect(struct session *s);
-static int do_relay(struct session *s);
 static int do_linger(struct session *s);
 static int late_handshake(struct session *s);
 static int late_first(struct session *s);
 static int late_connect(struct session *s);
-static int late_relay(struct session *s);
 static int late_linger(struct session *s);
 
 static const struct state {
@@ -45,11 +43,14 @@ static const struct state {
 	int (*step)(struct session *s);
 	int (*late)(struct session *s); /* the deadline passed: the next state */
 } states[] = {
+	[SESSION_HELLO] = { "hello", peek_step, peek_late },
 	[SESSION_HANDSHAKE] = { "handshake", do_handshake, late_handshake },
 	[SESSION_FIRST] = { "first", do_first, late_first },
 	[SESSION_CONNECT] = { "connect", do_connect, late_connect },
 	[SESSION_HANDOVER] = { "handover", handover_step, handover_late },
-	[SESSION_RELAY] = { "relay", do_relay, late_relay },
+	[SESSION_RELAY] = { "relay", relay_step, relay_late },
+	[SESSION_PASS_CONNECT] = { "pass_connect", pass_connect, pass_connect_late },
+	[SESSION_PASS] = { "pass", pass_step, relay_late },
 	[SESSION_LINGER] = { "linger", do_linger, late_linger },
 };
 
@@ -124,6 +125,13 @@ session_watch_backend_write(struct session *s)
 	watch(s, &s->bev, s->bfd, true, on_backend);
 }
 
+void
+session_watch_backend(struct session *s, bool is_write)
+{
+	s->b_watches_write = is_write;
+	watch(s, &s->bev, s->bfd, is_write, on_backend);
+}
+
 static void
 on_again(struct run_item *item)
 {
@@ -132,8 +140,8 @@ on_again(struct run_item *item)
 
 /* ---- the end ---- */
 
-static void
-forget_hello(struct session *s)
+void
+session_forget_hello(struct session *s)
 {
 	if (s->hello != NULL) {
 		keys_wipe(&s->hello->keys);
@@ -152,8 +160,8 @@ forget_hello(struct session *s)
 	}
 }
 
-static void
-drop_backend(struct session *s)
+void
+session_drop_backend(struct session *s)
 {
 	if (s->bfd >= 0) {
 		event_del(&s->bev);
@@ -167,15 +175,26 @@ drop_backend(struct session *s)
 	spill_fini(&s->up);
 }
 
+void
+session_forget_socket(struct session *s)
+{
+	event_del(&s->bev);
+	close(s->bfd);
+	s->bfd = -1;
+	s->b_writable = s->b_readable = s->b_hup = s->b_watches_write = false;
+}
+
 static void
 gauge(struct session *s, int delta)
 {
 	struct stats *st = &s->w->stats;
 
-	if (s->state == SESSION_HANDSHAKE)
+	if (s->state == SESSION_HELLO || s->state == SESSION_HANDSHAKE)
 		stats_add(&st->handshaking, (uint64_t)delta);
 	else if (s->state == SESSION_RELAY)
 		stats_add(&st->relaying, (uint64_t)delta);
+	else if (s->state == SESSION_PASS_CONNECT || s->state == SESSION_PASS)
+		stats_add(&st->passing, (uint64_t)delta);
 }
 
 static void
@@ -187,16 +206,29 @@ recycle(void *p)
 	s->w->free_list = s;
 }
 
+/* An end in the middle must not look like one that a peer has asked for. */
+static void
+cut(struct session *s)
+{
+	struct linger hard = { .l_onoff = 1 };
+
+	setsockopt(s->wire.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	if (s->bfd >= 0)
+		setsockopt(s->bfd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+}
+
 static void
 session_close(struct session *s)
 {
 	struct worker *w = s->w;
 
 	s->state = SESSION_CLOSED;
+	if (s->is_cut)
+		cut(s);
 	worker_unwait(w, s);
 	handover_fini(&s->over);
-	drop_backend(s);
-	forget_hello(s);
+	session_drop_backend(s);
+	session_forget_hello(s);
 	event_del(&s->cev);
 	close(s->wire.fd);
 	wire_fini(&s->wire);
@@ -240,8 +272,10 @@ enter(struct session *s, int next)
 	gauge(s, -1);
 	LOG_DEBUG("session_state", L_INT("fd", s->wire.fd), L_STR("from", states[s->state].name),
 		L_STR("to", next == SESSION_CLOSED ? "closed" : states[next].name));
+	/* The time for a handshake runs from the first byte of its first message. */
+	if (s->state != SESSION_HELLO || next != SESSION_HANDSHAKE)
+		deadline_clear(&s->deadline);
 	s->state = (uint8_t)next;
-	deadline_clear(&s->deadline);
 	gauge(s, 1);
 }
 
@@ -297,8 +331,8 @@ log_failed(struct session *s, enum reason why, const char *detail)
 }
 
 /* An alert is worth telling: the client shall read it before the reset that unread bytes cause. */
-static int
-handshake_failed(struct session *s, enum reason why, const char *detail)
+int
+session_handshake_failed(struct session *s, enum reason why, const char *detail)
 {
 	bool has_alert = s->wire.bufs->out_n > 0;
 
@@ -320,7 +354,7 @@ tls_failed(struct session *s)
 		why = REASON_UNKNOWN_NAME;
 		detail = NULL;
 	}
-	return handshake_failed(s, why, detail);
+	return session_handshake_failed(s, why, detail);
 }
 
 static void
@@ -335,20 +369,31 @@ handshake_done(struct session *s)
 		stats_add(&st->tls13, 1);
 }
 
+int
+session_start_tls(struct session *s, SSL_CTX *ctx)
+{
+	if (wire_start(&s->wire, ctx, &s->hello->tls) < 0)
+		return session_handshake_failed(s, REASON_INTERNAL, "no memory");
+	handover_watch(s);
+	return SESSION_HANDSHAKE;
+}
+
 static int
 do_handshake(struct session *s)
 {
-	if (!s->wire.is_readable)
-		return WAIT;
+	if (s->wire.in_n == 0) { /* else it was heard before */
+		if (!s->wire.is_readable)
+			return WAIT;
 
-	ssize_t n = wire_recv(&s->wire, WIRE_HELLO_IN);
+		ssize_t n = wire_recv(&s->wire, WIRE_HELLO_IN);
 
-	if (n == -1)
-		return WAIT;
-	if (n == -2)
-		return handshake_failed(s, REASON_RESET, NULL);
-	if (n == 0)
-		return handshake_failed(s, REASON_EOF, NULL);
+		if (n == -1)
+			return WAIT;
+		if (n == -2)
+			return session_handshake_failed(s, REASON_RESET, NULL);
+		if (n == 0)
+			return session_handshake_failed(s, REASON_EOF, NULL);
+	}
 
 	enum wire_result r = wire_handshake(&s->wire);
 
@@ -360,7 +405,7 @@ do_handshake(struct session *s)
 		enum spill_result sent = wire_flush(&s->wire);
 
 		if (sent == SPILL_FAILED)
-			return handshake_failed(s, REASON_RESET, NULL);
+			return session_handshake_failed(s, REASON_RESET, NULL);
 		if (sent == SPILL_BLOCKED)
 			session_watch_client_write(s);
 	}
@@ -375,7 +420,7 @@ do_handshake(struct session *s)
 static int
 late_handshake(struct session *s)
 {
-	return handshake_failed(s, REASON_TIMEOUT, NULL);
+	return session_handshake_failed(s, REASON_TIMEOUT, NULL);
 }
 
 /* ---- first bytes ---- */
@@ -394,8 +439,8 @@ take_first(struct session *s)
 	return r == WIRE_FAILED ? -1 : 0;
 }
 
-static int
-closed_for(_Atomic uint64_t *counter)
+int
+session_closed_for(_Atomic uint64_t *counter)
 {
 	stats_add(counter, 1);
 	return SESSION_CLOSED;
@@ -414,14 +459,14 @@ do_first(struct session *s)
 		ssize_t n = wire_recv(&s->wire, WIRE_HELLO_IN);
 
 		if (n == 0)
-			return closed_for(&st->client_cut);
+			return session_closed_for(&st->client_cut);
 		if (n == -2)
-			return closed_for(&st->client_error);
+			return session_closed_for(&st->client_error);
 	}
 	if (take_first(s) < 0) {
 		wire_drop(&s->wire);
 		ERR_clear_error();
-		return closed_for(&st->client_error);
+		return session_closed_for(&st->client_error);
 	}
 	if (s->first_n > 0 || s->up_ended || s->listener->cfg->is_foreign)
 		return SESSION_CONNECT;
@@ -474,7 +519,7 @@ connected(struct session *s)
 	s->active_ms = loop_now_ms(s->w->loop);
 	stats_add(&s->w->stats.relayed, 1);
 	worker_unwait(s->w, s);
-	forget_hello(s);
+	session_forget_hello(s);
 	return SESSION_RELAY;
 }
 
@@ -484,7 +529,7 @@ client_left(struct session *s, _Atomic uint64_t *how)
 	wire_drop(&s->wire);
 	ERR_clear_error();
 	stats_add(&s->w->stats.wait_left, 1);
-	return closed_for(how);
+	return session_closed_for(how);
 }
 
 /* The client's next bytes go behind those that are held for the server. */
@@ -551,10 +596,7 @@ finish_connect(struct session *s)
 	}
 	target_failed(target_of(s), loop_now_ms(s->w->loop), s->backend);
 	s->backend = NULL;
-	event_del(&s->bev);
-	close(s->bfd);
-	s->bfd = -1;
-	s->b_writable = s->b_readable = s->b_hup = s->b_watches_write = false;
+	session_forget_socket(s);
 	return wait_for_server(s);
 }
 
@@ -597,8 +639,7 @@ do_connect(struct session *s)
 	if (r == TARGET_NONE)
 		return wait_for_server(s);
 	s->b_writable = r == TARGET_CONNECTED && s->b_writable;
-	s->b_watches_write = r == TARGET_PROGRESS || s->up.n > 0;
-	watch(s, &s->bev, s->bfd, s->b_watches_write, on_backend);
+	session_watch_backend(s, r == TARGET_PROGRESS || s->up.n > 0);
 	return r == TARGET_PROGRESS ? hear_client(s) : connected(s);
 }
 
@@ -628,74 +669,13 @@ session_retry(struct session *s)
 	s->is_retry = false;
 }
 
-/* ---- relay ---- */
-
-/* Activity only moves the deadline: to the next look, or to idle_timeout when that is nearer. */
-static void
-arm_quiet(struct session *s)
-{
-	uint64_t delay = s->is_looked_at ? LOOK_ON_MS : LOOK_MS;
-	uint64_t quiet = loop_now_ms(s->w->loop) - s->active_ms;
-
-	if (s->idle_ms > 0 && s->idle_ms - quiet < delay)
-		delay = s->idle_ms > quiet ? s->idle_ms - quiet : 1;
-	deadline_set(s->w->loop, &s->deadline, delay);
-}
-
-static int
-do_relay(struct session *s)
-{
-	struct stats *st = &s->w->stats;
-
-	switch (pump_run(s)) {
-	case PUMP_AGAIN: loop_run_soon(s->w->loop, &s->again); /* fallthrough */
-	case PUMP_WAIT: arm_quiet(s); return WAIT;
-	case PUMP_DONE: return SESSION_CLOSED;
-	case PUMP_LINGER: return SESSION_LINGER;
-	case PUMP_CUT: return closed_for(&st->client_cut);
-	case PUMP_CLIENT_ERROR: ERR_clear_error(); return closed_for(&st->client_error);
-	case PUMP_BACKEND_ERROR: return closed_for(&st->backend_error);
-	}
-	return SESSION_CLOSED;
-}
-
-/*
- * libevent says of EPOLLERR only that the socket is readable. When a reset comes together with
- * bytes, the short read that takes the bytes looks like the end of it, and no edge will follow. So
- * a relay that has become quiet is looked at once, and then now and then.
- */
-static int
-look(struct session *s)
-{
-	struct pollfd p[2] = { { .fd = s->wire.fd }, { .fd = s->bfd } };
-
-	s->is_looked_at = true;
-	if (poll(p, 2, 0) > 0) {
-		if (p[0].revents & POLLERR)
-			return closed_for(&s->w->stats.client_error);
-		if (p[0].revents & POLLHUP)
-			s->wire.is_readable = s->wire.is_hup = true;
-		if (p[1].revents & (POLLERR | POLLHUP))
-			s->b_readable = s->b_hup = true;
-	}
-	return SESSION_RELAY;
-}
-
-static int
-late_relay(struct session *s)
-{
-	if (s->idle_ms > 0 && loop_now_ms(s->w->loop) - s->active_ms >= s->idle_ms)
-		return closed_for(&s->w->stats.idle_timeout);
-	return look(s);
-}
-
 /* ---- linger ---- */
 
 static int
 do_linger(struct session *s)
 {
 	if (s->deadline.due_ms == 0) {
-		drop_backend(s);
+		session_drop_backend(s);
 		shutdown(s->wire.fd, SHUT_WR);
 		deadline_set(s->w->loop, &s->deadline, LINGER_MS);
 		s->wire.is_readable = true;
@@ -744,6 +724,9 @@ take_hello(struct worker *w)
 	else
 		w->hello_free = h->next_free;
 	h->tls = (struct tls_hello){ .sni_n = 0 };
+	h->scan = (struct hello_scan){ .record = 0 };
+	h->pass = NULL;
+	h->tries = 0;
 	return h;
 }
 
@@ -768,16 +751,14 @@ session_new(struct worker *w, struct site_listener *l, int fd, const struct sock
 	s->hello->peer_len = len;
 	deadline_init(&s->deadline, on_deadline);
 	s->again.fn = on_again;
+	s->state = l->has_to_peek ? SESSION_HELLO : SESSION_HANDSHAKE;
 	worker_session_began(w, s);
 	gauge(s, 1);
-	if (wire_init(&s->wire, tlsctx_default(l->ctx), fd, &w->bufs, &s->hello->tls) < 0) {
-		s->wire.fd = fd;
-		watch(s, &s->cev, fd, false, on_client);
-		session_kill(s);
-		return;
-	}
+	wire_init(&s->wire, fd, &w->bufs);
 	s->wire.is_writable = true;
-	handover_watch(s);
 	watch(s, &s->cev, fd, false, on_client);
 	deadline_set(w->loop, &s->deadline, (uint64_t)w->site->site->cfg->handshake_timeout_ms);
+	if (s->state == SESSION_HANDSHAKE &&
+		session_start_tls(s, tlsctx_default(l->ctx)) == SESSION_CLOSED)
+		session_kill(s);
 }

@@ -11,6 +11,7 @@
 
 #include "libcommon/loop.h"
 #include "tlsd/channel.h"
+#include "tlsd/hello.h"
 #include "tlsd/keys.h"
 #include "tlsd/spill.h"
 #include "tlsd/tlsctx.h"
@@ -18,11 +19,14 @@
 #include "tlsd/worker.h"
 
 enum session_state {
+	SESSION_HELLO, /* what the client asks for decides whose connection this is */
 	SESSION_HANDSHAKE,
 	SESSION_FIRST, /* done; the first bytes are likely on their way, and ride with the header */
 	SESSION_CONNECT,  /* to a server; while none listens it waits */
 	SESSION_HANDOVER, /* the whole connection goes to routerd; until it is acknowledged */
 	SESSION_RELAY,
+	SESSION_PASS_CONNECT, /* untouched to a server of its own */
+	SESSION_PASS,
 	SESSION_LINGER, /* we said all; read away what comes, so that no reset destroys it */
 	SESSION_CLOSED,
 };
@@ -31,6 +35,9 @@ enum session_state {
 struct session_hello {
 	struct tls_hello tls;
 	struct keys keys; /* where it is to be handed over */
+	struct hello_scan scan;
+	const struct passcfg *pass; /* the name belongs to a server behind us */
+	unsigned tries;
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct session_hello *next_free;
@@ -47,6 +54,7 @@ struct session {
 	bool is_looked_at; /* since the last event */
 	bool is_retry;     /* it is this one's turn to try */
 	bool has_header;   /* written: sent, or held in `up` */
+	bool is_cut;       /* whatever ends it now is told to both sides by a reset */
 	/* towards the server */
 	bool up_ended;   /* the client said close_notify */
 	bool up_shut;    /* and the server was told, or is gone */
@@ -57,6 +65,7 @@ struct session {
 	bool b_writable;
 	bool b_hup;
 	bool b_is_unix;
+	bool b_is_reset;      /* a write said so, and what is still to be read does not */
 	bool c_watches_write; /* events are registered for writing only once a socket was full */
 	bool b_watches_write;
 	int bfd;
@@ -67,7 +76,7 @@ struct session {
 	struct session *wait_prev;
 	struct session *wait_next;
 	struct wire wire;
-	struct spill up; /* what the server's socket would not take */
+	struct spill up; /* what the server's socket would not take; before: what was heard */
 	struct backend *backend;
 	struct session_hello *hello;
 	struct handover over;
@@ -96,7 +105,23 @@ void session_kill(struct session *s);
 /* Memory of sessions that ended. */
 void session_free_list(struct worker *w);
 
-/* For pump.c: have the socket's events tell of room to write from now on. */
+/* For the files that have states of their own (peek.c, handover.c, relay.c, pass.c). */
+
+/* Starts TLS with the bytes that were received so far, as state SESSION_HANDSHAKE. */
+int session_start_tls(struct session *s, SSL_CTX *ctx);
+int session_handshake_failed(struct session *s, enum reason why, const char *detail);
+/* Counts why, and the next state is the end. */
+int session_closed_for(_Atomic uint64_t *counter);
+/* bfd is a server's socket now: have its events. */
+void session_watch_backend(struct session *s, bool is_write);
+/* Connecting has failed: close it, for the next attempt. */
+void session_forget_socket(struct session *s);
+/* No server any more, and nothing for it. */
+void session_drop_backend(struct session *s);
+/* What only the time before the relay needs. */
+void session_forget_hello(struct session *s);
+
+/* For pumps: have the socket's events tell of room to write from now on. */
 void session_watch_client_write(struct session *s);
 void session_watch_backend_write(struct session *s);
 

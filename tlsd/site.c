@@ -221,6 +221,20 @@ open_listener(struct site_listener *l, const struct site *s, const struct daemon
 	return 0;
 }
 
+static void
+index_passes(struct site_listener *l)
+{
+	l->passes = sni_new();
+	l->npass = l->cfg->passthrough.n;
+	for (size_t i = 0; i < l->npass; i++) {
+		const struct passcfg *p = CFG_AT(struct passcfg, l->cfg->passthrough, i);
+
+		for (size_t j = 0; j < p->names.n; j++)
+			(void)sni_add(l->passes, *CFG_AT(char *, p->names, j), (uint32_t)i);
+	}
+	l->has_to_peek = l->npass > 0;
+}
+
 static int
 build_listener(struct site *s, size_t index, const struct daemon_cfg *dc,
 	const struct site_env *env, struct errs *errs)
@@ -231,6 +245,7 @@ build_listener(struct site *s, size_t index, const struct daemon_cfg *dc,
 	if (!l->cfg->is_foreign)
 		l->folder = xasprintf("%s/%s", dc->common.run_dir, l->cfg->to);
 	s->nlisteners = index + 1;
+	index_passes(l);
 	if (load_certs(l, dc, index, env, errs) < 0)
 		return -1;
 	if (build_ctx(l, s, dc, index, env, errs) < 0)
@@ -275,6 +290,7 @@ site_unref(struct site *s)
 		struct site_listener *l = &s->listeners[i];
 
 		tlsctx_free(l->ctx);
+		sni_free(l->passes);
 		for (size_t j = 0; j < l->ncerts; j++)
 			cert_unref(l->certs[j]);
 		free(l->certs);

@@ -18,6 +18,9 @@ struct site_listener {
 	struct cert **certs;              /* in the order of the configuration */
 	const struct certcfg **cert_cfgs; /* which entry each one is of */
 	size_t ncerts;
+	struct sni_index *passes; /* names to numbers of cfg->passthrough */
+	size_t npass;
+	bool has_to_peek;              /* who answers depends on the first message */
 	struct listen *listen;         /* the sockets, which outlive the site */
 	char *folder;                  /* where routerd's instances listen; NULL: cfg->to_addr */
 	struct sockaddr_storage local; /* what clients connected to, when it is one address */

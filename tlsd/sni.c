@@ -152,6 +152,16 @@ sni_find(struct sni_index *idx, struct slice name)
 	return node != NULL ? &node->entry : NULL;
 }
 
+struct sni_entry *
+sni_get(struct sni_index *idx, const char *name)
+{
+	char text[SNI_NAME_MAX + 1];
+	size_t n = canonical(slice_str(name), text);
+	struct sni_node *node = n > 0 ? find_node(idx, text, n) : NULL;
+
+	return node != NULL ? &node->entry : NULL;
+}
+
 void
 sni_each(struct sni_index *idx, void (*fn)(void *arg, struct sni_entry *e), void *arg)
 {

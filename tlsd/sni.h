@@ -26,6 +26,8 @@ void sni_free(struct sni_index *idx);
 bool sni_add(struct sni_index *idx, const char *name, uint32_t cert);
 /* NULL when no name fits. Good as long as idx. Does not allocate. */
 struct sni_entry *sni_find(struct sni_index *idx, struct slice name);
+/* The entry that was added under exactly this name, wildcard or not; NULL: none. */
+struct sni_entry *sni_get(struct sni_index *idx, const char *name);
 void sni_each(struct sni_index *idx, void (*fn)(void *arg, struct sni_entry *e), void *arg);
 
 /* A host name that may stand in a certificate; "*." in front is fine. */

@@ -28,6 +28,7 @@ struct stats {
 	_Atomic uint64_t handshaking;
 	_Atomic uint64_t waiting;
 	_Atomic uint64_t relaying;
+	_Atomic uint64_t passing;
 	_Atomic uint64_t open;
 };
 

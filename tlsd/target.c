@@ -47,17 +47,28 @@ add_instance(struct target *t, const struct addr *addr)
 }
 
 struct target *
-target_new(struct backends *all, const char *folder, const struct addr *addr)
+target_new_list(struct backends *all, const struct addr *addrs, size_t n)
 {
 	struct target *t = xcalloc(1, sizeof(*t));
 
 	t->all = all;
-	if (folder != NULL) {
-		t->folder = xstrdup(folder);
-	} else {
-		add_instance(t, addr);
-		atomic_store(&t->v[0].stat->is_listed, 1);
+	for (size_t i = 0; i < n && i < INSTANCES_MAX; i++) {
+		add_instance(t, &addrs[i]);
+		atomic_store(&t->v[i].stat->is_listed, 1);
 	}
+	return t;
+}
+
+struct target *
+target_new(struct backends *all, const char *folder, const struct addr *addr)
+{
+	struct target *t;
+
+	if (folder == NULL)
+		return target_new_list(all, addr, 1);
+	t = xcalloc(1, sizeof(*t));
+	t->all = all;
+	t->folder = xstrdup(folder);
 	return t;
 }
 
@@ -146,6 +157,7 @@ connect_to(struct instance *i, uint64_t now_ms, int *fd, struct backend **to)
 
 	if (*fd < 0) {
 		leave(i, now_ms);
+		errno = no;
 		return TARGET_NONE;
 	}
 	atomic_fetch_add_explicit(&i->stat->active, 1, memory_order_relaxed);
@@ -161,6 +173,7 @@ enum target_result
 target_connect(struct target *t, uint64_t now_ms, int *fd, struct backend **to)
 {
 	bool tried[INSTANCES_MAX] = { false };
+	int no = ENOENT;
 
 	if (t->folder != NULL && now_ms - t->scanned_ms >= (t->n > 0 ? RESCAN_MS : 1))
 		scan(t, now_ms);
@@ -173,11 +186,13 @@ target_connect(struct target *t, uint64_t now_ms, int *fd, struct backend **to)
 
 			if (r != TARGET_NONE)
 				return r;
+			no = errno;
 			tried[i - t->v] = true;
 		}
 	}
 	/* The next attempt looks at the folder first: who restarted may have another name. */
 	t->scanned_ms = 0;
+	errno = no;
 	return TARGET_NONE;
 }
 

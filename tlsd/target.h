@@ -19,11 +19,13 @@ enum target_result {
 
 /* `folder` is where instances' sockets stand, or NULL and `addr` is the only one. */
 struct target *target_new(struct backends *all, const char *folder, const struct addr *addr);
+/* One of several addresses. */
+struct target *target_new_list(struct backends *all, const struct addr *addrs, size_t n);
 void target_free(struct target *t);
 /*
  * Connect to the instance with the fewest relays; one that refused is left alone for a while,
  * unless no other is there. On success *fd is ours and *to counts one relay more: end it with
- * target_release. Never blocks.
+ * target_release; after NONE errno says why the last one refused. Never blocks.
  */
 enum target_result target_connect(struct target *t, uint64_t now_ms, int *fd, struct backend **to);
 /* A connection that was in progress has failed: *to is released and left alone for a while. */

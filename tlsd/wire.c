@@ -108,11 +108,16 @@ wire_bufs_fini(struct wire_bufs *b)
 	free(b->out);
 }
 
+void
+wire_init(struct wire *w, int fd, struct wire_bufs *bufs)
+{
+	*w = (struct wire){ .fd = fd, .bufs = bufs };
+}
+
 int
-wire_init(struct wire *w, SSL_CTX *ctx, int fd, struct wire_bufs *bufs, void *hello)
+wire_start(struct wire *w, SSL_CTX *ctx, void *hello)
 {
 	pthread_once(&once, make_method);
-	*w = (struct wire){ .fd = fd, .bufs = bufs };
 	w->ssl = SSL_new(ctx);
 
 	BIO *bio = w->ssl != NULL ? BIO_new(method) : NULL;
@@ -149,6 +154,15 @@ wire_drop(struct wire *w)
 	if (w->bufs != NULL)
 		w->bufs->out_n = 0;
 	spill_fini(&w->held);
+}
+
+void
+wire_again(struct wire *w, const char *p, size_t n)
+{
+	assert(w->in_n == 0 && n <= WIRE_IN);
+	memcpy(w->bufs->in, p, n);
+	w->in = w->bufs->in;
+	w->in_n = (uint32_t)n;
 }
 
 ssize_t

@@ -58,8 +58,13 @@ enum wire_result {
 void wire_bufs_init(struct wire_bufs *b);
 void wire_bufs_fini(struct wire_bufs *b);
 
-/* hello stays reachable by the context's callbacks through SSL_get_app_data. -1: no memory. */
-int wire_init(struct wire *w, SSL_CTX *ctx, int fd, struct wire_bufs *bufs, void *hello);
+/* The socket alone: bytes can be received. */
+void wire_init(struct wire *w, int fd, struct wire_bufs *bufs);
+/* From here on it is TLS. hello stays reachable by the context's callbacks through
+ * SSL_get_app_data. -1: no memory. */
+int wire_start(struct wire *w, SSL_CTX *ctx, void *hello);
+/* Bytes that were received before and kept elsewhere are to be read again, n up to WIRE_IN. */
+void wire_again(struct wire *w, const char *p, size_t n);
 /* Frees the TLS state; the socket is the caller's. */
 void wire_fini(struct wire *w);
 

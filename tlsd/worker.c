@@ -215,7 +215,11 @@ worker_site_put(struct worker *w, struct worker_site *ws)
 			is_first &= ws->targets[j] != ws->targets[i];
 		if (is_first)
 			target_free(ws->targets[i]);
+		for (size_t j = 0; j < ws->site->listeners[i].npass; j++)
+			target_free(ws->passes[i][j]);
+		free(ws->passes[i]);
 	}
+	free(ws->passes);
 	free(ws->targets);
 	free(ws->channels);
 	site_unref(ws->site);
@@ -292,6 +296,19 @@ on_retry(struct deadline *d)
 
 /* ---- adopting a site ---- */
 
+static struct target **
+make_passes(struct worker *w, const struct site_listener *l)
+{
+	struct target **all = xcalloc(l->npass, sizeof(struct target *));
+
+	for (size_t i = 0; i < l->npass; i++) {
+		const struct passcfg *p = CFG_AT(struct passcfg, l->cfg->passthrough, i);
+
+		all[i] = target_new_list(w->pool->backends, p->to_addrs, p->to.n);
+	}
+	return all;
+}
+
 static struct worker_site *
 make_site(struct worker *w, struct site *site)
 {
@@ -301,6 +318,7 @@ make_site(struct worker *w, struct site *site)
 	ws->is_current = true;
 	ws->targets = xcalloc(site->nlisteners, sizeof(struct target *));
 	ws->channels = xcalloc(site->nlisteners, sizeof(struct channels *));
+	ws->passes = xcalloc(site->nlisteners, sizeof(struct target **));
 	for (size_t i = 0; i < site->nlisteners; i++) {
 		const struct site_listener *l = &site->listeners[i];
 
@@ -309,6 +327,7 @@ make_site(struct worker *w, struct site *site)
 				ws->targets[i] = ws->targets[j];
 		if (ws->targets[i] == NULL)
 			ws->targets[i] = target_new(w->pool->backends, l->folder, &l->cfg->to_addr);
+		ws->passes[i] = make_passes(w, l);
 		if (l->cfg->seam == SEAM_HANDOFF)
 			ws->channels[i] =
 				channels_get(&w->channels, w->loop, w->pool->backends, l->folder);

@@ -34,6 +34,7 @@ struct worker_site {
 	struct site *site;
 	struct target **targets;    /* by listener; shared by equal `to` */
 	struct channels **channels; /* by listener: the worker's; NULL where it relays */
+	struct target ***passes;    /* by listener, by passthrough */
 	unsigned uses;
 	bool is_current;
 };
