@@ -137,6 +137,7 @@ status_object(const struct daemon *d)
 	json_object_set_new(o, "hash", json_string(d->cfg->cfg->hash));
 	json_object_set_new(
 		o, "uptime_ms", json_integer((json_int_t)(loop_now_ms(d->loop) - d->started_ms)));
+	json_object_set_new(o, "log_lost", json_integer((json_int_t)log_lost()));
 	return o;
 }
 
@@ -247,6 +248,7 @@ read_config(struct daemon *d)
 	d->generation = 1;
 	log_set_level(d->args.has_level ? d->args.level : (enum log_level)d->cfg->common.log_level);
 	log_set_name(d->name);
+	log_never_wait();
 	daemon_log_findings(&errs, "config_warning");
 	errs_fini(&errs);
 

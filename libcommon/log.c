@@ -1,12 +1,19 @@
 /*
  * log: formats a record into one buffer and writes it with one call, so that lines of several
  * threads and processes never mix.
+ *
+ * A worker that logs must not wait for who reads the log: a pipe or terminal is opened once more,
+ * for us alone, and without blocking; the flag on the one we were given would be everybody's.
  */
 #include "libcommon/log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,9 +29,19 @@ struct hook {
 
 static struct hook hook;
 
+enum way { WAY_WRITE, WAY_SEND, WAY_ASK };
+
+/* Set before there are threads. */
+static enum way out_way;
+static int out_fd = STDERR_FILENO;
+
+static _Atomic uint64_t lost;
+static _Atomic uint64_t lost_reported;
+static _Atomic bool is_torn; /* the end of the last line is missing */
+
 /* A line that does not fit is cut: a log line is for people, not a container. */
 struct line {
-	char buf[2048];
+	char buf[2048]; /* the first byte is a newline, written only behind half a line */
 	size_t n;
 };
 
@@ -114,28 +131,115 @@ put_value(struct line *l, struct slice s)
 }
 
 void
+log_never_wait(void)
+{
+	struct stat st;
+
+	if (out_fd != STDERR_FILENO)
+		close(out_fd);
+	out_fd = STDERR_FILENO;
+	out_way = WAY_WRITE;
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return;
+	if (S_ISSOCK(st.st_mode)) {
+		out_way = WAY_SEND;
+	} else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+		int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+		/* Not ours to open: asking first leaves a race with other writers, and no better.
+		 */
+		if (fd < 0)
+			out_way = WAY_ASK;
+		else
+			out_fd = fd;
+	}
+}
+
+uint64_t
+log_lost(void)
+{
+	return atomic_load_explicit(&lost, memory_order_relaxed);
+}
+
+static ssize_t
+write_some(const char *p, size_t n)
+{
+	struct pollfd ask = { .fd = out_fd, .events = POLLOUT };
+
+	switch (out_way) {
+	case WAY_SEND: return send(out_fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	case WAY_ASK:
+		if (poll(&ask, 1, 0) != 1)
+			return -1;
+		break;
+	case WAY_WRITE: break;
+	}
+	return write(out_fd, p, n);
+}
+
+static bool
+put_out(struct line *l)
+{
+	bool was_torn = atomic_exchange(&is_torn, false);
+	size_t all = l->n - !was_torn;
+	ssize_t n = write_some(l->buf + !was_torn, all);
+
+	if (n < (ssize_t)all && (n > 0 || was_torn))
+		atomic_store(&is_torn, true);
+	return n == (ssize_t)all;
+}
+
+static void
+begin_line(struct line *l, const struct timespec *ts, enum log_level level, const char *event)
+{
+	struct tm tm;
+	char stamp[40];
+
+	gmtime_r(&ts->tv_sec, &tm);
+
+	int n = snprintf(stamp, sizeof(stamp), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ ",
+		tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		ts->tv_nsec / 1000000);
+
+	put(l, "\n", 1);
+	put(l, stamp, (size_t)n);
+	if (log_name != NULL) {
+		put(l, log_name, strlen(log_name));
+		put(l, " ", 1);
+	}
+	put(l, level_names[level], strlen(level_names[level]));
+	put(l, " ", 1);
+	put(l, event, strlen(event));
+}
+
+/* Lines are lost between the last one that was written and this one: say how many. */
+static bool
+report_lost(const struct timespec *ts, uint64_t seen)
+{
+	struct line l = { .n = 0 };
+	char count[48];
+
+	begin_line(&l, ts, LOG_LEVEL_WARN, "log_lost");
+
+	int n = snprintf(count, sizeof(count), " lines=%" PRIu64,
+		seen - atomic_load_explicit(&lost_reported, memory_order_relaxed));
+
+	put(&l, count, (size_t)n);
+	l.buf[l.n++] = '\n';
+	if (!put_out(&l))
+		return false;
+	atomic_store_explicit(&lost_reported, seen, memory_order_relaxed);
+	return true;
+}
+
+void
 log_write(enum log_level level, const char *event, const struct log_field *fields, unsigned count)
 {
 	struct line l = { .n = 0 };
 	struct timespec ts;
-	struct tm tm;
-	char stamp[40];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-
-	int n = snprintf(stamp, sizeof(stamp), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ ",
-		tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-		ts.tv_nsec / 1000000);
-
-	put(&l, stamp, (size_t)n);
-	if (log_name != NULL) {
-		put(&l, log_name, strlen(log_name));
-		put(&l, " ", 1);
-	}
-	put(&l, level_names[level], strlen(level_names[level]));
-	put(&l, " ", 1);
-	put(&l, event, strlen(event));
+	begin_line(&l, &ts, level, event);
 	for (unsigned i = 0; i < count; i++) {
 		char num[24];
 
@@ -145,16 +249,20 @@ log_write(enum log_level level, const char *event, const struct log_field *field
 		if (fields[i].kind == LOG_KIND_STR) {
 			put_value(&l, fields[i].str);
 		} else {
-			n = snprintf(num, sizeof(num), "%" PRId64, fields[i].num);
+			int n = snprintf(num, sizeof(num), "%" PRId64, fields[i].num);
+
 			put(&l, num, (size_t)n);
 		}
 	}
 	l.buf[l.n++] = '\n';
 
-	/* A log that cannot be written must not stop the work; there is nowhere to say so. */
-	ssize_t ignored = write(STDERR_FILENO, l.buf, l.n);
+	/* A log that cannot be written must not stop the work: it is said when it can be again. */
+	uint64_t seen = log_lost();
+	bool is_open = seen == atomic_load_explicit(&lost_reported, memory_order_relaxed) ||
+		report_lost(&ts, seen);
 
-	(void)ignored;
+	if (!is_open || !put_out(&l))
+		atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
 	if (hook.fn != NULL && level >= LOG_LEVEL_INFO) {
 		struct log_record rec = {
 			.level = level,

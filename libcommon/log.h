@@ -61,6 +61,14 @@ const char *log_level_name(enum log_level level);
 bool log_level_parse(struct slice s, enum log_level *out);
 /* A word in front of each line, such as "routerd.0"; the string must stay. NULL for none. */
 void log_set_name(const char *name);
+/*
+ * From now on a log that nobody reads (a full pipe, a stopped terminal) costs lines, not time: they
+ * are counted, and `log_lost lines=N` stands where they are missing. Before there are threads, and
+ * while we may still open what stderr is.
+ */
+void log_never_wait(void);
+/* Lines that could not be written, since the start. */
+uint64_t log_lost(void);
 /* Called for every record of level info and above, from the thread that logs. NULL for none. */
 void log_set_hook(void (*hook)(void *arg, const struct log_record *rec), void *arg);
 void log_write(

@@ -214,6 +214,7 @@ cmd_up(const char *file, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_set_name("up");
+	log_never_wait();
 
 	int code = run(&u);
 

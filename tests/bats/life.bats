@@ -234,6 +234,28 @@ pass_py() {
 	wait_for '[ "$(ctl routerd.0 json status | jq -r ".pools[0].servers[0].age_ms < 1500")" = true ]'
 }
 
+@test "a stderr that nobody reads holds nobody up: lines are lost, counted, and told when it is read" {
+	site
+	mkfifo err
+	exec 7<>err
+	python3 -c 'import fcntl; fcntl.fcntl(7, 1031, 4096)' # F_SETPIPE_SZ: one page
+	"$BIN/routerd" -c weir.yaml </dev/null >/dev/null 2>&7 3>&- 4>&- 7>&- &
+	echo $! >proc/routerd.0.pid
+	wait_for 'ctl routerd.0 version'
+	# The main thread and the workers: each has more to say than goes in.
+	local i
+	for i in $(seq 60); do ctl routerd.0 reload; done | sort -u | grep -v '^generation' && return 1
+	kill_hard app
+	for i in $(seq 20); do [ "$(http -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/")" = 502 ]; done
+	[ "$(ctl routerd.0 json status | jq '.log_lost > 10')" = true ]
+	# Now somebody reads it: the next line stands behind the number of those that are missing.
+	spawn reader cat err
+	wait_for 'ctl routerd.0 reload; grep -q "warn log_lost lines=[1-9]" "$(log_of reader)"'
+	exec 7>&-
+	stop routerd.0
+	[ "$status" -eq 0 ]
+}
+
 @test "the process that parses HTTP makes no handshakes and holds no private keys" {
 	run ldd "$BIN/routerd"
 	assert_output --partial libevent

@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -255,6 +257,70 @@ limits_what_peers_trigger(void **state)
 	assert_int_equal(dropped, 0);
 }
 
+/* What a full pipe or socket costs is lines, and where they are missing stands how many. */
+static void
+fill_and_drain(int reader, int writer)
+{
+	static char text[1 << 20];
+	size_t n = 0;
+	unsigned lines = 0;
+	unsigned lost = 0;
+	bool seen_after = false;
+	char *save = NULL;
+	uint64_t before = log_lost();
+
+	dup2(writer, STDERR_FILENO);
+	close(writer);
+	log_never_wait();
+	for (int i = 0; i < 10000; i++)
+		LOG_INFO("fill", L_INT("i", i), L_STR("with", "0123456789 0123456789 0123456789"));
+	assert_true(log_lost() - before > 1000);
+	/* Half of it is read: it goes on. */
+	for (int turn = 0; turn < 2; turn++) {
+		ssize_t got;
+
+		do {
+			got = read(reader, text + n, sizeof(text) - 1 - n);
+			n += got > 0 ? (size_t)got : 0;
+		} while (got > 0);
+		if (turn == 0)
+			LOG_INFO("after", L_INT("i", 0));
+	}
+	text[n] = '\0';
+	for (char *line = strtok_r(text, "\n", &save); line != NULL;
+		line = strtok_r(NULL, "\n", &save)) {
+		int end = 0;
+
+		if (sscanf(line + 25, "warn log_lost lines=%u%n", &lost, &end) == 1) {
+			assert_int_equal(line[25 + end], '\0');
+			continue;
+		}
+		seen_after = seen_after || strcmp(line + 25, "info after i=0") == 0;
+		lines++;
+	}
+	assert_int_equal(lost, log_lost() - before);
+	/* A stream socket may have taken half of the last line before it was full. */
+	assert_in_range(lines, 10001 - lost, 10001 - lost + 1);
+	assert_true(seen_after);
+	close(reader);
+	dup2(real_stderr, STDERR_FILENO);
+	log_never_wait();
+}
+
+static void
+never_waits_for_a_reader(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	fill_and_drain(ends[0], ends[1]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	fill_and_drain(ends[0], ends[1]);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -267,6 +333,7 @@ main(void)
 		TEST(is_silent_below_the_level),
 		TEST(tells_the_hook),
 		TEST(keeps_threads_apart),
+		TEST(never_waits_for_a_reader),
 		TEST(limits_what_peers_trigger),
 	};
 
