@@ -76,15 +76,20 @@ tlsd_user(const struct daemon_cfg *dc)
 	return pw != NULL ? pw->pw_uid : geteuid();
 }
 
-/* Each client may need a server's descriptor too. */
+/* Each client may need a server's descriptor too, and the operator one, however many clients come.
+ */
 static uint64_t
 connection_limit(const struct routerd *r, const struct httpcfg *http)
 {
-	uint64_t most = r->descriptors > 2 * SPARE_DESCRIPTORS
-		? (r->descriptors - SPARE_DESCRIPTORS) / 2
-		: SPARE_DESCRIPTORS;
+	uint64_t kept = r->descriptors / 4;
+	uint64_t most =
+		(r->descriptors - (kept < SPARE_DESCRIPTORS ? kept : SPARE_DESCRIPTORS)) / 2;
+	uint64_t want = (uint64_t)http->limits.connections;
 
-	return http->limits.connections > 0 ? (uint64_t)http->limits.connections : most;
+	if (want > most)
+		LOG_WARN("connections_lowered", L_INT("asked", want), L_INT("now", most),
+			L_INT("descriptors", r->descriptors));
+	return want == 0 || want > most ? most : want;
 }
 
 static int

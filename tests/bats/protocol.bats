@@ -55,6 +55,21 @@ lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]"; }
 	done
 }
 
+@test "no byte of one client reaches another, whatever others do" {
+	proxy
+	# Servers that break all the time stay in use, and their connections are used again.
+	sed -i 's/app: {/app: { passive: { max_fails: 0 },/; s/workers: 1/workers: 2/; s/response: 5s/response: 1s/' weir.yaml
+	stop routerd.0
+	start routerd
+	python3 "$TOOLS/h1chaos.py" "$PORT" 6 >chaos 3>&- &
+	chaos=$!
+	run python3 "$TOOLS/honest.py" "$PORT" 6
+	assert_success
+	[ "$(sed 's/requests //' <<<"$output")" -gt 300 ]
+	[ "$(counter upstream_reused)" -gt 100 ]
+	wait $chaos
+}
+
 @test "a request behind a body, and one inside of it, are told apart" {
 	proxy
 	run raw 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 46\r\n\r\nGET /inside HTTP/1.1\r\nHost: inside.example\r\n\r\nGET /bytes/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
@@ -213,9 +228,9 @@ X
 
 @test "at the descriptor limit clients wait, nothing spins, and nobody is refused for good" {
 	proxy
-	stop routerd.0
-	sed -i 's/workers: 1/workers: 1\n  limits: { connections: 100000 }/; s/head: 1s/head: 20s/' weir.yaml
-	(ulimit -n 200; start routerd) || fail "no start"
+	sed -i 's/head: 1s/head: 20s/' weir.yaml
+	ctl routerd.0 reload
+	prlimit --pid "$(pid_of routerd.0)" --nofile=120:120 # fewer than it has planned with
 	run python3 - "$PORT" "$(pid_of routerd.0)" <<'X'
 import socket, sys, time
 pid = sys.argv[2]
@@ -234,6 +249,29 @@ for s in held[280:]:
     assert b" 200 " in s.recv(1000)
 X
 	assert_success
+	[ "$(counter accept_pauses)" -gt 0 ]
+}
+
+@test "clients cannot take the descriptors that servers and operators need" {
+	proxy
+	stop routerd.0
+	sed -i 's/workers: 1/workers: 1\n  limits: { connections: 100000 }/; s/head: 1s/head: 20s/' weir.yaml
+	(ulimit -n 128; start routerd) || fail "no start"
+	grep -q 'warn connections_lowered asked=100000 now=[34][0-9] ' "$(log_of routerd.0)"
+	spawn crowd python3 -c '
+import socket, sys, time
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(10)]
+asks = held[0]
+time.sleep(0.3)  # it is accepted
+held += [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(200)]
+print("held", flush=True)
+for _ in range(3):
+    asks.sendall(b"GET /bytes/5 HTTP/1.1\r\nHost: a\r\n\r\n")
+    print(asks.recv(1000).split(b"\r\n")[0].decode(), flush=True)
+time.sleep(60)' "$PORT"
+	wait_for '[ "$(grep -c "HTTP/1.1 200" "$(log_of crowd)")" = 3 ]'
+	[ "$(ctl routerd.0 version)" = "$("$BIN/routerd" -v)" ]
+	ctl routerd.0 reload | grep -q '^generation 2'
 	[ "$(counter accept_pauses)" -gt 0 ]
 }
 
