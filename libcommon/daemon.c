@@ -270,11 +270,24 @@ watch_signals(struct daemon *d, struct err *err)
 	return 0;
 }
 
+/* What stands in run_dir is believed: a socket there gets our clients, or tells us who is well. */
+static void
+look_at_run_dir(const struct daemon *d)
+{
+	const char *path = d->cfg->common.run_dir;
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & S_IWOTH) != 0)
+		LOG_WARN("run_dir_open", L_STR("path", path),
+			L_STR("text", "everybody may put sockets there, and they are used"));
+}
+
 static int
 open_control(struct daemon *d, struct err *err)
 {
 	if (daemon_make_folder(d, d->cfg->common.run_dir, err) < 0)
 		return -1;
+	look_at_run_dir(d);
 	daemon_make_state_dir(d);
 	d->ctl_path = xasprintf("%s/%s.sock", d->cfg->common.run_dir, d->name);
 	d->ctl = ctl_new(d->loop, d->ctl_path, d->cfg->common.control_group, err);

@@ -287,6 +287,21 @@ pass_py() {
 	rm -rf "$open"
 }
 
+@test "a run_dir that everybody may write to is warned of" {
+	site
+	local d
+	for d in routerd healthd tlsd; do
+		start $d
+		! grep -q run_dir_open "$(log_of $d.0)"
+		stop $d.0
+	done
+	chmod 777 run
+	for d in routerd healthd tlsd; do
+		start $d
+		grep -q "warn run_dir_open path=$T/run " "$(log_of $d.0)"
+	done
+}
+
 @test "cachectl says that no cache is configured, with exit code 1" {
 	site
 	run "$BIN/cachectl" -c weir.yaml
