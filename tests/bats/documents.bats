@@ -25,6 +25,24 @@ tree() {
 	[ "$(grep -c "^as shown: " <<<"$output")" -ge 8 ]
 }
 
+@test "what make install puts in place is whole, and runs from there" {
+	local variant=${BUILD:-build/release}
+	make -s -C "$ROOT" VARIANT="${variant##*/}" DESTDIR="$T/root" PREFIX=/usr install >install.log 2>&1 || fail "$(cat install.log)"
+	local at=$T/root/usr p page
+	for p in tlsd routerd healthd cachectl proxyctl; do
+		[ "$("$at/bin/$p" -v)" = "$("$BIN/$p" -v)" ]
+		[ -s "$at/share/man/man8/$p.8" ]
+	done
+	for page in man5/weir.yaml.5 man7/weir-control.7 man7/weir-bus.7; do [ -s "$at/share/man/$page" ]; done
+	bash -n "$at/share/bash-completion/completions/proxyctl"
+	[ "$(cd "$at/share/doc/weir/examples" && ls)" = "$(cd "$ROOT/examples" && ls *.yaml)" ]
+	# The installed proxyctl starts the daemons that stand beside it.
+	tree
+	spawn up "$at/bin/proxyctl" -c examples/demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	[ "$(readlink -f "/proc/$("$at/bin/proxyctl" -c examples/demo.yaml status -j | jq '.daemons[] | select(.name == "routerd.0").pid')/exe")" = "$at/bin/routerd" ]
+}
+
 @test "every file of examples/ passes check" {
 	tree
 	local file

@@ -38,10 +38,10 @@ two() {
 
 @test "drain --wait that is not done in time fails and says what is in flight" {
 	two
-	get /delay/4000 >slow.out &
+	get /delay/6000 >slow.out &
 	local waiting=$!
 	wait_for '[ "$(field a inflight)" = 1 ]' 5
-	run weir drain app/a --wait --timeout 500ms
+	run weir drain app/a --wait --timeout 2s
 	assert_failure 1
 	[[ $output == *"routerd.0: 1 still in flight"* ]]
 	wait $waiting

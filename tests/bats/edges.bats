@@ -410,6 +410,35 @@ X
 	jq -e -s 'all(.ms.end != null and (.reason != null or .termination == "--" or .termination == "LR"))' access.log
 }
 
+@test "an idle connection holds no buffer: two thousand cost less than 2 kB each" {
+	proxy
+	sed -i 's/keepalive: 5s/keepalive: 1m/' weir.yaml
+	ctl routerd.0 reload
+	run python3 - "$PORT" "$(pid_of routerd.0)" <<'X'
+import os, re, resource, socket, sys
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+port, pid = int(sys.argv[1]), sys.argv[2]
+def kb(): return int(re.search(r"VmRSS:\s+(\d+)", open("/proc/%s/status" % pid).read()).group(1))
+def ask(s):
+    s.sendall(b"GET /bytes/20000 HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 3000 + b"\r\n\r\n")
+    n = 0
+    while n < 20000: n += len(s.recv(65536))
+def idle(count):
+    all = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for s in all: ask(s)
+    return all
+held = idle(200)  # what the first ones need is there for all
+before = kb()
+held += idle(2000)
+assert len(os.listdir("/proc/%s/fd" % pid)) > 2200
+print(round((kb() - before) / 2000, 2))
+X
+	assert_success
+	echo "kB for each: $output"
+	[[ ${BUILD:-} == *san* ]] || awk -v kb="$output" 'BEGIN { exit !(kb < 2) }'
+}
+
 @test "threads that cannot be started: no start, one line, exit code 1" {
 	[[ ${BUILD:-} == *san ]] && skip "sanitizers need the address space"
 	proxy

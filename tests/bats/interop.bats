@@ -286,3 +286,37 @@ X
 	who_at behind
 	half_closed /o
 }
+
+@test "routerd in front of Node: bodies both ways, chunks, trailers, events as they come, WebSocket" {
+	command -v node >/dev/null || skip "node is not installed"
+	spawn n node "$TOOLS/node_origin.js" node1
+	until_ok grep -q ready proc/n.log
+	PORT=$(free_port)
+	config <<X
+run_dir: run
+http:
+  workers: 2
+  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
+  hosts: [{ names: ["*"], routes: [{ path: /, pool: n }] }]
+pools: { n: { servers: ["127.0.0.1:$(port_of n)"] } }
+X
+	routerd_start
+	big
+	[ "$(http "http://127.0.0.1:$PORT/")" = "hello from node1" ]
+	for framing in X-None: "Transfer-Encoding: chunked"; do
+		http -H "$framing" -H Expect: --data-binary @big.bin "http://127.0.0.1:$PORT/echo?a=b" >said
+		[ "$(jq -r .body_sha256 said)" = "$(sum big.bin)" ]
+		[ "$(jq -r '.target + " " + .headers["x-forwarded-for"]' said)" = "/echo?a=b 127.0.0.1" ]
+	done
+	[ "$(http "http://127.0.0.1:$PORT/stream/20" | tail -1)" = "chunk 19" ]
+	# The first event is here before the last one has been made.
+	spawn events curl -q -sS -N -m 20 --noproxy '*' "http://127.0.0.1:$PORT/events/300"
+	until_ok grep -q 'data: event 0' proc/events.log
+	! grep -q 'data: event 299' proc/events.log
+	run python3 "$TOOLS/rawclient.py" "$PORT" 'GET /trailers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	[[ "$output" == *"X-Sum: 5"* ]]
+	run python3 "$TOOLS/rawclient.py" "$PORT" --until hi 'GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' \
+		'@wait:\r\n\r\n' '\x81\x82\x00\x00\x00\x00hi'
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="* ]]
+}
