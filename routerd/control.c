@@ -296,6 +296,7 @@ control_status(struct accesslog *log, struct json_t *object, struct sbuf *out)
 		.backends = control.b,
 		.workers = control.ws,
 		.busio = control.busio,
+		.http = daemon_config(control.d)->own,
 		.log_dropped = log ? accesslog_dropped(log) : 0,
 	};
 

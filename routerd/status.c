@@ -190,6 +190,22 @@ counters_json(const struct status_of *s)
 	return o;
 }
 
+/* What no client gets beyond; that of connections may be lower than what was asked for. */
+static json_t *
+limits_json(const struct status_of *s)
+{
+	json_t *o = json_object();
+
+	set_int(o, "connections", workers_limit(s->workers));
+	set_int(o, "request_line", s->http->limits.request_line);
+	set_int(o, "head", s->http->limits.head);
+	set_int(o, "fields", (uint64_t)s->http->limits.fields);
+	set_int(o, "body", s->http->limits.body);
+	set_int(o, "response_head", s->http->limits.response_head);
+	set_int(o, "body_rate", s->http->limits.body_rate);
+	return o;
+}
+
 static json_t *
 listeners_json(const struct status_of *s)
 {
@@ -257,6 +273,7 @@ status_json(const struct status_of *s, json_t *o)
 	set_int(o, "workers", workers_count(s->workers));
 	set_int(o, "oldest_generation", workers_oldest_generation(s->workers));
 	set_int(o, "connections", workers_stat(s->workers, STAT_CONNECTIONS));
+	json_object_set_new(o, "limits", limits_json(s));
 	json_object_set_new(o, "counters", counters_json(s));
 	json_object_set_new(o, "listeners", listeners_json(s));
 	DL_FOREACH (s->backends->pools, p)
@@ -300,7 +317,8 @@ status_text(const struct status_of *s, struct sbuf *out)
 	const struct pool *p;
 	struct busio_stats st = { 0 };
 
-	sbuf_addf(out, "%u workers\n", workers_count(s->workers));
+	sbuf_addf(out, "%u workers, %" PRIu64 " connections at most\n", workers_count(s->workers),
+		workers_limit(s->workers));
 	listeners_text(s, out);
 	DL_FOREACH (b->pools, p)
 		if (p->is_live)

@@ -8,6 +8,7 @@
 #include "libcommon/sbuf.h"
 #include "routerd/backend.h"
 #include "routerd/busio.h"
+#include "routerd/config.h"
 #include "routerd/worker.h"
 
 struct json_t;
@@ -17,6 +18,7 @@ struct status_of {
 	const struct backends *backends;
 	const struct workers *workers;
 	const struct busio *busio;
+	const struct httpcfg *http;
 	uint64_t log_dropped;
 };
 

@@ -530,6 +530,12 @@ workers_set_limit(struct workers *ws, uint64_t connections)
 	atomic_store(&ws->limit, connections);
 }
 
+uint64_t
+workers_limit(const struct workers *ws)
+{
+	return atomic_load(&ws->limit);
+}
+
 static void
 drain_one(void *arg)
 {

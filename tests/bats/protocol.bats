@@ -258,6 +258,7 @@ X
 	sed -i 's/workers: 1/workers: 1\n  limits: { connections: 100000 }/; s/head: 1s/head: 20s/' weir.yaml
 	(ulimit -n 128; start routerd) || fail "no start"
 	grep -q 'warn connections_lowered asked=100000 now=[34][0-9] ' "$(log_of routerd.0)"
+	[ "$(ctl routerd.0 json status | jq .limits.connections)" -lt 50 ]
 	spawn crowd python3 -c '
 import socket, sys, time
 held = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(10)]

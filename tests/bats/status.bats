@@ -16,12 +16,15 @@ CHECK='check: { http: { path: /health }, interval: 200ms, fall: 1, rise: 1 }'
 	ctl routerd.0 json status >s.json
 	jq -e '.program == "routerd" and .generation == 1 and .workers == 2 and .state == "running"' s.json
 	jq -e '.counters.requests == 3 and .counters.responses_2xx == 3 and .counters.connections_accepted == 3' s.json
+	jq -e '.limits | .connections > 100 and .head == 32768 and .fields == 128 and .request_line == 8192
+		and .body == 104857600 and .response_head == 65536 and .body_rate == 64' s.json
 	jq -e --arg a "127.0.0.1:$PORT" '.listeners == [{ name: "http", address: $a, connections: 0, accepted: 3 }]' s.json
 	jq -e '.pools[0] | .name == "app" and .balance == "round_robin" and .stale == false and .knowledge_age_ms == null' s.json
 	jq -e '.pools[0].servers[0] | .name == "a" and .verdict == "up" and .weight == 2 and .requests == 3
 		and .errors == 0 and .inflight == 0 and .backup == false and .fails == 0 and .blocked_ms == 0 and .age_ms == null' s.json
 	jq -e '.pools[0].servers[1] | .backup == true and .requests == 0' s.json
 	ctl routerd.0 status >s.txt
+	grep -q '^2 workers, [0-9]* connections at most$' s.txt
 	grep -q "^listener http 127.0.0.1:$PORT: 0 connections, 3 accepted" s.txt
 	grep -q "^  a 127.0.0.1:$(port_of a) up for .*, weight 2, 0 in flight, 3 requests, 0 errors" s.txt
 }
