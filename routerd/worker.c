@@ -129,8 +129,7 @@ watch(struct worker *w, bool on)
 		else
 			event_del(&l->ev);
 		l->is_watched = on;
-		if (l->in != NULL)
-			handin_pause(l->in, !on);
+		worker_watch_handoff(l, on);
 	}
 }
 

@@ -152,8 +152,11 @@ accept_channel(struct wlistener *l)
 {
 	int fd = accept4(l->slot->handoff_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			worker_pause(l->w);
 		return errno == EINTR || errno == ECONNABORTED;
+	}
 	handin_set_user(l->in, atomic_load(&l->w->all->tlsd_user));
 	(void)handin_add(l->in, fd);
 	return true;
@@ -166,6 +169,19 @@ on_channel(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)accept_channel(arg);
+}
+
+/* Channels that wait to be accepted would wake us again and again where there is no descriptor. */
+void
+worker_watch_handoff(struct wlistener *l, bool on)
+{
+	if (l->in == NULL)
+		return;
+	handin_pause(l->in, !on);
+	if (on)
+		event_add(&l->handoff_ev, NULL);
+	else
+		event_del(&l->handoff_ev);
 }
 
 void
@@ -183,10 +199,9 @@ worker_open_handoff(struct wlistener *l)
 	}
 	l->in = handin_new(w->loop, atomic_load(&w->all->tlsd_user), on_handed, l);
 	handin_set_gate(l->in, may_take);
-	handin_pause(l->in, w->is_paused);
 	event_assign(&l->handoff_ev, loop_base(w->loop), l->slot->handoff_fd, EV_READ | EV_PERSIST,
 		on_channel, l);
-	event_add(&l->handoff_ev, NULL);
+	worker_watch_handoff(l, !w->is_paused);
 }
 
 /* Those that have connected are heard, and what they have sent is ours. */

@@ -122,6 +122,7 @@ void worker_conn_closed(struct worker *w, struct wlistener *l);
 /* worker_handoff.c: take connections from tlsd, where the listener has a socket for it; and no
  * more, when nobody can connect there any longer. */
 void worker_open_handoff(struct wlistener *l);
+void worker_watch_handoff(struct wlistener *l, bool on);
 void worker_close_handoff(struct wlistener *l);
 
 #endif

@@ -182,11 +182,14 @@ for v in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
     s.close()
 P
 	wait_for '[ "$(ctl routerd.0 json status | jq .connections)" = 0 ]'
-	(printf 'GET /bytes/5 HTTP/1.1\r\nHost: localhost\r\n\r\n'; sleep 0.3; printf 'K\n'; sleep 0.3
-		printf 'GET /status/204 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'; sleep 0.5) |
-		openssl s_client -connect "127.0.0.1:$PORT" -tls1_3 >got 2>&1
-	grep -q KEYUPDATE got
-	grep -q '204' got
+	# A new key in the middle; K is a command only where a piece of input begins with it.
+	chat -tls1_3
+	say 'GET /bytes/5 HTTP/1.1\r\nHost: localhost\r\n\r'
+	hear ' 200 OK'
+	say K
+	hear KEYUPDATE
+	say 'GET /status/204 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r'
+	hear 'HTTP/1.1 204'
 }
 
 @test "tlsd may die and come back: what it has handed over goes on" {
@@ -252,6 +255,26 @@ P
 	! grep -qx 28 codes.* # none timed out
 	# what was cut are those that had been taken: a few per death, never many
 	[ "$(cat codes.* | grep -cvx 0)" -le 24 ]
+}
+
+@test "without descriptors routerd lets channels wait, costs nothing, and goes on" {
+	both handoff
+	web -f -o got "https://localhost:$PORT/"
+	stop tlsd.0
+	prlimit --pid "$(pid_of routerd.0)" --nofile=3:1000 # not one more
+	tlsd_start
+	PORT=$(tls_port 0)
+	spawn late curl -q -sS -k -f -m 20 --noproxy '*' -o late.got "https://localhost:$PORT/bytes/7"
+	wait_for '[ "$(open_now)" = 1 ]'
+	ticks() { awk '{ print $14 + $15 }' "/proc/$(pid_of routerd.0)/stat"; }
+	local before
+	before=$(ticks)
+	sleep 1
+	[ $(($(ticks) - before)) -lt 20 ]
+	prlimit --pid "$(pid_of routerd.0)" --nofile=1000:1000
+	wait_for '[ -s late.got ]' 15
+	[ "$(handed)" -ge 2 ]
+	[ "$(ctl routerd.0 json status | jq .counters.accept_pauses)" -ge 1 ]
 }
 
 @test "a WebSocket goes on across reloads of both" {
