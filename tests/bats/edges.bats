@@ -385,7 +385,7 @@ X
 		wait $pids || true
 	done
 	wait_for all_is_quiet
-	[ "$(counter requests)" = "$(wc -l <access.log)" ]
+	wait_for '[ "$(counter requests)" = "$(wc -l <access.log)" ]'
 	wait_for '[ "$(counter connections)" = 0 ]'
 }
 
@@ -404,7 +404,7 @@ X
 	cat chaos.out
 	wait_for all_is_quiet 30
 	wait_for '[ "$(counter connections)" = 0 ]' 40
-	[ "$(counter requests)" = "$(wc -l <access.log)" ]
+	wait_for '[ "$(counter requests)" = "$(wc -l <access.log)" ]'
 	ctl routerd.0 json status | jq -e '[.. | objects | select(has("generation"))][0] | .generation == 10 and .oldest_generation == 10'
 	[ "$(http "$URL/local")" = "from weir" ]
 	jq -e -s 'all(.ms.end != null and (.reason != null or .termination == "--" or .termination == "LR"))' access.log

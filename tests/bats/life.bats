@@ -145,7 +145,7 @@ pass_py() {
 
 @test "a second TERM ends each daemon at once, whatever is still open" {
 	site
-	sed -i 's/^state_dir/shutdown_timeout: 1h\nstate_dir/' weir.yaml
+	sed -i 's/^state_dir/shutdown_timeout: 1h\nstate_dir/; s/to: https,/to: https, seam: relay,/' weir.yaml
 	all
 	wait_for serves
 	# Requests that take a minute: one through tlsd, one that stands on routerd alone.

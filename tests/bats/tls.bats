@@ -197,7 +197,7 @@ X
 	tlsd_start
 	PORT=$(tls_port 0)
 	for v in -tls1_2 -tls1_3; do
-		(sleep 0.4) | openssl s_client -connect "127.0.0.1:$PORT" $v -servername one.test -sess_out s.pem >/dev/null 2>&1
+		session $v -servername one.test
 		s_client $v -servername one.test -sess_in s.pem | grep -q '^Reused'
 		s_client $v -servername two.test -sess_in s.pem | grep -q '^New'
 	done
@@ -272,7 +272,7 @@ X
 	spawn sink socat "unix-listen:$RUN/b.sock,fork" EXEC:cat
 	until_ok test -S "$RUN/b.sock"
 	for v in -tls1_2 -tls1_3; do
-		(sleep 0.4) | openssl s_client -connect "127.0.0.1:$PORT" $v -sess_out s.pem >/dev/null 2>&1
+		session $v
 		[[ "$(s_client $v -sess_in s.pem)" == *"Reused, TLSv1"* ]]
 	done
 	[ "$(counter resumed)" = 2 ]
@@ -281,13 +281,13 @@ X
 @test "ticket keys rotate: the one before still opens, the one before that does not" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
-  tickets: { rotate: 2s }
+  tickets: { rotate: 3s }
   listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
 X
 	tlsd_start
 	PORT=$(tls_port 0)
 	turns() { [ "$(grep -c ' ticket_keys ' "$LOG")" -ge "$1" ]; }
-	(sleep 0.3) | openssl s_client -connect "127.0.0.1:$PORT" -tls1_2 -sess_out s.pem >/dev/null 2>&1
+	session -tls1_2
 	until_ok turns 1
 	[ "$(tlsctl json status | jq .tickets.keys)" = 2 ]
 	[[ "$(s_client -tls1_2 -sess_in s.pem)" == *"Reused"* ]]
@@ -306,7 +306,6 @@ X
 	PORT=$(tls_port 0)
 	other=$(ctl tlsd.b json status | jq -r '.listeners[0].bound' | sed 's/.*://')
 }
-session() { (sleep 0.3) | openssl s_client -connect "127.0.0.1:$PORT" "$@" -sess_out s.pem >/dev/null 2>&1; }
 
 @test "several tlsd open each other's tickets, also after a restart" {
 	two '{ rotate: 1h }'
@@ -328,7 +327,7 @@ session() { (sleep 0.3) | openssl s_client -connect "127.0.0.1:$PORT" "$@" -sess
 }
 
 @test "shared ticket keys rotate together" {
-	two '{ rotate: 2s }'
+	two '{ rotate: 3s }'
 	turns() { [ "$(grep -c ' ticket_keys ' "proc/tlsd.$1.log")" -ge "$2" ]; }
 	# after each turn of both, what one seals the other one opens
 	for n in 1 2; do
@@ -386,10 +385,22 @@ X
 	simple
 	spawn sink socat "unix-listen:$RUN/b.sock,fork" EXEC:cat
 	until_ok test -S "$RUN/b.sock"
-	run bash -c "(echo one; sleep 1; echo R; sleep 1) | openssl s_client -connect 127.0.0.1:$PORT -tls1_2 2>&1"
-	[[ "$output" == *"no renegotiation"* ]]
-	run bash -c "(echo one; sleep 0.8; echo K; sleep 0.6; echo two; sleep 0.6; echo k; sleep 0.6; echo three; sleep 0.6) | openssl s_client -connect 127.0.0.1:$PORT -tls1_3 2>&1"
-	[[ "$output" == *one*KEYUPDATE*two*KEYUPDATE*three* ]]
+	chat -tls1_2
+	say one
+	hear '^one'
+	say R
+	hear 'no renegotiation'
+	chat -tls1_3
+	say one
+	hear '^one'
+	say K
+	hear KEYUPDATE
+	say two
+	hear '^two'
+	say k
+	hear KEYUPDATE 2
+	say three
+	hear '^three'
 }
 
 # ---- hostile and slow clients ----

@@ -93,6 +93,29 @@ X
 
 # s_client ARGS...: one handshake, everything it says
 s_client() { openssl s_client -connect "127.0.0.1:$PORT" "$@" </dev/null 2>&1 || true; }
+# session ARGS...: a handshake that lasts until its ticket is in s.pem
+session() {
+	local pid
+	rm -f s.pem
+	[ -p session.in ] || mkfifo session.in
+	exec 6<>session.in
+	openssl s_client -connect "127.0.0.1:$PORT" "$@" -sess_out s.pem <session.in >/dev/null 2>&1 3>&- 4>&- 6>&- &
+	pid=$!
+	until_ok grep -qs 'END SSL SESSION' s.pem || { kill "$pid"; return 1; }
+	exec 6>&- # the end of its input
+	wait "$pid" || true
+}
+# chat ARGS...: an s_client that is told by `say LINE` and overheard by `hear PATTERN [TIMES]`
+chat() {
+	! is_alive chat || kill_hard chat
+	rm -f chat.in proc/chat.log
+	mkfifo chat.in
+	exec 6<>chat.in
+	spawn chat bash -c "exec openssl s_client -connect 127.0.0.1:$PORT $* <chat.in 6>&-"
+}
+say() { printf "$1\n" >&6; }
+heard() { [ "$(grep -c -- "$1" proc/chat.log)" -ge "$2" ]; }
+hear() { until_ok heard "$1" "${2:-1}"; }
 # which certificate (CN) a client gets
 served() { s_client "$@" | sed -n 's/^subject=.*CN = \([^,]*\).*/\1/p' | head -1; }
 serial_of() { openssl x509 -noout -serial -in "$1"; }
