@@ -141,6 +141,7 @@ stream_init(struct stream *s, struct event_base *base, int fd, const struct stre
 	s->writable = true;
 	s->peer_closed = false;
 	s->is_cut = false;
+	s->is_last = false;
 	s->layer = NULL;
 	event_assign(
 		&s->ev, base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s);

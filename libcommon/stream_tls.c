@@ -23,7 +23,10 @@
 #define QUOTA_MIN   (16u << 10)
 #define QUOTA_FIRST (64u << 10)
 #define QUOTA_MAX   (128u << 10)
-#define OUT_MAX     (QUOTA_MAX + 16 * TLSREC_OVERHEAD + 4096)
+#define DATA_MAX    (QUOTA_MAX + 16 * TLSREC_OVERHEAD + 4096)
+/* What may wait for the first answer: a session ticket or two. */
+#define WAITING_MAX 4096
+#define OUT_MAX     (WAITING_MAX + DATA_MAX + TLSREC_CONTROL_MAX)
 #define LAYERS_KEEP 256
 
 struct layer {
@@ -42,6 +45,7 @@ struct layer {
 	int error;       /* of reading; it stays */
 	bool is_drained; /* no event since a recv has emptied the socket */
 	bool wants_fin;  /* behind what is held */
+	bool is_waiting; /* what is held was not tried yet: it goes with the first answer */
 };
 
 static struct layer *
@@ -121,6 +125,7 @@ send_held(struct stream *s, struct layer *x)
 {
 	if (x->out_n == 0)
 		return 1;
+	x->is_waiting = false;
 
 	ssize_t sent = send_some(s, x->out + x->out_r, x->out_n - x->out_r);
 
@@ -307,20 +312,42 @@ length_of(const struct iovec *v, int n)
 	return all;
 }
 
-/* Seal and send from byte `done` of v on: how many were taken by the socket, 0 when it is full
- * (what is sealed is held then, and owed), or STREAM_ERROR. */
+/* What was held to go with the first answer, to the front of the worker's buffer; its length. */
+static size_t
+take_waiting(struct layer *x)
+{
+	size_t n = x->out_n;
+
+	memcpy(x->env->out, x->out, n);
+	free(x->out);
+	x->out = NULL;
+	x->out_n = 0;
+	x->is_waiting = false;
+	return n;
+}
+
+/*
+ * Seal and send from byte `done` of v on: how many were taken by the socket, 0 when it is full
+ * (what is sealed is held then, and owed), or STREAM_ERROR. What belongs before it or after it
+ * goes in the same call: a segment less costs more than sealing it.
+ */
 static ssize_t
 seal_and_send(struct stream *s, struct layer *x, const struct iovec *v, int n, size_t done)
 {
 	size_t room = tlsrec_room(&x->rec, x->quota);
+	size_t before = x->is_waiting ? take_waiting(x) : 0;
 	size_t taken;
-	ssize_t sealed = tlsrec_seal(
-		&x->rec, v, n, done, x->env->out, room < OUT_MAX ? room : OUT_MAX, &taken);
+	ssize_t sealed = tlsrec_seal(&x->rec, v, n, done, x->env->out + before,
+		room < DATA_MAX ? room : DATA_MAX, &taken);
 
 	if (sealed < 0) {
 		errno = EPIPE;
 		return STREAM_ERROR;
 	}
+	sealed += (ssize_t)before;
+	if (s->is_last && done + taken == length_of(v, n))
+		sealed += (ssize_t)tlsrec_close(
+			&x->rec, TLSREC_CLOSE_NOTIFY, x->env->out + sealed, TLSREC_CONTROL_MAX);
 
 	ssize_t sent = send_some(s, x->env->out, (size_t)sealed);
 
@@ -343,7 +370,7 @@ tls_write(struct stream *s, const struct iovec *v, int n)
 	struct layer *x = of(s);
 	const size_t all = length_of(v, n);
 	size_t done;
-	int held = send_held(s, x);
+	int held = x->is_waiting && all > 0 ? 1 : send_held(s, x);
 
 	if (held < 0)
 		return STREAM_ERROR;
@@ -372,7 +399,7 @@ tls_ready(struct stream *s, short what)
 
 	if (what & (EV_READ | EV_CLOSED))
 		x->is_drained = false;
-	if ((what & EV_WRITE) && send_held(s, x) < 0)
+	if ((what & EV_WRITE) && !x->is_waiting && send_held(s, x) < 0)
 		s->readable = true;
 }
 
@@ -393,7 +420,7 @@ tls_close(struct stream *s)
 {
 	struct layer *x = of(s);
 
-	if (!s->is_cut && x->error == 0 && x->out_n == 0)
+	if (!s->is_cut && x->error == 0 && (x->out_n == 0 || x->is_waiting))
 		say_goodbye(s, x, TLSREC_CLOSE_NOTIFY);
 	/* Who made the handshake may still hold a copy, and close alone then tells the peer
 	 * nothing. */
@@ -432,7 +459,12 @@ stream_tls_init(struct stream *s, struct event_base *base, int fd, struct stream
 	stream_init(s, base, fd, &stream_tls, fn);
 	s->layer = x;
 	s->readable = in.n > 0;
-	(void)send_held(s, x);
+	/* After a handshake of TLS 1.3 a server has only tickets left to say. When the request has
+	 * come already they need no segment of their own. */
+	x->is_waiting = out.n > 0 && out.n <= WAITING_MAX && in.n > 0 &&
+		keys->role == HANDOFF_SERVER && keys->suite->version == HANDOFF_TLS13;
+	if (!x->is_waiting)
+		(void)send_held(s, x);
 	return true;
 }
 

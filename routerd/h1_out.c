@@ -150,6 +150,9 @@ out_flush(struct sink *k)
 			asked += v[i].iov_len;
 		}
 
+		/* All of the last message on this connection is in v. */
+		o->s->is_last = o->is_response && o->close_after && o->ended && !o->is_raw;
+
 		ssize_t sent = stream_write(o->s, v, (int)o->seg_count);
 
 		if (sent == STREAM_AGAIN)

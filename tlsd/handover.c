@@ -54,6 +54,24 @@ on_answer(struct handover *h, bool is_taken)
 	session_drive(s, is_taken ? SESSION_CLOSED : SESSION_HANDOVER);
 }
 
+bool
+handover_carries_output(const struct session *s)
+{
+	return is_wanted(s) && SSL_version(s->wire.ssl) == TLS1_3_VERSION && s->wire.in_n > 0 &&
+		s->wire.held.n == 0;
+}
+
+/* Ciphertext that the client did not get yet. */
+static struct slice
+unsent(const struct session *s)
+{
+	const struct wire *w = &s->wire;
+
+	if (w->held.n > 0)
+		return slice_make(w->held.p + w->held.off, w->held.n);
+	return slice_make(w->bufs->out, w->bufs->out_n);
+}
+
 /* The message, in the worker's buffer; its length, 0 when it cannot be made. */
 static size_t
 encode(struct session *s, char *out, size_t cap)
@@ -61,13 +79,11 @@ encode(struct session *s, char *out, size_t cap)
 	struct handoff h = {
 		.is_resumed = SSL_session_reused(s->wire.ssl),
 		.in = slice_make(s->wire.in, s->wire.in_n),
-		.out = slice_make(s->wire.held.p + s->wire.held.off, s->wire.held.n),
+		.out = unsent(s),
 	};
 	char id[HEADER_ID];
 	size_t n = 0;
 
-	if (s->wire.held.n == 0)
-		h.out = slice_make(NULL, 0);
 	if (keys_take(&s->hello->keys, s->wire.ssl, &h.keys)) {
 		header_info(s, &h.info, id);
 		n = handoff_encode(&h, out, cap);
@@ -101,6 +117,7 @@ handover_prepare(struct session *s)
 	};
 	OPENSSL_cleanse(buf, n);
 	keys_wipe(&s->hello->keys);
+	s->wire.bufs->out_n = 0;
 	wire_fini(&s->wire);
 	return true;
 }

@@ -14,9 +14,12 @@ void handover_watch(struct session *s);
 void handover_unwatch(struct session *s);
 /* Before each flush of the handshake. */
 void handover_saw_output(struct session *s);
+/* The handshake is done, and its output may travel with the connection: in TLS 1.3 those are
+ * tickets, and when the request has come already they go with its answer. */
+bool handover_carries_output(const struct session *s);
 /*
- * The handshake is done and its output flushed. True: the message is made and TLS ends here; false:
- * this connection has to be relayed.
+ * The handshake is done and its output flushed, or to be carried. True: the message is made and TLS
+ * ends here; false: this connection has to be relayed, and output may still wait.
  */
 bool handover_prepare(struct session *s);
 

@@ -378,6 +378,17 @@ session_start_tls(struct session *s, SSL_CTX *ctx)
 	return SESSION_HANDSHAKE;
 }
 
+/* Put what the handshake has to say on the wire; false: the client has gone. */
+static bool
+send_output(struct session *s)
+{
+	enum spill_result sent = wire_flush(&s->wire);
+
+	if (sent == SPILL_BLOCKED)
+		session_watch_client_write(s);
+	return sent != SPILL_FAILED;
+}
+
 static int
 do_handshake(struct session *s)
 {
@@ -401,20 +412,17 @@ do_handshake(struct session *s)
 		return tls_failed(s);
 	if (wire_has_output(&s->wire)) {
 		handover_saw_output(s);
-
-		enum spill_result sent = wire_flush(&s->wire);
-
-		if (sent == SPILL_FAILED)
+		if ((r == WIRE_MORE || !handover_carries_output(s)) && !send_output(s))
 			return session_handshake_failed(s, REASON_RESET, NULL);
-		if (sent == SPILL_BLOCKED)
-			session_watch_client_write(s);
 	}
 	if (r == WIRE_MORE) {
 		s->wire.is_readable = true; /* a reset may have come with these bytes, see look() */
 		return SESSION_HANDSHAKE;
 	}
 	handshake_done(s);
-	return handover_prepare(s) ? SESSION_HANDOVER : SESSION_FIRST;
+	if (handover_prepare(s))
+		return SESSION_HANDOVER;
+	return wire_has_output(&s->wire) && !send_output(s) ? SESSION_CLOSED : SESSION_FIRST;
 }
 
 static int

@@ -265,12 +265,8 @@ goes_on_with_what_was_handed_over(void **state)
 	size_t rest_n;
 
 	for (size_t cut = 1; cut <= n; cut += 37) {
-		char flight[6];
-
-		open_pair(&p, 0x1301, slice_make(request, cut), SLICE("flight"));
+		open_pair(&p, 0x1301, slice_make(request, cut), SLICE(""));
 		assert_true(p.s.readable);
-		assert_int_equal(recv(p.fd, flight, 6, 0), 6);
-		assert_memory_equal(flight, "flight", 6);
 		assert_int_equal(read_all(&p, 16384, 0), cut == n ? 500 : 0);
 		assert_int_equal(send(p.fd, request + cut, n - cut, 0), n - cut);
 		turn();
@@ -285,6 +281,79 @@ goes_on_with_what_was_handed_over(void **state)
 	assert_int_equal(read_all(&p, 16384, 0), 600);
 	close_pair(&p);
 	tlsrec_fini(&sender);
+}
+
+/* What the handshake left to say is said at once, but for tickets when the request has come. */
+static void
+tickets_go_with_the_first_answer(void **state)
+{
+	struct iovec v = { data, 100 };
+	char got[400];
+	struct pair p;
+	ssize_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		open_pair(&p, suites[i], SLICE(""), SLICE("flight"));
+		assert_int_equal(recv(p.fd, got, sizeof(got), 0), 6);
+		close_pair(&p);
+	}
+	open_pair(&p, 0xc02f, SLICE("x"), SLICE("flight"));
+	assert_int_equal(recv(p.fd, got, sizeof(got), 0), 6);
+	close_pair(&p);
+
+	open_pair(&p, 0x1301, SLICE("x"), SLICE("flight"));
+	turn(); /* also not because the socket can be written */
+	assert_int_equal(recv(p.fd, got, sizeof(got), 0), -1);
+	assert_int_equal(stream_write(&p.s, &v, 1), 100);
+	n = recv(p.fd, got, sizeof(got), 0);
+	assert_memory_equal(got, "flight", 6);
+	p.in_n = (size_t)n - 6;
+	memcpy(p.in, got + 6, p.in_n);
+	assert_int_equal(p.in_n, 5 + 100 + 1 + 16);
+	close_pair(&p);
+
+	/* Without an answer they go with the goodbye. */
+	open_pair(&p, 0x1301, SLICE("x"), SLICE("flight"));
+	stream_close(&p.s);
+	n = recv(p.fd, got, sizeof(got), 0);
+	assert_int_equal(n, 6 + 5 + 2 + 1 + 16);
+	assert_memory_equal(got, "flight", 6);
+	close_pair(&p);
+}
+
+static void
+the_last_answer_says_goodbye(void **state)
+{
+	static const size_t sizes[] = { 1, 100, 16384, 60000 };
+
+	(void)state;
+	for (unsigned i = 0; i < 16; i++) {
+		struct iovec v = { data, sizes[i / 4] };
+		unsigned rounds = 0;
+		ssize_t n = 0;
+		struct pair p;
+
+		open_pair(&p, suites[i % 4], SLICE(""), SLICE(""));
+		p.s.is_last = true;
+		while (v.iov_len > 0) {
+			ssize_t w = stream_write(&p.s, &v, 1);
+
+			assert_true(w != STREAM_ERROR && ++rounds < 1000);
+			n += w > 0 ? w : 0;
+			v.iov_base = data + n;
+			v.iov_len = sizes[i / 4] - (size_t)n;
+			if (v.iov_len > 0)
+				client_reads(&p);
+			turn();
+		}
+		client_reads(&p);
+		assert_int_equal(p.got, sizes[i / 4]);
+		assert_int_equal(p.last, TLSREC_END);
+		stream_shutdown(&p.s); /* it is not said twice */
+		assert_int_equal(recv(p.fd, p.in, sizeof(p.in), 0), 0);
+		close_pair(&p);
+	}
 }
 
 static void
@@ -404,6 +473,8 @@ main(void)
 		cmocka_unit_test(reads_with_any_room),
 		cmocka_unit_test(writes_count_when_the_kernel_has_them),
 		cmocka_unit_test(goes_on_with_what_was_handed_over),
+		cmocka_unit_test(tickets_go_with_the_first_answer),
+		cmocka_unit_test(the_last_answer_says_goodbye),
 		cmocka_unit_test(ends_are_told_apart),
 		cmocka_unit_test(bad_records_end_in_an_alert),
 		cmocka_unit_test(a_reset_says_no_goodbye),
