@@ -25,14 +25,14 @@ SAN.san     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno
 SAN.tsan    := -fsanitize=thread -fno-omit-frame-pointer -U_FORTIFY_SOURCE
 SANFLAGS := $(SAN.$(VARIANT))
 
-PC      := libevent_core openssl yaml-0.1 nanomsg jansson libcares
+PC      := libevent_core openssl yaml-0.1 nanomsg jansson libcares libnghttp2
 PCFLAGS := $(shell pkg-config --cflags $(PC) 2>/dev/null)
 ALLFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -DWEIR_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) $(PCFLAGS) \
            $(if $(WERROR),-Werror) $(CFLAGS) $(SANFLAGS) $(CPPFLAGS) -MMD -MP
 pclibs   = $(shell pkg-config --libs $(1) 2>/dev/null)
 LIBS.common   := libevent_core yaml-0.1 jansson nanomsg
 LIBS.tlsd     := $(LIBS.common) openssl
-LIBS.routerd  := $(LIBS.common) libcares libcrypto
+LIBS.routerd  := $(LIBS.common) libcares libcrypto libnghttp2
 LIBS.healthd  := $(LIBS.common) libcares
 LIBS.cachectl := $(LIBS.common)
 LIBS.proxyctl := $(LIBS.common)

@@ -258,12 +258,11 @@ read_version(struct http1_head *h, const char *reason)
 	return HTTP1_DONE;
 }
 
-/* Methods are case-sensitive (RFC 9110 §9.1). */
 #define METHOD_OF(p, name) \
 	(memcmp((p), #name, sizeof(#name) - 1) == 0 ? METHOD_##name : METHOD_OTHER)
 
-static enum method
-method_of(struct slice s)
+enum method
+http1_method(struct slice s)
 {
 	switch (s.n) {
 	case 3: return s.p[0] == 'G' ? METHOD_OF(s.p, GET) : METHOD_OF(s.p, PUT);
@@ -291,7 +290,7 @@ read_request_line(struct http1_head *h)
 	m->method_name = slice_make(h->at, (size_t)(p - h->at));
 	if (*p != ' ' || p == h->at)
 		return http1_refuse_byte(h, *p, "bad_method");
-	m->method = method_of(m->method_name);
+	m->method = http1_method(m->method_name);
 	h->at = p + 1;
 	r = http1_target(h);
 	if (r != HTTP1_DONE)

@@ -116,6 +116,22 @@ enum http1_result http1_chunked_feed(struct http1_chunked *c, char *p, size_t n,
 bool http1_trailers(const char *p, size_t n, struct field *fields, uint16_t cap, uint16_t *count,
 	struct http1_error *err);
 
+/*
+ * For messages that did not come as HTTP/1: the same rules for what another version delimits.
+ * The target p[0..n) of m->method, behind which a space stands at p[n]: sets target, target_form,
+ * path and query. False with a reason of http1_request's.
+ */
+bool http1_request_target(struct msg *m, const char *p, size_t n, struct http1_error *err);
+/* By name; they are case-sensitive (RFC 9110 §9.1). */
+enum method http1_method(struct slice name);
+/* What the Expect fields of m ask for: expect_continue, is_bad_expect. */
+void http1_expect(struct msg *m);
+/*
+ * "Content_Length", "Transfer.Encoding": names that a server behind CGI and its like cannot tell
+ * from the ones that frame the message. They are no framing here and must not become it further on.
+ */
+bool http1_is_framing_alike(struct slice name);
+
 /* Is this a valid token (RFC 9110 §5.6.2), a valid field value (§5.5: no CR, LF, NUL, other
  * controls)? */
 bool http1_is_token(struct slice s);

@@ -163,16 +163,14 @@ read_connection(struct http1_head *h)
 	return HTTP1_DONE;
 }
 
-/* Only HTTP/1.1 has expectations; in 1.0 they are ignored (RFC 9110 §10.1.1). */
-static void
-read_expect(struct msg *m)
+void
+http1_expect(struct msg *m)
 {
 	unsigned i = m->first[FIELD_EXPECT];
 	const struct field *f;
 
-	if (i == 0 || m->version_minor == 0)
+	if (i-- == 0)
 		return;
-	i--;
 	while ((f = next_field(m, FIELD_EXPECT, &i)) != NULL) {
 		struct slice rest = f->value;
 		struct slice member;
@@ -270,8 +268,9 @@ http1_request_fields(struct http1_head *h)
 		r = http1_authority(h);
 	if (r == HTTP1_DONE)
 		r = read_connection(h);
-	if (r == HTTP1_DONE)
-		read_expect(h->m);
+	/* HTTP/1.0 has no expectations; there they are ignored (RFC 9110 §10.1.1). */
+	if (r == HTTP1_DONE && h->m->version_minor == 1)
+		http1_expect(h->m);
 	return r;
 }
 

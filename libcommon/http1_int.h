@@ -53,12 +53,6 @@ enum http1_result http1_authority(struct http1_head *h);
 enum http1_result http1_request_fields(struct http1_head *h);
 enum http1_result http1_response_fields(struct http1_head *h);
 
-/*
- * "Content_Length", "Transfer.Encoding": names that a server behind CGI and its like cannot tell
- * from the ones that frame the message. They are no framing here and must not become it further on.
- */
-bool http1_is_framing_alike(struct slice name);
-
 /* One line "name: value" CRLF at h->at, which is left behind it. */
 enum http1_result http1_field_line(struct http1_head *h, struct field *f);
 

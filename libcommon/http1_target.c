@@ -173,6 +173,18 @@ http1_target(struct http1_head *h)
 	return r;
 }
 
+bool
+http1_request_target(struct msg *m, const char *p, size_t n, struct http1_error *err)
+{
+	struct http1_head h = { .at = p, .end = p + n + 1, .m = m, .err = err };
+	enum http1_result r = http1_target(&h);
+
+	/* A space in it ends it early, and what looks incomplete with one behind it is cut off. */
+	if (r == HTTP1_MORE || (r == HTTP1_DONE && h.at != p + n))
+		r = http1_refuse(&h, 400, "bad_target");
+	return r == HTTP1_DONE;
+}
+
 /* 1 to 65535, in at most five digits; nothing at all gives 0. */
 static bool
 read_port(struct slice s, uint16_t *port)

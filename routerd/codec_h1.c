@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "routerd/codec.h"
+#include "routerd/codec_h2.h"
 #include "routerd/h1_in.h"
 #include "routerd/h1_out.h"
 #include "routerd/request.h"
@@ -323,6 +324,8 @@ client_new(struct conn *c, const struct msg *m)
  * --------------------------------------------------------------------------------------------------------------
  */
 
+static void refuse(struct conn *c, uint16_t status, const char *reason);
+
 /* Room behind the bytes of a head that is not complete yet; false when no buffer is large enough.
  */
 static bool
@@ -366,7 +369,7 @@ fill(struct conn *c)
 	if (!c->s.readable)
 		return false;
 	if (!make_room(c)) {
-		codec_h1_refuse(c, 431, "head_too_large");
+		refuse(c, 431, "head_too_large");
 		return false;
 	}
 	n = stream_read(&c->s, c->in->data + c->in->w, buf_room(c->in));
@@ -429,16 +432,32 @@ refuse_head(struct conn *c, struct request *r, uint16_t status, const char *reas
 		arm(x);
 }
 
-void
-codec_h1_refuse(struct conn *c, uint16_t status, const char *reason)
+/* A request that never became one. */
+static void
+refuse(struct conn *c, uint16_t status, const char *reason)
 {
 	struct request *r = request_new(c->w);
 
 	refuse_head(c, r, status, reason);
 }
 
-void
-codec_h1_read(struct conn *c)
+static void
+h1_head_late(struct conn *c)
+{
+	refuse(c, 408, "head_timeout");
+}
+
+/* What is no HTTP/1 may be HTTP/2. Asked only then, so that it costs nobody anything. */
+static enum h2_preface
+preface(const struct conn *c)
+{
+	if (!conn_takes_h2(c))
+		return H2_PREFACE_NO;
+	return codec_h2_preface(c->in->data + c->in->r, buf_len(c->in));
+}
+
+static void
+h1_read(struct conn *c)
 {
 	const struct snapshot *s = c->w->snap->s;
 
@@ -457,8 +476,17 @@ codec_h1_read(struct conn *c)
 			return;
 		}
 		if (result == HTTP1_BAD) {
-			refuse_head(c, r, err.status, err.reason);
-			return;
+			enum h2_preface is = preface(c);
+
+			if (is == H2_PREFACE_NO) {
+				refuse_head(c, r, err.status, err.reason);
+				return;
+			}
+			if (is == H2_PREFACE_YES) {
+				request_drop(r);
+				codec_h2_start(c);
+				return;
+			}
 		}
 		request_drop(r);
 		if (c->state == CONN_IDLE) {
@@ -496,8 +524,8 @@ has_left(const struct conn *c, const struct h1_client *x)
 	return !is_reading(x) && (c->s.peer_closed || c->s.readable) && stream_is_dead(&c->s);
 }
 
-void
-codec_h1_event(struct conn *c)
+static void
+h1_event(struct conn *c)
 {
 	struct h1_client *x = c->client;
 
@@ -538,14 +566,14 @@ leave(struct conn *c, struct h1_client *x)
 	if (is_reading(x)) {
 		x->wait = WAIT_UNSET;
 		c->s.readable = true;
-		codec_h1_event(c);
+		h1_event(c);
 	} else {
 		request_client_left(x->cl.req);
 	}
 }
 
-void
-codec_h1_deadline(struct conn *c)
+static void
+h1_deadline(struct conn *c)
 {
 	struct h1_client *x = c->client;
 	enum wait wait = current_wait(x);
@@ -569,11 +597,27 @@ codec_h1_deadline(struct conn *c)
 	}
 }
 
-void
-codec_h1_abort(struct conn *c)
+static void
+h1_abort(struct conn *c)
 {
 	request_client_left(c->client->cl.req);
 }
+
+/* The answer in progress is the last one: request.c says so when it writes its head. */
+static void
+h1_drain(struct conn *c)
+{
+	(void)c;
+}
+
+const struct conn_codec codec_h1 = {
+	.read = h1_read,
+	.head_late = h1_head_late,
+	.event = h1_event,
+	.deadline = h1_deadline,
+	.drain = h1_drain,
+	.abort = h1_abort,
+};
 
 size_t
 codec_h1_client_size(void)

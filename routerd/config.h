@@ -34,6 +34,7 @@ struct listencfg {
 			 TLV tells; NULL: http (tlsd: https) */
 	struct cfg_list accept_proxy; /* struct addr_net: peers that must send a PROXY
 					 v1/v2 header first; empty: none may */
+	bool h2c;                     /* HTTP/2 on clear text, by prior knowledge; default on */
 	int64_t backlog;
 };
 
@@ -103,6 +104,9 @@ struct httpcfg {
 		uint64_t body;          /* 100m; 0: no limit */
 		uint64_t response_head; /* 64k */
 		int64_t connections;    /* per process; 0: from the descriptor limit */
+		int64_t h2_streams;     /* requests in progress on one HTTP/2 connection; 128 */
+		int64_t h2_resets;      /* cancelled in a burst, and again every 10 s; 200 */
+		int64_t h2_frames;      /* frames that bring nothing, likewise; 2000 */
 		uint64_t body_rate;     /* bytes per second that a request body must reach on
 					   average, looked at from its 10th second on; 0: off;
 					   default 64 */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "routerd/codec_h1.h"
+#include "routerd/codec_h2.h"
 #include "routerd/worker_state.h"
 
 /* After the last word: how long the client may be silent, and go on sending in all, before we hang
@@ -159,6 +160,8 @@ conn_drain(struct conn *c)
 {
 	bool is_between = c->state == CONN_IDLE || c->state == CONN_PROXY;
 
+	if (c->state == CONN_BUSY)
+		c->codec->drain(c);
 	if (!is_between || c->in != NULL || c->s.readable)
 		return;
 	/* One that has only just come was waiting to be accepted: what it asks may be there, or on
@@ -173,7 +176,7 @@ void
 conn_abort(struct conn *c)
 {
 	if (c->state == CONN_BUSY)
-		codec_h1_abort(c);
+		c->codec->abort(c);
 	else
 		conn_reset(c);
 }
@@ -305,15 +308,37 @@ read_proxy(struct conn *c)
  * -------------------------------------------------------------------------------------------------------
  */
 
+/* ALPN has decided already. */
+static bool
+chose_h2(const struct conn *c)
+{
+	return c->tls != NULL && slice_eq(c->tls->alpn, SLICE("h2"));
+}
+
+bool
+conn_takes_h2(const struct conn *c)
+{
+	const struct listener *l = worker_listener(c->w->snap, c->l);
+
+	return c->served == 0 && (c->tls == NULL || c->tls->alpn.n == 0) && l != NULL &&
+		l->cfg->h2c && l->cfg->from != LISTEN_TLSD;
+}
+
 static void
 go(struct conn *c)
 {
-	if (c->state == CONN_PROXY && !read_proxy(c))
-		return;
+	if (c->state == CONN_PROXY) {
+		if (!read_proxy(c))
+			return;
+		if (chose_h2(c)) {
+			codec_h2_start(c);
+			return;
+		}
+	}
 	switch ((enum conn_state)c->state) {
 	case CONN_IDLE:
-	case CONN_HEAD: codec_h1_read(c); break;
-	case CONN_BUSY: codec_h1_event(c); break;
+	case CONN_HEAD: c->codec->read(c); break;
+	case CONN_BUSY: c->codec->event(c); break;
 	case CONN_LINGER: discard(c); break;
 	case CONN_PROXY:
 	case CONN_CLOSED: break;
@@ -331,10 +356,8 @@ on_again(struct run_item *item)
 {
 	struct conn *c = (struct conn *)((char *)item - offsetof(struct conn, again));
 
-	if (c->state == CONN_IDLE || c->state == CONN_HEAD)
-		codec_h1_read(c);
-	else if (c->state == CONN_LINGER)
-		discard(c);
+	if (c->state != CONN_PROXY)
+		go(c);
 }
 
 static void
@@ -345,9 +368,9 @@ on_deadline(struct deadline *d)
 	switch ((enum conn_state)c->state) {
 	case CONN_HEAD:
 		worker_count(c->w, STAT_CLIENT_TIMEOUT);
-		codec_h1_refuse(c, 408, "head_timeout");
+		c->codec->head_late(c);
 		break;
-	case CONN_BUSY: codec_h1_deadline(c); break;
+	case CONN_BUSY: c->codec->deadline(c); break;
 	case CONN_PROXY:
 		if (c->in == NULL && c->w->is_draining)
 			conn_close(c);
@@ -390,6 +413,7 @@ start(struct worker *w, struct wlistener *l)
 	if (w->conn_list != NULL)
 		w->conn_list->link = &c->next;
 	w->conn_list = c;
+	c->codec = &codec_h1;
 	c->again.fn = on_again;
 	deadline_init(&c->dl, on_deadline);
 	return c;
@@ -422,6 +446,10 @@ conn_new_tls(struct worker *w, struct wlistener *l, int fd, const struct handoff
 	set_peer(c, h->info.has_addr ? (const struct sockaddr *)&h->info.src : &nobody);
 	set_tls(c, &h->info);
 	c->state = CONN_IDLE;
+	if (chose_h2(c)) {
+		codec_h2_start(c);
+		return;
+	}
 	deadline_set(w->loop, &c->dl, w->snap->s->timeouts.head);
 	/* What came along is announced by no event. */
 	if (c->s.readable)

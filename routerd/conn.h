@@ -17,7 +17,9 @@
 
 #define CONN_MAGIC 0x636f6e6eu
 
+struct conn;
 struct h1_client;
+struct h2;
 struct worker;
 struct wlistener;
 
@@ -25,10 +27,26 @@ enum conn_state {
 	CONN_PROXY,  /* a PROXY header must come first */
 	CONN_IDLE,   /* between requests, nothing read */
 	CONN_HEAD,   /* part of a head is there */
-	CONN_BUSY,   /* a request is in progress: client is set */
+	CONN_BUSY,   /* requests are in progress; HTTP/2: always, its codec sees to it all */
 	CONN_LINGER, /* all is said; reading what the client still sends, so that it can read our
 			answer */
 	CONN_CLOSED,
+};
+
+/* A version of HTTP on a connection: what conn.c drives. */
+struct conn_codec {
+	/* CONN_IDLE, CONN_HEAD: bytes are in c->in, or the stream is readable. */
+	void (*read)(struct conn *c);
+	/* CONN_HEAD: its deadline has passed. */
+	void (*head_late)(struct conn *c);
+	/* CONN_BUSY: readiness changed. */
+	void (*event)(struct conn *c);
+	/* CONN_BUSY: its deadline has passed. */
+	void (*deadline)(struct conn *c);
+	/* CONN_BUSY: no more requests after those in progress. */
+	void (*drain)(struct conn *c);
+	/* CONN_BUSY: cut what is in progress, and the connection. */
+	void (*abort)(struct conn *c);
 };
 
 /* What a PROXY header or tlsd's message told about the client's TLS; its text lives behind it. */
@@ -49,13 +67,17 @@ struct conn {
 	bool is_unix;
 	struct worker *w;
 	struct wlistener *l;
+	const struct conn_codec *codec;
 	struct conn *next;
 	struct conn **link;
 	struct stream s;
 	struct deadline dl;
 	struct buf *in; /* bytes read and not consumed; NULL while idle */
 	struct http1_scan scan;
-	struct h1_client *client;
+	union {
+		struct h1_client *client; /* HTTP/1: the request in progress */
+		struct h2 *h2;            /* HTTP/2 */
+	};
 	struct conn_tls *tls;  /* heap; NULL without */
 	struct run_item again; /* the next pipelined request */
 	uint64_t
@@ -87,6 +109,8 @@ void conn_abort(struct conn *c);
 /* Draining, or its listener goes: idle ones go now, new ones soon, busy ones after their request.
  */
 void conn_drain(struct conn *c);
+/* May this connection begin with HTTP/2, though nobody announced it? */
+bool conn_takes_h2(const struct conn *c);
 /* In trusted_proxies of the snapshot? */
 bool conn_is_trusted(const struct conn *c, const struct httpcfg *http);
 

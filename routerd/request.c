@@ -130,6 +130,7 @@ request_new(struct worker *w)
 
 	r->w = w;
 	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
+	arena_init_in(&r->arena, r->arena_first, sizeof(r->arena_first), 4096);
 	return r;
 }
 
@@ -139,9 +140,16 @@ request_msg(struct request *r)
 	return &r->m;
 }
 
+struct arena *
+request_arena(struct request *r)
+{
+	return &r->arena;
+}
+
 void
 request_drop(struct request *r)
 {
+	arena_fini(&r->arena);
 	freelist_give(&r->w->requests, r);
 }
 
@@ -188,7 +196,6 @@ begin(struct request *r, struct client *c, struct buf *head, uint64_t first_us)
 	r->discard.ops = &discard_ops;
 	r->ask.tried_count = 0;
 	memcpy(r->term, "--", 3);
-	arena_init_in(&r->arena, r->arena_first, sizeof(r->arena_first), 4096);
 	c->req = r;
 	worker_count(w, STAT_REQUESTS);
 	worker_add(w, STAT_ACTIVE, 1);
@@ -333,9 +340,10 @@ request_send_head(struct request *r, struct msg *m)
 	/* Known before its next request is on its way. */
 	if (r->w->is_draining)
 		r->cl->ops->close_after(r->cl);
-	r->status = m->status;
 	r->head_sent = true;
 	out->ops->head(out, m);
+	/* The sink may know better: what one version calls success is none in another. */
+	r->status = m->status;
 }
 
 /* An early answer that is complete does not cut off what the client is still sending, as long as

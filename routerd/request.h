@@ -19,11 +19,13 @@ struct request;
 /* Take a request object; its msg is where the codec parses into. */
 struct request *request_new(struct worker *w);
 struct msg *request_msg(struct request *r);
+/* For text that its message points to. */
+struct arena *request_arena(struct request *r);
 /* Nothing came of it: give it back. */
 void request_drop(struct request *r);
 
 /* The head is complete: run it. `head_us` is when its first byte came. c->req is set. Keep `head`,
- * the buffer that msg points into, until done. */
+ * the buffer that msg points into, until done; NULL when that is the arena. */
 void request_start(struct request *r, struct client *c, struct buf *head, uint64_t first_us);
 /* A head that was refused: answer it, log it, close. */
 void request_refuse(struct request *r, struct client *c, struct buf *head, uint64_t first_us,

@@ -203,6 +203,9 @@ limits_json(const struct status_of *s)
 	set_int(o, "body", s->http->limits.body);
 	set_int(o, "response_head", s->http->limits.response_head);
 	set_int(o, "body_rate", s->http->limits.body_rate);
+	set_int(o, "h2_streams", (uint64_t)s->http->limits.h2_streams);
+	set_int(o, "h2_resets", (uint64_t)s->http->limits.h2_resets);
+	set_int(o, "h2_frames", (uint64_t)s->http->limits.h2_frames);
 	return o;
 }
 

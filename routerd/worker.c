@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "routerd/codec_h1.h"
+#include "routerd/codec_h2.h"
 #include "routerd/conn.h"
 #include "routerd/listen.h"
 #include "routerd/request_state.h"
@@ -174,6 +175,7 @@ on_trim(struct deadline *d)
 
 	more |= freelist_trim(&w->clients, OBJECTS_BASE);
 	more |= freelist_trim(&w->requests, OBJECTS_BASE);
+	more |= codec_h2_env_trim(w->h2);
 	if (more || w->snap->active > 0)
 		deadline_set(w->loop, &w->trim, TRIM_MS);
 }
@@ -455,7 +457,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 	bufs_init(&w->bufs, pipes);
 	freelist_init(&w->conns, sizeof(struct conn), 4096);
 	freelist_init(&w->clients, codec_h1_client_size(), 256);
-	freelist_init(&w->requests, sizeof(struct request), 256);
+	freelist_init(&w->requests, sizeof(struct request), 1024);
 	freelist_init(&w->upstreams, sizeof(struct upstream), 512);
 	deadline_init(&w->resume, on_resume);
 	deadline_init(&w->trim, on_trim);
@@ -601,6 +603,7 @@ worker_free(struct worker *w)
 		wsnap_free(snap);
 	}
 	idlepool_fini(&w->idle);
+	codec_h2_env_free(w->h2);
 	freelist_fini(&w->conns);
 	freelist_fini(&w->clients);
 	freelist_fini(&w->requests);

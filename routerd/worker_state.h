@@ -19,6 +19,7 @@
 #include "routerd/worker.h"
 
 struct conn;
+struct h2_env;
 struct listen_set;
 
 struct workers {
@@ -77,6 +78,7 @@ struct worker {
 	struct freelist upstreams;
 	struct idlepool idle;
 	struct stream_tls_env tls;
+	struct h2_env *h2; /* codec_h2.h; NULL until the first connection that speaks it */
 	struct conn *conn_list;
 	struct wlistener **listeners; /* by slot; NULL: none */
 	unsigned listener_count;

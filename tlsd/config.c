@@ -482,10 +482,10 @@ check_alpn(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 		if (n == 0 || n > 255)
 			bad(ctx, node, path, "alpn",
 				"`%s` is no protocol name, expected 1 to 255 bytes", name);
-		else if (!l->is_foreign && strcmp(name, "http/1.1") != 0 &&
-			strcmp(name, "http/1.0") != 0)
+		else if (!l->is_foreign && strcmp(name, "h2") != 0 &&
+			strcmp(name, "http/1.1") != 0 && strcmp(name, "http/1.0") != 0)
 			bad(ctx, node, path, "alpn",
-				"routerd does not speak `%s`, expected http/1.1", name);
+				"routerd does not speak `%s`, expected h2 or http/1.1", name);
 	}
 	if (total > 4096)
 		bad(ctx, node, path, "alpn", "too many protocols");

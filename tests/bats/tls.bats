@@ -578,13 +578,13 @@ print('said'); sys.stdout.flush(); import time; time.sleep(60)"
   listen:
     - { address: "127.0.0.1:0", to: "example.com:80", certificates: [{ self_signed: [localhost] }] }
     - { address: "127.0.0.1:8443", to: "we b", certificates: [] }
-    - { address: "127.0.0.1:8443", to: web, alpn: [h2], certifcates: [] }
+    - { address: "127.0.0.1:8443", to: web, alpn: [h3], certifcates: [] }
     - { address: "*:443", to: web, relay: none, min_version: "1.1", certificates: [{ self_signed: ["a b"], cert: x }] }
 X
 	run "$BIN/tlsd" -c weir.yaml
 	[ "$status" -eq 2 ]
 	for text in 'weir.yaml:6:' 'is a host name, expected an address' '`we b` is no listener name' \
-		'did you mean' 'does not speak `h2`' 'min_version' 'expected one of them' 'expect proxy_v2' \
+		'did you mean' 'does not speak `h3`' 'min_version' 'expected one of them' 'expect proxy_v2' \
 		'127.0.0.1:8443 is used twice'; do
 		[[ "$output" == *"$text"* ]] || { echo "missing: $text in: $output"; false; }
 	done

@@ -2,7 +2,7 @@
 # peer_start, and start processes with `spawn LABEL command..`. Ports, origins, certificates, the
 # number of workers and the scratch folder D are in the environment. Programs: bin/ of the checkout
 # that this file stands in. tests/bench/run uses the same configuration.
-CAPS="plain ws tls rsa"
+CAPS="plain ws tls rsa h2"
 WEIR_BIN=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/bin
 peer_version() { "$WEIR_BIN/routerd" -v; }
 weir_conf() {
@@ -13,8 +13,8 @@ log: { level: warn }
 tls:
   workers: $W
   listen:
-    - { address: "127.0.0.1:$PORT_TLS", to: https, alpn: [http/1.1], backlog: 8192, certificates: [{ cert: $EC_CRT, key: $EC_KEY }] }
-    - { address: "127.0.0.1:$PORT_RSA", to: https, alpn: [http/1.1], backlog: 8192, certificates: [{ cert: $RSA_CRT, key: $RSA_KEY }] }
+    - { address: "127.0.0.1:$PORT_TLS", to: https, alpn: [h2, http/1.1], backlog: 8192, certificates: [{ cert: $EC_CRT, key: $EC_KEY }] }
+    - { address: "127.0.0.1:$PORT_RSA", to: https, alpn: [h2, http/1.1], backlog: 8192, certificates: [{ cert: $RSA_CRT, key: $RSA_KEY }] }
 http:
   workers: $W
   listen:
@@ -27,7 +27,7 @@ http:
       routes: [{ path: /, pool: o }]
 pools:
   o:
-    keepalive: 128
+    keepalive: 1024
     idle_timeout: 300s
     servers:
       - { name: s1, address: "127.0.0.1:$O1" }

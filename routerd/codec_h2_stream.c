@@ -1,0 +1,601 @@
+/*
+ * codec_h2_stream: one stream: the request's client side. The body waits in it, within its window,
+ * while nobody takes it; the response waits in it for frames. It lives until both the request and
+ * nghttp2 have let go of it.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "routerd/codec_h2_int.h"
+#include "routerd/forward.h"
+#include "routerd/wskey.h"
+
+/* A body's average rate is judged after this time. */
+#define RATE_AFTER_MS 10000
+/* What sinks are given in one turn before they are flushed. */
+#define FED_MAX 4
+/* Small pieces of a response are joined: whoever does not read must not keep a large buffer each.
+ */
+#define JOIN_MAX 4096
+
+static const struct client_ops h2_client_ops;
+
+static struct h2_stream *
+of(struct client *cl)
+{
+	return (struct h2_stream *)((char *)cl - offsetof(struct h2_stream, cl));
+}
+
+/* --- life
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static void
+drop_out(struct h2_stream *st)
+{
+	for (unsigned i = 0; i < st->seg_count; i++)
+		buf_unref(st->seg[st->seg_first + i].b);
+	st->seg_first = st->seg_count = 0;
+	st->queued = 0;
+}
+
+/* What waited counts for the connection's window no longer. */
+static void
+drop_in(struct h2_stream *st)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < st->in_count; i++) {
+		n += buf_len(st->in[i]);
+		buf_unref(st->in[i]);
+	}
+	st->in_count = 0;
+	if (n > 0 && !st->x->is_dead)
+		nghttp2_session_consume_connection(st->x->session, n);
+}
+
+static void
+release(void *p)
+{
+	struct h2_stream *st = p;
+
+	freelist_give(&st->cl.w->h2->streams, st);
+}
+
+static void
+leave_ending(struct h2 *x, struct h2_stream *st)
+{
+	struct h2_stream **at = &x->ending;
+
+	while (*at != st)
+		at = &(*at)->next_ending;
+	*at = st->next_ending;
+	if (x->ending_tail == &st->next_ending)
+		x->ending_tail = at;
+	st->is_ending = false;
+}
+
+void
+h2_stream_free(struct h2_stream *st)
+{
+	struct h2 *x = st->x;
+
+	if (st->is_ending)
+		leave_ending(x, st);
+	if (x->fed == st)
+		x->fed = NULL;
+	*st->link = st->next;
+	if (st->next != NULL)
+		st->next->link = st->link;
+	loop_defer(st->cl.w->loop, release, st);
+}
+
+void
+h2_stream_reset(struct h2_stream *st, uint32_t error)
+{
+	if (st->is_reset || st->is_closed || st->x->is_dead)
+		return;
+	st->is_reset = true;
+	nghttp2_submit_rst_stream(st->x->session, NGHTTP2_FLAG_NONE, st->id, error);
+	h2_soon(st->x);
+}
+
+void
+h2_stream_closed(struct h2_stream *st)
+{
+	st->is_closed = true;
+	/* A stream that has ended by itself: its last bytes may still have to be sent. */
+	if (!st->is_done && !st->is_ending && !st->is_sent) {
+		st->is_gone = true;
+		/* A budget that is overdrawn ends the connection, and all its requests with it. */
+		request_client_left(st->cl.req);
+	} else if (st->is_done) {
+		h2_stream_free(st);
+	}
+}
+
+static void
+stream_done(struct client *cl, enum client_end how)
+{
+	struct h2_stream *st = of(cl);
+	struct h2 *x = st->x;
+
+	loop_run_cancel(cl->w->loop, &st->again);
+	if (st->to != NULL && st->to->producer == &st->again)
+		st->to->producer = NULL;
+	st->to = NULL;
+	if (x->fed == st)
+		x->fed = NULL;
+	st->is_done = true;
+	x->active--;
+	drop_in(st);
+	drop_out(st);
+	if (st->trailing != NULL)
+		arena_fini(&st->trailing->arena);
+	free(st->trailing);
+	free(st->trailers);
+	st->trailing = NULL;
+	st->trailers = NULL;
+	if (how == CLIENT_ABORT)
+		h2_stream_reset(st,
+			st->bad != NULL       ? NGHTTP2_PROTOCOL_ERROR
+				: st->is_late ? NGHTTP2_CANCEL
+					      : NGHTTP2_INTERNAL_ERROR);
+	else if (!st->in_ended)
+		/* The answer was complete: the rest is not wanted (RFC 9113 §8.1). */
+		h2_stream_reset(st, NGHTTP2_NO_ERROR);
+	if (st->is_closed)
+		h2_stream_free(st);
+	h2_soon(x);
+}
+
+/* --- the body, from the client
+ * ---------------------------------------------------------------------------------------------
+ */
+
+static void
+tell_body(struct h2_stream *st, enum body_end how, const char *reason)
+{
+	if (st->is_told && how != BODY_END_BAD)
+		return;
+	st->is_told = true;
+	st->to = NULL;
+	st->cl.body_ended = how == BODY_END_OK;
+	request_body_ended(st->cl.req, how, reason);
+}
+
+void
+h2_stream_in_bad(struct h2_stream *st, const char *reason)
+{
+	if (st->bad != NULL)
+		return;
+	st->bad = reason;
+	st->is_malformed = true;
+	if (st->to != NULL && st->to->producer == &st->again)
+		st->to->producer = NULL;
+	/* An answer that is already on its way ends as it is. */
+	if (st->out_ended)
+		h2_stream_reset(st, NGHTTP2_PROTOCOL_ERROR);
+	else
+		tell_body(st, BODY_END_BAD, reason);
+}
+
+static void
+consumed(struct h2_stream *st, size_t n)
+{
+	if (nghttp2_session_consume(st->x->session, st->id, n) == 0)
+		h2_soon(st->x);
+}
+
+/* The sink has it all: trailers, and the end. */
+static void
+end_body(struct h2_stream *st)
+{
+	struct h2_trailers *t = st->trailing != NULL ? &st->trailing->t : NULL;
+
+	if (t != NULL)
+		forward_trailers(t->fields, t->count);
+	st->to->ops->end(st->to, t != NULL ? t->fields : NULL, t != NULL ? t->count : 0);
+	tell_body(st, BODY_END_OK, NULL);
+}
+
+/* Flush what the sink was given; false: it takes no more now, or for good (the request may be over
+ * then). */
+static bool
+flush_to(struct h2_stream *st)
+{
+	switch (st->to->ops->flush(st->to)) {
+	case SINK_OK: return true;
+	case SINK_FULL:
+		st->is_paused = true;
+		st->to->producer = &st->again;
+		return false;
+	case SINK_GONE: tell_body(st, BODY_END_SINK, NULL); return false;
+	}
+	return false;
+}
+
+/* False: the request may be over. */
+static bool
+give(struct h2_stream *st, struct buf *b, const char *p, size_t n)
+{
+	enum sink_result r = st->to->ops->data(st->to, b, p, n);
+
+	consumed(st, n);
+	if (r == SINK_GONE) {
+		tell_body(st, BODY_END_SINK, NULL);
+		return false;
+	}
+	return true;
+}
+
+/* What waited, then the end if it has come. */
+static void
+deliver(struct h2_stream *st)
+{
+	while (st->in_count > 0) {
+		struct buf *b = st->in[0];
+		size_t n = buf_len(b);
+
+		memmove(st->in, st->in + 1, --st->in_count * sizeof(st->in[0]));
+
+		bool goes_on = give(st, b, b->data + b->r, n);
+
+		buf_unref(b);
+		if (!goes_on || !flush_to(st))
+			return;
+	}
+	if (st->in_ended)
+		end_body(st);
+}
+
+static void
+on_again(struct run_item *item)
+{
+	struct h2_stream *st =
+		(struct h2_stream *)((char *)item - offsetof(struct h2_stream, again));
+
+	st->is_paused = false;
+	st->since_ms = loop_now_ms(st->cl.w->loop);
+	if (st->bad_accept)
+		tell_body(st, BODY_END_BAD, "bad_websocket_accept");
+	else if (st->to != NULL)
+		deliver(st);
+}
+
+/* Into memory of the stream's own, because nobody takes it now. Its window is the bound. */
+static void
+keep(struct h2_stream *st, const char *p, size_t n)
+{
+	while (n > 0) {
+		struct buf *b = st->in_count > 0 ? st->in[st->in_count - 1] : NULL;
+		size_t part;
+
+		if (b == NULL || buf_room(b) == 0 || b->refs > 1) {
+			assert(st->in_count < H2_IN_PIECES);
+			b = buf_get(&st->cl.w->bufs, BUF_16K);
+			st->in[st->in_count++] = b;
+		}
+		part = n < buf_room(b) ? n : buf_room(b);
+		memcpy(b->data + b->w, p, part);
+		b->w += (uint32_t)part;
+		p += part;
+		n -= part;
+	}
+}
+
+static bool
+takes_now(const struct h2_stream *st)
+{
+	return st->to != NULL && !st->is_paused && st->in_count == 0 && !st->again.is_queued;
+}
+
+void
+h2_stream_fed(struct h2 *x)
+{
+	struct h2_stream *st = x->fed;
+
+	x->fed = NULL;
+	x->fed_count = 0;
+	if (st != NULL && st->to != NULL && flush_to(st) && st->in_ended)
+		end_body(st);
+}
+
+static const char *
+data_fault(const struct h2_stream *st)
+{
+	if (st->kind == BODY_LENGTH && st->in_bytes > st->length)
+		return "content_length_mismatch";
+	return NULL;
+}
+
+void
+h2_stream_data(struct h2_stream *st, const char *p, size_t n)
+{
+	struct h2 *x = st->x;
+
+	st->since_ms = loop_now_ms(st->cl.w->loop);
+	st->in_bytes += n;
+	h2_guard_earn(x, 1);
+	if (st->cl.awaits_continue) {
+		st->cl.awaits_continue = false;
+		st->body_since_ms = st->since_ms;
+	}
+	if (st->bad == NULL && data_fault(st) != NULL)
+		h2_stream_in_bad(st, data_fault(st));
+	if (st->is_told || st->bad != NULL) {
+		consumed(st, n);
+		return;
+	}
+	if (st->in_bytes > st->max_body && st->to != NULL) {
+		consumed(st, n);
+		tell_body(st, BODY_END_TOO_LARGE, "body_too_large");
+		return;
+	}
+	if (x->fed != NULL && (x->fed != st || x->fed_count == FED_MAX))
+		h2_stream_fed(x);
+	if (!takes_now(st)) {
+		if (st->is_done || st->is_told)
+			consumed(st, n);
+		else
+			keep(st, p, n);
+		return;
+	}
+	if (give(st, x->c->in, p, n)) {
+		x->fed = st;
+		x->fed_count++;
+	}
+}
+
+void
+h2_stream_in_end(struct h2_stream *st)
+{
+	st->in_ended = true;
+	if (st->bad == NULL && st->kind == BODY_LENGTH && st->in_bytes != st->length)
+		h2_stream_in_bad(st, "content_length_mismatch");
+	if (st->is_told || st->bad != NULL)
+		return;
+	if (st->x->fed == st)
+		h2_stream_fed(st->x);
+	else if (takes_now(st))
+		end_body(st);
+}
+
+/* From the run queue rather than at once: a body that is there already must not end the request
+ * under its caller. */
+static void
+stream_body_to(struct client *cl, struct sink *to)
+{
+	struct h2_stream *st = of(cl);
+
+	if (st->is_told)
+		return;
+	if (st->x->fed == st)
+		st->x->fed = NULL;
+	if (st->to != NULL && st->to->producer == &st->again)
+		st->to->producer = NULL;
+	st->to = to;
+	st->is_paused = false;
+	st->since_ms = loop_now_ms(cl->w->loop);
+	if (!cl->awaits_continue)
+		st->body_since_ms = st->since_ms;
+	if (st->in_count > 0 || st->in_ended)
+		loop_run_soon(cl->w->loop, &st->again);
+}
+
+void
+h2_stream_sent(struct h2_stream *st)
+{
+	st->is_sent = true;
+	if (!st->is_done)
+		request_flushed(st->cl.req);
+}
+
+/* --- the rest of the client side
+ * ----------------------------------------------------------------------------------------------
+ */
+
+/* The connection goes on; what is left of the body is not wanted, and is told so at the end. */
+static void
+stream_close_after(struct client *cl)
+{
+	(void)cl;
+}
+
+/* The server's consent stands for ours; its handshake is between it and us. */
+static void
+stream_tunnel(struct client *cl, struct msg *m, struct sink *to)
+{
+	struct h2_stream *st = of(cl);
+	const struct field *accept = msg_find(m, SLICE("sec-websocket-accept"));
+
+	st->is_tunnel = true;
+	st->kind = BODY_UNTIL_CLOSE;
+	st->max_body = UINT64_MAX;
+	st->is_told = false;
+	cl->body_ended = false;
+	st->bad_accept = accept == NULL || !wskey_accepts(st->ws_key, accept->value);
+	if (st->bad_accept) {
+		loop_run_soon(cl->w->loop, &st->again);
+		return;
+	}
+	h2_answer_switched(st, m);
+	stream_body_to(cl, to);
+}
+
+static void
+stream_limits(struct client *cl, const struct timeouts *t, uint64_t max_body)
+{
+	struct h2_stream *st = of(cl);
+	uint32_t ms = t->send < t->body ? t->send : t->body;
+
+	st->timeouts = t;
+	st->max_body = max_body;
+	h2_deadline(st->x, ms < STREAM_LOOK_MS ? ms : STREAM_LOOK_MS);
+}
+
+static bool
+stream_is_flushed(const struct client *cl)
+{
+	return ((const struct h2_stream *)(const void *)cl)->is_sent;
+}
+
+static struct client_bytes
+stream_bytes(const struct client *cl)
+{
+	const struct h2_stream *st = (const struct h2_stream *)(const void *)cl;
+
+	return (struct client_bytes){ .in = st->in_bytes, .out = st->out_bytes };
+}
+
+static const struct client_ops h2_client_ops = {
+	.body_to = stream_body_to,
+	.interim = h2_answer_interim,
+	.close_after = stream_close_after,
+	.tunnel = stream_tunnel,
+	.limits = stream_limits,
+	.is_flushed = stream_is_flushed,
+	.bytes = stream_bytes,
+	.done = stream_done,
+};
+
+/* --- deadlines
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+enum wait { WAIT_NOTHING, WAIT_BODY, WAIT_SEND };
+
+static enum wait
+waits_for(const struct h2_stream *st)
+{
+	if (st->queued > 0 || (st->out_ended && !st->is_sent))
+		return WAIT_SEND;
+	if (!st->is_tunnel && st->to != NULL && !st->is_paused && !st->in_ended &&
+		!st->cl.awaits_continue)
+		return WAIT_BODY;
+	return WAIT_NOTHING;
+}
+
+static bool
+is_crawling(const struct h2_stream *st, uint64_t now_ms)
+{
+	uint64_t rate = st->cl.w->snap->s->http->limits.body_rate;
+	uint64_t ms = now_ms - st->body_since_ms;
+
+	return rate > 0 && ms > RATE_AFTER_MS && st->in_bytes * 1000 / ms < rate;
+}
+
+uint64_t
+h2_stream_look(struct h2_stream *st, uint64_t now_ms)
+{
+	const struct timeouts *t = st->timeouts;
+	enum wait wait = waits_for(st);
+	uint64_t ms = st->is_tunnel ? t->tunnel : wait == WAIT_BODY ? t->body : t->send;
+	uint64_t due = st->since_ms + ms;
+
+	if (wait == WAIT_NOTHING)
+		return UINT64_MAX;
+	if (due > now_ms && !(wait == WAIT_BODY && is_crawling(st, now_ms)))
+		return due - now_ms;
+	st->is_late = true;
+	worker_count(st->cl.w, STAT_CLIENT_TIMEOUT);
+	if (wait == WAIT_SEND)
+		worker_count(st->cl.w, STAT_H2_STALLS);
+	request_client_timeout(st->cl.req, wait == WAIT_BODY);
+	return UINT64_MAX;
+}
+
+/* --- start
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct h2_stream *
+stream_new(struct h2 *x, int32_t id, const struct msg *m, bool is_end)
+{
+	struct worker *w = x->c->w;
+	struct h2_stream *st = freelist_take(&x->env->streams);
+
+	memset(st, 0, offsetof(struct h2_stream, seg));
+	st->cl.ops = &h2_client_ops;
+	st->cl.w = w;
+	st->cl.conn = x->c;
+	st->cl.out = &st->out;
+	st->out.ops = &h2_sink_ops;
+	st->again.fn = on_again;
+	st->x = x;
+	st->id = id;
+	st->timeouts = &w->snap->s->timeouts;
+	st->in_ended = is_end;
+	st->kind = m->body;
+	st->length = m->content_length;
+	st->max_body = UINT64_MAX;
+	st->since_ms = loop_now_ms(w->loop);
+	st->asked_head = m->method == METHOD_HEAD;
+	st->cl.body_ended =
+		m->body == BODY_NONE || (m->body == BODY_LENGTH && m->content_length == 0);
+	/* The request will not ask for it. */
+	st->is_told = st->cl.body_ended;
+	st->cl.awaits_continue = !st->cl.body_ended && m->expect_continue;
+	st->link = &x->streams;
+	st->next = x->streams;
+	if (st->next != NULL)
+		st->next->link = &st->next;
+	x->streams = st;
+	x->active++;
+	nghttp2_session_set_stream_user_data(x->session, id, st);
+	if (x->has_priority)
+		nghttp2_session_change_extpri_stream_priority(x->session, id, &x->priority, 0);
+	return st;
+}
+
+/* The handshake that HTTP/1 wants and HTTP/2 has not. False: there is no randomness. */
+static bool
+add_ws_key(struct h2_stream *st, struct msg *m)
+{
+	if (!wskey_make(st->ws_key))
+		return false;
+	h2_head_add(
+		m, FIELD_OTHER, SLICE("Sec-WebSocket-Key"), slice_make(st->ws_key, WSKEY_TEXT - 1));
+	return true;
+}
+
+void
+h2_stream_start(struct h2 *x, int32_t id, bool is_end)
+{
+	struct request *r = x->req;
+	struct msg *m = request_msg(r);
+	bool is_good = h2_head_end(&x->head, is_end);
+	struct h2_stream *st;
+
+	x->req = NULL;
+	x->c->served++;
+	/* nghttp2 counts streams that are open; we count requests that are at work, whatever became
+	 * of their streams. */
+	if (x->active >= (unsigned)x->c->w->snap->s->http->limits.h2_streams) {
+		request_drop(r);
+		nghttp2_submit_rst_stream(
+			x->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+		return;
+	}
+	h2_guard_earn(x, 4);
+	st = stream_new(x, id, m, is_end);
+	h2_deadline(x, STREAM_LOOK_MS);
+	if (!is_good) {
+		st->is_malformed = x->head.is_malformed;
+		st->bad = x->head.is_malformed ? x->head.reason : NULL;
+		st->is_told = true;
+		st->cl.body_ended = false;
+		st->asked_head = false;
+		request_refuse(r, &st->cl, NULL, x->head_us, x->head.status, x->head.reason);
+		return;
+	}
+	st->is_connect = h2_head_is_connect(&x->head);
+	if (st->is_connect && !add_ws_key(st, m)) {
+		request_refuse(r, &st->cl, NULL, x->head_us, 500, "no_randomness");
+		return;
+	}
+	/* What comes before the server's consent waits for it. */
+	if (st->is_connect)
+		st->is_told = false;
+	request_start(r, &st->cl, NULL, x->head_us);
+}
