@@ -8,6 +8,7 @@
 #include "libcommon/proxyproto.h"
 
 #include <arpa/inet.h>
+#include <stddef.h>
 
 enum { FIXED_LEN = 16, V1_MAX = 107, UNIQUE_ID_MAX = 128 };
 
@@ -36,8 +37,29 @@ enum {
 	TLV_SSL_VERSION = 0x21,
 	TLV_SSL_CN = 0x22,
 	TLV_SSL_CIPHER = 0x23,
+	TLV_SSL_CLIENT_CERT = 0x28,
+	TLV_OUR_CERT = 0xe0, /* of those left to applications: cert_magic, then TLVs of its own */
 };
+/* In TLV_OUR_CERT, numbered from 1 in this order. */
+static const size_t cert_facts[] = {
+	offsetof(struct proxy_cert, failure),
+	offsetof(struct proxy_cert, subject),
+	offsetof(struct proxy_cert, issuer),
+	offsetof(struct proxy_cert, serial),
+	offsetof(struct proxy_cert, fingerprint),
+	offsetof(struct proxy_cert, san),
+	offsetof(struct proxy_cert, not_before),
+	offsetof(struct proxy_cert, not_after),
+};
+enum { FACTS = sizeof(cert_facts) / sizeof(*cert_facts) };
+static const char cert_magic[4] = "weir";
 enum { CLIENT_SSL = 1, CLIENT_CERT_CONN = 2, CLIENT_CERT_SESS = 4 };
+
+static struct slice *
+fact(struct proxy_cert *c, size_t i)
+{
+	return (struct slice *)(void *)((char *)c + cert_facts[i]);
+}
 
 static unsigned
 get_u16(const char *p)
@@ -248,16 +270,57 @@ read_ssl(struct slice value, struct proxy_info *info)
 		else if (type == TLV_SSL_CIPHER)
 			bad = take_once(&tls.cipher, sub);
 		else if (type == TLV_SSL_CN)
-			bad = take_once(&tls.client_cn, sub);
+			bad = take_once(&tls.cert.cn, sub);
+		else if (type == TLV_SSL_CLIENT_CERT)
+			bad = take_once(&tls.cert.der, sub);
 	}
 	if (bad != NULL || !(value.p[0] & CLIENT_SSL))
 		return bad;
 	info->has_tls = true;
 	info->has_client_cert = value.p[0] & (CLIENT_CERT_CONN | CLIENT_CERT_SESS);
 	info->is_client_cert_verified = info->has_client_cert && get_u32(value.p + 1) == 0;
+	info->is_resumed = info->has_client_cert && !(value.p[0] & CLIENT_CERT_CONN);
 	info->tls_version = tls.tls_version;
 	info->cipher = tls.cipher;
-	info->client_cn = tls.client_cn;
+	if (info->has_client_cert)
+		info->cert = tls.cert;
+	return NULL;
+}
+
+/* They go into headers and logs. */
+static bool
+is_printable(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < ' ' || s.p[i] > '~')
+			return false;
+	return true;
+}
+
+/* Of a certificate that the SSL TLV has told of. */
+static const char *
+read_cert(struct slice value, struct proxy_info *info)
+{
+	struct slice rest = slice_skip(value, sizeof(cert_magic));
+
+	if (!slice_starts(value, slice_make(cert_magic, sizeof(cert_magic))) ||
+		!info->has_client_cert)
+		return NULL;
+	while (rest.n > 0) {
+		struct slice sub;
+		unsigned type;
+
+		if (!next_tlv(&rest, &type, &sub))
+			return "bad_cert_tlv";
+		if (type < 1 || type > FACTS)
+			continue;
+
+		struct slice *to = fact(&info->cert, type - 1);
+
+		if (to->p != NULL || !is_printable(sub))
+			return "bad_cert_tlv";
+		*to = sub;
+	}
 	return NULL;
 }
 
@@ -281,6 +344,7 @@ read_tlvs(struct slice head, struct slice rest, struct proxy_info *info)
 {
 	struct slice crc = { 0 };
 	struct slice ssl = { 0 };
+	struct slice cert = { 0 };
 	const char *bad = NULL;
 
 	while (bad == NULL && rest.n > 0) {
@@ -299,6 +363,8 @@ read_tlvs(struct slice head, struct slice rest, struct proxy_info *info)
 			bad = take_once(&crc, value);
 		else if (type == TLV_SSL)
 			bad = take_once(&ssl, value);
+		else if (type == TLV_OUR_CERT)
+			bad = take_once(&cert, value);
 	}
 	if (bad == NULL && info->unique_id.n > UNIQUE_ID_MAX)
 		bad = "bad_unique_id";
@@ -307,6 +373,8 @@ read_tlvs(struct slice head, struct slice rest, struct proxy_info *info)
 		bad = "bad_crc";
 	if (bad == NULL && ssl.p != NULL)
 		bad = read_ssl(ssl, info);
+	if (bad == NULL && cert.p != NULL)
+		bad = read_cert(cert, info);
 	return bad;
 }
 
@@ -395,25 +463,51 @@ put_tlv(struct out *o, unsigned char type, struct slice value)
 	put(o, value.p, value.n);
 }
 
+static size_t
+tlv_len(struct slice value)
+{
+	return value.n > 0 ? 3 + value.n : 0;
+}
+
 static void
 put_ssl(struct out *o, const struct proxy_info *info)
 {
 	const unsigned char type = TLV_SSL;
-	const struct slice subs[] = { info->tls_version, info->client_cn, info->cipher };
 	unsigned char fixed[5] = { CLIENT_SSL };
-	size_t len = sizeof(fixed);
+	size_t len = sizeof(fixed) + tlv_len(info->tls_version) + tlv_len(info->cipher);
 
-	for (size_t i = 0; i < 3; i++)
-		len += subs[i].n ? 3 + subs[i].n : 0;
-	if (info->has_client_cert)
-		fixed[0] |= CLIENT_CERT_CONN | CLIENT_CERT_SESS;
+	if (info->has_client_cert) {
+		fixed[0] |= CLIENT_CERT_SESS | (info->is_resumed ? 0 : CLIENT_CERT_CONN);
+		len += tlv_len(info->cert.cn) + tlv_len(info->cert.der);
+	}
 	fixed[4] = !info->is_client_cert_verified;
 	put(o, &type, 1);
 	put_u16(o, len);
 	put(o, fixed, sizeof(fixed));
-	put_tlv(o, TLV_SSL_VERSION, subs[0]);
-	put_tlv(o, TLV_SSL_CN, subs[1]);
-	put_tlv(o, TLV_SSL_CIPHER, subs[2]);
+	put_tlv(o, TLV_SSL_VERSION, info->tls_version);
+	if (info->has_client_cert)
+		put_tlv(o, TLV_SSL_CN, info->cert.cn);
+	put_tlv(o, TLV_SSL_CIPHER, info->cipher);
+	if (info->has_client_cert)
+		put_tlv(o, TLV_SSL_CLIENT_CERT, info->cert.der);
+}
+
+static void
+put_cert(struct out *o, const struct proxy_info *info)
+{
+	const unsigned char type = TLV_OUR_CERT;
+	struct proxy_cert c = info->cert;
+	size_t len = 0;
+
+	for (size_t i = 0; i < FACTS; i++)
+		len += tlv_len(*fact(&c, i));
+	if (len == 0)
+		return;
+	put(o, &type, 1);
+	put_u16(o, sizeof(cert_magic) + len);
+	put(o, cert_magic, sizeof(cert_magic));
+	for (size_t i = 0; i < FACTS; i++)
+		put_tlv(o, (unsigned char)(i + 1), *fact(&c, i));
 }
 
 /* Either family as IPv6, the shorter one mapped (RFC 4291 §2.5.5.2). */
@@ -463,14 +557,52 @@ family_of(const struct proxy_info *info)
 										: FAM_TCP6;
 }
 
+static struct slice *
+text(struct proxy_info *info, size_t i)
+{
+	struct slice *fixed[] = { &info->alpn, &info->authority, &info->unique_id,
+		&info->tls_version, &info->cipher, &info->cert.cn, &info->cert.der };
+	const size_t n = sizeof(fixed) / sizeof(*fixed);
+
+	if (i < n)
+		return fixed[i];
+	return i - n < FACTS ? fact(&info->cert, i - n) : NULL;
+}
+
+size_t
+proxy_text_len(const struct proxy_info *info)
+{
+	struct proxy_info copy = *info;
+	struct slice *s;
+	size_t n = 0;
+
+	for (size_t i = 0; (s = text(&copy, i)) != NULL; i++)
+		n += s->n;
+	return n;
+}
+
+void
+proxy_text_move(struct proxy_info *info, char *to)
+{
+	struct slice *s;
+
+	for (size_t i = 0; (s = text(info, i)) != NULL; i++) {
+		if (s->n > 0)
+			memcpy(to, s->p, s->n);
+		if (s->p != NULL)
+			s->p = to;
+		to += s->n;
+	}
+}
+
 static bool
 are_lengths_sane(const struct proxy_info *info)
 {
-	const struct slice all[] = { info->alpn, info->authority, info->unique_id,
-		info->tls_version, info->cipher, info->client_cn };
+	struct proxy_info copy = *info;
+	struct slice *s;
 
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-		if (all[i].n > PROXY_MAX)
+	for (size_t i = 0; (s = text(&copy, i)) != NULL; i++)
+		if (s->n > PROXY_MAX)
 			return false;
 	return info->unique_id.n <= UNIQUE_ID_MAX;
 }
@@ -496,6 +628,8 @@ proxy_write_v2(char *out, size_t cap, const struct proxy_info *info)
 		put_tlv(&o, TLV_UNIQUE_ID, info->unique_id);
 		if (info->has_tls)
 			put_ssl(&o, info);
+		if (info->has_tls && info->has_client_cert)
+			put_cert(&o, info);
 	}
 	if (o.n > o.cap)
 		return 0;

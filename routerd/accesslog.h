@@ -8,6 +8,7 @@
 
 #include "libcommon/err.h"
 #include "libcommon/msg.h"
+#include "libcommon/proxyproto.h"
 
 struct accesslog;
 struct accesslog_ring; /* one per worker */
@@ -38,7 +39,8 @@ struct access_entry {
 	const char *termination; /* two characters as in HAProxy's: "--", "CD", "sH" ... */
 	const char *reason;      /* stable word why it failed, or NULL */
 	uint8_t tries;
-	bool is_tls, is_reused;
+	bool is_tls, is_reused, is_cert_verified;
+	const struct proxy_cert *cert; /* what the client has shown; NULL: none */
 	struct access_times t;
 };
 

@@ -347,6 +347,24 @@ put_upstream(struct out *o, const struct access_entry *e)
 }
 
 static void
+put_cert(struct out *o, const struct access_entry *e)
+{
+	const struct proxy_cert *c = e->cert;
+
+	if (c == NULL) {
+		PUT(o, ",\"client_cert\":null");
+		return;
+	}
+	PUT(o, ",\"client_cert\":{\"verified\":");
+	put(o, e->is_cert_verified ? SLICE("true") : SLICE("false"));
+	put_text(o, KEY("failure"), c->failure, CUT_SHORT);
+	put_text(o, KEY("subject"), c->subject, CUT_MIDDLE);
+	put_text(o, KEY("serial"), c->serial, CUT_SHORT);
+	put_text(o, KEY("sha256"), c->fingerprint, CUT_SHORT);
+	put_c(o, '}');
+}
+
+static void
 json(struct out *o, const struct access_entry *e)
 {
 	PUT(o, "{\"time\":\"");
@@ -361,6 +379,7 @@ json(struct out *o, const struct access_entry *e)
 	put_version(o, e);
 	put_c(o, '"');
 	put_bool(o, KEY("tls"), e->is_tls);
+	put_cert(o, e);
 	put_number(o, KEY("status"), e->status);
 	put_number(o, KEY("bytes"), e->body_bytes);
 	put_number(o, KEY("request_bytes"), e->request_bytes);

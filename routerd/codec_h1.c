@@ -308,6 +308,7 @@ client_new(struct conn *c, const struct msg *m)
 	x->cl.awaits_continue = x->has_body && m->expect_continue;
 	h1_in_init(&x->in, w->loop, &c->s, &w->bufs, &c->in);
 	x->in.fn = on_body_end;
+	x->in.http = w->snap->s->http;
 	h1_in_body(&x->in, m->body, m->content_length, UINT64_MAX);
 	if (!x->has_body)
 		x->in.state = H1_IN_ENDED;

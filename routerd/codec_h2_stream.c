@@ -194,7 +194,7 @@ end_body(struct h2_stream *st)
 	struct h2_trailers *t = st->trailing != NULL ? &st->trailing->t : NULL;
 
 	if (t != NULL)
-		forward_trailers(t->fields, t->count);
+		forward_trailers(st->x->c->w->snap->s->http, t->fields, t->count);
 	st->to->ops->end(st->to, t != NULL ? t->fields : NULL, t != NULL ? t->count : 0);
 	tell_body(st, BODY_END_OK, NULL);
 }

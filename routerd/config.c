@@ -5,6 +5,7 @@
  */
 #include "routerd/config.h"
 
+#include "libcommon/http1.h"
 #include "routerd/config_parts.h"
 
 const struct cfg_node *
@@ -174,6 +175,66 @@ static const struct cfg_schema access_log_schema = {
 	.rows = access_log_rows,
 };
 
+/* A field's name that means nothing else to us; "" switches it off. */
+static void
+parse_field_name(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
+{
+	struct slice name = slice_str(*(char **)field);
+
+	if (name.n == 0)
+		return;
+	if (name.n > 64 || !http1_is_token(name))
+		cfg_error(ctx, node, path, "\"%.*s\" is no field's name", SLICE_ARG(name));
+	else if (field_id_of(name) != FIELD_OTHER)
+		cfg_error(ctx, node, path, "%.*s has a meaning of its own, expected another name",
+			SLICE_ARG(name));
+}
+
+static void
+check_client_cert(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	struct clientcertcfg *c = obj;
+
+	if (c->cert == NULL)
+		c->cert = arena_strdup(ctx->arena, "");
+
+	const char *names[] = { c->verify, c->subject, c->issuer, c->serial, c->fingerprint, c->san,
+		c->not_before, c->not_after, c->cert, c->rfc9440 ? "Client-Cert" : "" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		for (size_t j = 0; j < i; j++)
+			if (names[i][0] != '\0' &&
+				slice_caseeq(slice_str(names[i]), slice_str(names[j])))
+				cfg_error(ctx, node, path, "two facts are called %s", names[i]);
+}
+
+#define NAME_ROW(key_, def_, what)                                           \
+	CFG_ROW(struct clientcertcfg, key_, #key_, CFGT_STRING, .def = def_, \
+		.parse = parse_field_name, .help = "field with " what "; empty: not sent")
+
+static const struct cfg_row client_cert_rows[] = {
+	CFG_NODE_ROW(struct clientcertcfg, node),
+	NAME_ROW(verify, "X-SSL-Client-Verify", "SUCCESS, FAILED:why or NONE"),
+	NAME_ROW(subject, "X-SSL-Client-S-DN", "the subject, as RFC 4514 writes it"),
+	NAME_ROW(issuer, "X-SSL-Client-I-DN", "the issuer, as RFC 4514 writes it"),
+	NAME_ROW(serial, "X-SSL-Client-Serial", "the serial number, hex"),
+	NAME_ROW(fingerprint, "X-SSL-Client-SHA256", "the certificate's SHA-256, hex"),
+	NAME_ROW(san, "X-SSL-Client-SAN", "the alternative names, DNS:name,IP:address"),
+	NAME_ROW(not_before, "X-SSL-Client-NotBefore", "when it begins to be valid"),
+	NAME_ROW(not_after, "X-SSL-Client-NotAfter", "when it ends to be valid"),
+	NAME_ROW(cert, NULL, "the certificate, PEM, percent-encoded"),
+	CFG_ROW(struct clientcertcfg, rfc9440, "rfc9440", CFGT_BOOL, .def = "off",
+		.help = "send Client-Cert (RFC 9440) for certificates that were verified"),
+	CFG_END,
+};
+
+static const struct cfg_schema client_cert_schema = {
+	.name = "client_cert",
+	.size = sizeof(struct clientcertcfg),
+	.rows = client_cert_rows,
+	.check = check_client_cert,
+};
+
 static const struct cfg_row forward_rows[] = {
 	CFG_ROW(struct httpcfg, forward.x_forwarded, "x_forwarded", CFGT_BOOL, .def = "on",
 		.help = "send X-Forwarded-For, -Proto and -Host to servers"),
@@ -183,6 +244,10 @@ static const struct cfg_row forward_rows[] = {
 		.help = "send Forwarded (RFC 7239) to servers"),
 	CFG_ROW(struct httpcfg, forward.via, "via", CFGT_BOOL, .def = "off",
 		.help = "add Via in both directions; many servers then stop compressing"),
+	CFG_ROW(struct httpcfg, forward.client_cert, "client_cert", CFGT_MAP,
+		.sub = &client_cert_schema, .flags = CFG_OPTIONAL,
+		.help = "tell servers of clients' certificates, and drop what clients claim of "
+			"them; left out: neither"),
 	CFG_END,
 };
 

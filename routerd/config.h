@@ -77,6 +77,22 @@ struct hostcfg {
 	struct cfg_list routes; /* struct routecfg */
 };
 
+/* What servers are told of clients' certificates: names of fields, "" for those that are not sent.
+ */
+struct clientcertcfg {
+	const struct cfg_node *node; /* NULL: off */
+	char *verify;                /* X-SSL-Client-Verify: SUCCESS, FAILED:why, NONE */
+	char *subject;
+	char *issuer;
+	char *serial;
+	char *fingerprint;
+	char *san;
+	char *not_before;
+	char *not_after;
+	char *cert;   /* PEM, percent-encoded */
+	bool rfc9440; /* Client-Cert */
+};
+
 enum log_format { ACCESSLOG_COMBINED, ACCESSLOG_JSON };
 
 struct httpcfg {
@@ -96,6 +112,7 @@ struct httpcfg {
 		bool x_real_ip;   /* default on */
 		bool forwarded;   /* RFC 7239, default off */
 		bool via;         /* default off */
+		struct clientcertcfg client_cert;
 	} forward;
 	struct {
 		uint64_t head;          /* 32k */

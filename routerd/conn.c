@@ -51,6 +51,8 @@ end(struct conn *c)
 	c->in = NULL;
 	free(c->tls);
 	c->tls = NULL;
+	free(c->cert);
+	c->cert = NULL;
 	*c->link = c->next;
 	if (c->next != NULL)
 		c->next->link = c->link;
@@ -219,6 +221,21 @@ keep(char **at, struct slice s)
 }
 
 static void
+set_cert(struct conn *c, const struct proxy_info *info)
+{
+	struct proxy_info only = { .cert = info->cert };
+	struct conn_cert *cert;
+
+	if (!info->has_client_cert)
+		return;
+	cert = xmalloc(sizeof(*cert) + proxy_text_len(&only));
+	proxy_text_move(&only, cert->text);
+	cert->is_verified = info->is_client_cert_verified;
+	cert->facts = only.cert;
+	c->cert = cert;
+}
+
+static void
 set_tls(struct conn *c, const struct proxy_info *info)
 {
 	size_t n = info->alpn.n + info->authority.n + info->tls_version.n + info->cipher.n +
@@ -233,6 +250,7 @@ set_tls(struct conn *c, const struct proxy_info *info)
 	t->unique_id = keep(&at, info->unique_id);
 	c->tls = t;
 	c->is_tls = info->has_tls;
+	set_cert(c, info);
 }
 
 static void

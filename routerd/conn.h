@@ -59,6 +59,13 @@ struct conn_tls {
 	char text[];
 };
 
+/* The certificate that the client has shown, its text behind it. */
+struct conn_cert {
+	bool is_verified;
+	struct proxy_cert facts;
+	char text[];
+};
+
 struct conn {
 	uint32_t magic;
 	uint8_t state;
@@ -78,8 +85,9 @@ struct conn {
 		struct h1_client *client; /* HTTP/1: the request in progress */
 		struct h2 *h2;            /* HTTP/2 */
 	};
-	struct conn_tls *tls;  /* heap; NULL without */
-	struct run_item again; /* the next pipelined request */
+	struct conn_tls *tls;   /* heap; NULL without */
+	struct conn_cert *cert; /* heap; NULL without */
+	struct run_item again;  /* the next pipelined request */
 	uint64_t
 		first_us; /* when the first byte of the head that is being read came; 0: none yet */
 	uint64_t linger_until_ms;

@@ -109,13 +109,17 @@ judge_identity(struct field *f, const struct forward_info *info)
 }
 
 void
-forward_trailers(struct field *fields, uint16_t count)
+forward_trailers(const struct httpcfg *http, struct field *fields, uint16_t count)
 {
+	const struct clientcertcfg *certs = http != NULL ? &http->forward.client_cert : NULL;
+
 	for (uint16_t i = 0; i < count; i++) {
 		struct field *f = &fields[i];
 		bool is_exact;
 
-		if (is_identity_like(f->name, &is_exact) || slice_caseeq(f->name, SLICE("proxy")))
+		if (is_identity_like(f->name, &is_exact) || slice_caseeq(f->name, SLICE("proxy")) ||
+			(certs != NULL && certs->node != NULL &&
+				forward_cert_is_claim(certs, f->name, &is_exact)))
 			drop(f);
 	}
 }
@@ -314,8 +318,10 @@ void
 forward_request(struct msg *m, const struct forward_info *info, struct arena *a)
 {
 	const struct httpcfg *http = info->http;
+	const struct clientcertcfg *certs = &http->forward.client_cert;
 	struct slice client = forward_client(m, info);
 	unsigned count = m->field_count;
+	bool is_cert_told = true;
 
 	for (unsigned i = 0; i < count; i++) {
 		struct field *f = &m->fields[i];
@@ -325,6 +331,8 @@ forward_request(struct msg *m, const struct forward_info *info, struct arena *a)
 		else if (f->flags & FIELD_IDENTITY)
 			judge_identity(f, info);
 	}
+	if (certs->node != NULL)
+		is_cert_told = forward_cert_judge(certs, m, info->peer_is_trusted);
 	keep_hop(m, info->is_upgrade);
 	/* HTTP/1.0 has no expectations (RFC 9110 §10.1.1), and ours would be one. */
 	if (m->version_major == 1 && m->version_minor == 0)
@@ -342,6 +350,8 @@ forward_request(struct msg *m, const struct forward_info *info, struct arena *a)
 		add_forwarded(m, info, a);
 	if (http->forward.via)
 		add_via(m, info, a);
+	if (!is_cert_told)
+		forward_cert_add(certs, m, info->cert, info->is_cert_verified, a);
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/msg.h"
+#include "routerd/forward_cert.h"
 #include "routerd/snapshot.h"
 
 /* What forward needs to know of a request besides its message. Text slices live
@@ -21,15 +22,17 @@ struct forward_info {
 				 without port */
 	bool peer_is_trusted; /* in trusted_proxies */
 	bool peer_is_ipv6;
-	struct slice scheme;    /* "http" / "https" of the client's side */
-	struct slice authority; /* as the client sent it */
-	struct slice via_name;  /* our name in Via */
-	bool is_upgrade;        /* an Upgrade that we pass on */
+	struct slice scheme;           /* "http" / "https" of the client's side */
+	struct slice authority;        /* as the client sent it */
+	struct slice via_name;         /* our name in Via */
+	bool is_upgrade;               /* an Upgrade that we pass on */
+	const struct proxy_cert *cert; /* what the client has shown; NULL: none */
+	bool is_cert_verified;
 };
 
 /* How many fields forward_request may add: room that msg_init's cap must leave.
  */
-#define FORWARD_FIELDS 10
+#define FORWARD_FIELDS (10 + FORWARD_CERT_FIELDS)
 
 /*
  * Make m's field list the one that goes to the server: fields to drop get
@@ -43,6 +46,7 @@ struct forward_info {
  * - Ours: X-Forwarded-For is the peer, behind what a trusted one sent; -Proto
  *   and -Host are kept as a trusted one sent them, else set; X-Real-IP is
  *   forward_client(). What is switched off is passed on from a trusted peer.
+ * - With forward.client_cert: claims of a client's certificate go (forward_cert.h), ours are last.
  * - Max-Forwards of TRACE and OPTIONS counts down.
  * Does not write Host, Connection, Content-Length or Transfer-Encoding: those
  * are the encoder's (framing, RFC 9112 §6), Host from `authority`.
@@ -51,9 +55,10 @@ void forward_request(struct msg *m, const struct forward_info *info, struct aren
 
 /*
  * A trailer section of either direction: what claims to be identity, in any spelling, and Proxy go,
- * whoever sent them: nobody asserts those behind a body.
+ * whoever sent them: nobody asserts those behind a body. http tells of a request's; NULL: a
+ * response's.
  */
-void forward_trailers(struct field *fields, uint16_t count);
+void forward_trailers(const struct httpcfg *http, struct field *fields, uint16_t count);
 
 /* The same for a response (and 1xx): hop-by-hop and nominated fields stay marked; Upgrade
  * stays on a 101 that is_upgrade waited for; Via is added when asked, Date to a

@@ -77,7 +77,7 @@ end_body(struct h1_in *in)
 		finish(in, H1_IN_FAILED, H1_IN_BAD);
 		return;
 	}
-	forward_trailers(trailers, count);
+	forward_trailers(in->http, trailers, count);
 	in->to->ops->end(in->to, trailers, count);
 	finish(in, H1_IN_ENDED, H1_IN_OK);
 }

@@ -27,6 +27,7 @@ enum h1_in_why {
 };
 
 struct h1_in;
+struct httpcfg;
 /* ENDED or FAILED was reached; called at most once, never from within h1_in_start. May free the
  * h1_in. */
 typedef void (*h1_in_fn)(struct h1_in *in);
@@ -40,6 +41,7 @@ struct h1_in {
 			       may hold NULL */
 	struct sink *to;
 	h1_in_fn fn;
+	const struct httpcfg *http; /* of a request's body: what its trailers may not claim */
 	enum h1_in_state state;
 	enum h1_in_why why;
 	enum body_kind kind;

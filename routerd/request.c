@@ -265,6 +265,8 @@ write_log(struct request *r)
 		.reason = r->reason,
 		.tries = r->tries,
 		.is_tls = c->is_tls,
+		.cert = c->cert != NULL ? &c->cert->facts : NULL,
+		.is_cert_verified = c->cert != NULL && c->cert->is_verified,
 		.is_reused = r->is_reused,
 		.t = r->t,
 	};
@@ -411,6 +413,8 @@ know_client(struct request *r, const struct listener *on)
 		.scheme = scheme_of(c, on),
 		.authority = r->m.authority,
 		.via_name = SLICE("weir"),
+		.cert = c->cert != NULL ? &c->cert->facts : NULL,
+		.is_cert_verified = c->cert != NULL && c->cert->is_verified,
 	};
 }
 

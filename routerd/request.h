@@ -14,7 +14,7 @@ struct request;
 /*
  * Fields a head may have, with room for ours: what limits.fields may ask for plus FORWARD_FIELDS.
  */
-#define REQUEST_FIELDS 255
+#define REQUEST_FIELDS 265
 
 /* Take a request object; its msg is where the codec parses into. */
 struct request *request_new(struct worker *w);

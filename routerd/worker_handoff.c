@@ -65,20 +65,14 @@ keep(struct gift *g, struct slice s)
 static void
 give(struct worker *to, unsigned slot, int fd, const struct handoff *h)
 {
-	const struct proxy_info *i = &h->info;
-	size_t n = h->in.n + h->out.n + i->alpn.n + i->authority.n + i->unique_id.n +
-		i->tls_version.n + i->cipher.n + i->client_cn.n;
+	size_t n = h->in.n + h->out.n + proxy_text_len(&h->info);
 	struct gift *g = xmalloc(sizeof(*g) + n);
 
 	*g = (struct gift){ .to = to, .slot = slot, .fd = fd, .h = *h };
 	g->h.in = keep(g, h->in);
 	g->h.out = keep(g, h->out);
-	g->h.info.alpn = keep(g, i->alpn);
-	g->h.info.authority = keep(g, i->authority);
-	g->h.info.unique_id = keep(g, i->unique_id);
-	g->h.info.tls_version = keep(g, i->tls_version);
-	g->h.info.cipher = keep(g, i->cipher);
-	g->h.info.client_cn = keep(g, i->client_cn);
+	proxy_text_move(&g->h.info, g->bytes + g->n);
+	g->n = n;
 	loop_post(to->loop, take_gift, g);
 }
 

@@ -168,6 +168,10 @@ certfiles_state(const struct tlscfg *cfg)
 			mix_file(&hash, all.v[j].ocsp);
 		}
 		certfiles_fini(&all);
+		if (l->client_auth.ca != NULL)
+			mix_file(&hash, l->client_auth.ca);
+		if (l->client_auth.crl != NULL)
+			mix_file(&hash, l->client_auth.crl);
 	}
 	return hash;
 }

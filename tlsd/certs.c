@@ -54,7 +54,7 @@ open_file(const char *path, cert_fd_fn get_fd, void *arg, struct cert_error *e)
 
 /* A memory BIO with the file's bytes, or NULL. pread: a descriptor may be used twice. */
 static BIO *
-read_fd(int fd, const char *path, struct stat *st, struct cert_error *e)
+read_fd(int fd, const char *path, size_t max, struct stat *st, struct cert_error *e)
 {
 	if (fstat(fd, st) < 0) {
 		fail_errno(e, path, errno);
@@ -76,8 +76,7 @@ read_fd(int fd, const char *path, struct stat *st, struct cert_error *e)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0 || (total += (size_t)n) > PEM_FILE_MAX ||
-			BIO_write(mem, buf, (int)n) != n) {
+		if (n <= 0 || (total += (size_t)n) > max || BIO_write(mem, buf, (int)n) != n) {
 			OPENSSL_cleanse(buf, sizeof(buf));
 			if (n == 0)
 				return mem;
@@ -99,7 +98,21 @@ read_file(const char *path, cert_fd_fn get_fd, void *arg, struct stat *st, struc
 	if (fd < 0)
 		return NULL;
 
-	BIO *mem = read_fd(fd, path, st, e);
+	BIO *mem = read_fd(fd, path, PEM_FILE_MAX, st, e);
+
+	close(fd);
+	return mem;
+}
+
+BIO *
+cert_read_file(const char *path, size_t max, struct stat *st, struct cert_error *e)
+{
+	int fd = open_file(path, NULL, NULL, e);
+
+	if (fd < 0)
+		return NULL;
+
+	BIO *mem = read_fd(fd, path, max, st, e);
 
 	close(fd);
 	return mem;
@@ -389,8 +402,8 @@ same_file(const struct stat *a, const struct stat *b)
 		a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-static bool
-is_same_at(const char *path, const struct stat *before)
+bool
+cert_is_same_file(const char *path, const struct stat *before)
 {
 	struct stat st;
 
@@ -402,8 +415,9 @@ is_same_at(const char *path, const struct stat *before)
 bool
 cert_is_unchanged(const struct cert *c)
 {
-	return is_same_at(c->cert_path, &c->cert_st) && is_same_at(c->key_path, &c->key_st) &&
-		(c->ocsp_path == NULL || is_same_at(c->ocsp_path, &c->ocsp_st));
+	return cert_is_same_file(c->cert_path, &c->cert_st) &&
+		cert_is_same_file(c->key_path, &c->key_st) &&
+		(c->ocsp_path == NULL || cert_is_same_file(c->ocsp_path, &c->ocsp_st));
 }
 
 void

@@ -50,6 +50,11 @@ struct cert_error {
 	struct err err; /* names the file */
 };
 
+/* A file's bytes, max at most, and what stat said of it; NULL with e. */
+BIO *cert_read_file(const char *path, size_t max, struct stat *st, struct cert_error *e);
+/* It is still the file that stat said `before` of. */
+bool cert_is_same_file(const char *path, const struct stat *before);
+
 /* key_path NULL: in the certificate's file. NULL with e. get_fd may be NULL. Blocks on files. */
 struct cert *cert_load(const char *cert_path, const char *key_path, cert_fd_fn get_fd, void *arg,
 	struct cert_error *e);

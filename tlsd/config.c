@@ -13,6 +13,7 @@
 #include "tlsd/certfiles.h"
 #include "tlsd/certs.h"
 #include "tlsd/config.h"
+#include "tlsd/config_client.h"
 #include "tlsd/selfsigned.h"
 #include "tlsd/sni.h"
 #include "tlsd/tlsctx.h"
@@ -164,6 +165,12 @@ static const struct cfg_row listen_rows[] = {
 		.offset = offsetof(struct tlslistencfg, ciphers),
 		.help = "cipher suites by OpenSSL's names, best first; those of TLS 1.3 begin with "
 			"TLS_; left out: AEAD suites with forward secrecy" },
+	{ .key = "client_auth",
+		.type = CFGT_MAP,
+		.offset = offsetof(struct tlslistencfg, client_auth),
+		.sub = &client_auth_schema,
+		.flags = CFG_OPTIONAL,
+		.help = "ask clients for certificates; left out: they are not asked" },
 	{ .key = "backlog",
 		.type = CFGT_INT,
 		.offset = offsetof(struct tlslistencfg, backlog),
@@ -675,10 +682,13 @@ config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 		return;
 	for (size_t i = 0; i < t->listen.n; i++) {
 		const struct tlslistencfg *l = CFG_AT(struct tlslistencfg, t->listen, i);
+		char path[96];
 
+		snprintf(path, sizeof(path), "tls.listen[%zu].client_auth", i);
+		if (l->client_auth.node != NULL &&
+			(l->client_auth.ca != NULL || l->client_auth.crl != NULL))
+			config_check_client_auth(ctx, &l->client_auth, path);
 		for (size_t j = 0; j < l->certificates.n; j++) {
-			char path[96];
-
 			snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", i, j);
 			check_files(ctx, CFG_AT(struct certcfg, l->certificates, j), path);
 		}

@@ -34,6 +34,16 @@ struct passcfg {
 	int64_t idle_timeout_ms;
 };
 
+enum client_auth_mode { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_OPTIONAL, CLIENT_AUTH_OPTIONAL_NO_CA };
+
+struct clientauthcfg {
+	const struct cfg_node *node; /* NULL: clients are not asked for certificates */
+	int mode;
+	char *ca;  /* PEM; NULL only with optional_no_ca */
+	char *crl; /* PEM; NULL: revocation is not looked at */
+	int64_t depth;
+};
+
 struct tlslistencfg {
 	const struct cfg_node *node;
 	struct addr_spec address;
@@ -50,6 +60,7 @@ struct tlslistencfg {
 	struct cfg_list ciphers;      /* char *: OpenSSL's names; empty: ours */
 	struct cfg_list certificates; /* struct certcfg */
 	struct cfg_list passthrough;  /* struct passcfg */
+	struct clientauthcfg client_auth;
 	int64_t backlog;
 };
 

@@ -71,6 +71,25 @@ failures(const struct server *s)
 }
 
 static json_t *
+auth_json(const struct clientauth *a)
+{
+	json_t *o;
+	char when[32];
+
+	if (a == NULL)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "mode", json_string(clientauth_mode_word(a->mode)));
+	json_object_set_new(o, "authorities", json_integer((json_int_t)a->ncas));
+	json_object_set_new(o, "revocation_lists", json_integer((json_int_t)a->ncrls));
+	if (a->next_update != 0) {
+		cert_format_time(a->next_update, when);
+		json_object_set_new(o, "next_update", json_string(when));
+	}
+	return o;
+}
+
+static json_t *
 listener_json(const struct site_listener *l)
 {
 	json_t *o = json_object();
@@ -83,6 +102,9 @@ listener_json(const struct site_listener *l)
 	json_object_set_new(o, "address", json_string(l->cfg->address_text));
 	json_object_set_new(o, "bound", json_string(text));
 	json_object_set_new(o, "to", json_string(l->cfg->to));
+	json_object_set_new(
+		o, "seam", json_string(l->cfg->seam == SEAM_HANDOFF ? "handoff" : "relay"));
+	json_object_set_new(o, "client_auth", auth_json(l->auth));
 	json_object_set_new(
 		o, "relay", json_string(l->cfg->relay == RELAY_NONE ? "none" : "proxy_v2"));
 	json_object_set_new(
@@ -179,9 +201,13 @@ text_listener(const struct site_listener *l, struct sbuf *out)
 	char text[ADDR_TEXT];
 
 	addr_format(&l->listen->bound.sa, l->listen->bound.len, text);
-	sbuf_addf(out, "  listen %s  to %s  relay %s  TLS %s+  certificates %zu", text, l->cfg->to,
-		l->cfg->relay == RELAY_NONE ? "none" : "proxy_v2",
+	sbuf_addf(out, "  listen %s  to %s  %s  TLS %s+  certificates %zu", text, l->cfg->to,
+		l->cfg->seam == SEAM_HANDOFF          ? "handoff"
+			: l->cfg->relay == RELAY_NONE ? "relay none"
+						      : "relay proxy_v2",
 		l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2", l->ncerts);
+	if (l->auth != NULL)
+		sbuf_addf(out, "  client_auth %s", clientauth_mode_word(l->auth->mode));
 	for (size_t i = 0; i < l->cfg->alpn.n; i++)
 		sbuf_addf(out, "%s%s", i == 0 ? "  alpn " : ",", *CFG_AT(char *, l->cfg->alpn, i));
 	if (l->npass > 0)

@@ -81,11 +81,11 @@ encode(struct session *s, char *out, size_t cap)
 		.in = slice_make(s->wire.in, s->wire.in_n),
 		.out = unsent(s),
 	};
-	char id[HEADER_ID];
+	struct header_text room;
 	size_t n = 0;
 
 	if (keys_take(&s->hello->keys, s->wire.ssl, &h.keys)) {
-		header_info(s, &h.info, id);
+		header_info(s, &h.info, &room);
 		n = handoff_encode(&h, out, cap);
 	}
 	handoff_wipe(&h.keys);

@@ -367,6 +367,9 @@ handshake_done(struct session *s)
 		stats_add(&st->resumed, 1);
 	if (SSL_version(s->wire.ssl) == TLS1_3_VERSION)
 		stats_add(&st->tls13, 1);
+	if (s->listener->auth != NULL && SSL_get0_peer_certificate(s->wire.ssl) != NULL &&
+		SSL_get_verify_result(s->wire.ssl) == X509_V_OK)
+		stats_add(&st->client_certs, 1);
 }
 
 int

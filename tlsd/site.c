@@ -163,6 +163,46 @@ load_certs(struct site_listener *l, const struct daemon_cfg *dc, size_t index,
 	return g.has_failed || l->ncerts == 0 ? -1 : 0;
 }
 
+/* What the generation before asks its clients for, on the same listener. */
+static struct clientauth *
+find_old_auth(const struct site *old, const struct tlslistencfg *cfg)
+{
+	for (size_t i = 0; old != NULL && i < old->nlisteners; i++)
+		if (strcmp(old->listeners[i].cfg->address_text, cfg->address_text) == 0 &&
+			old->listeners[i].auth != NULL &&
+			old->listeners[i].cfg->client_auth.mode == cfg->client_auth.mode)
+			return old->listeners[i].auth;
+	return NULL;
+}
+
+static int
+load_auth(struct site_listener *l, const struct daemon_cfg *dc, size_t index,
+	const struct site_env *env, struct errs *errs)
+{
+	const struct clientauthcfg *cfg = &l->cfg->client_auth;
+	struct clientauth *old = find_old_auth(env->old, l->cfg);
+	struct err err = { "" };
+	char path[96];
+
+	if (cfg->node == NULL)
+		return 0;
+	if (old != NULL && clientauth_is_current(old, cfg)) {
+		l->auth = clientauth_ref(old);
+		return 0;
+	}
+	snprintf(path, sizeof(path), "tls.listen[%zu].client_auth", index);
+	l->auth = clientauth_load(cfg, &err);
+	if (l->auth != NULL) {
+		clientauth_warn(l->auth, cfg_at(dc->cfg, cfg->node), path, errs);
+		return 0;
+	}
+	errs_add(errs, FINDING_ERROR, cfg_at(dc->cfg, cfg->node), path, "%s", err.text);
+	if (!env->keeps_old || old == NULL)
+		return -1;
+	l->auth = clientauth_ref(old);
+	return 0;
+}
+
 static int
 build_ctx(struct site_listener *l, const struct site *s, const struct daemon_cfg *dc, size_t index,
 	const struct site_env *env, struct errs *errs)
@@ -171,7 +211,7 @@ build_ctx(struct site_listener *l, const struct site *s, const struct daemon_cfg
 	size_t bad = l->ncerts;
 	char path[96];
 
-	l->ctx = tlsctx_new(l->cfg, l->certs, l->ncerts,
+	l->ctx = tlsctx_new(l->cfg, l->certs, l->ncerts, l->auth,
 		s->cfg->tickets.enabled ? env->tickets : NULL, s->cfg->tickets.rotate_ms, &bad,
 		&err);
 	if (l->ctx != NULL)
@@ -248,6 +288,8 @@ build_listener(struct site *s, size_t index, const struct daemon_cfg *dc,
 	index_passes(l);
 	if (load_certs(l, dc, index, env, errs) < 0)
 		return -1;
+	if (load_auth(l, dc, index, env, errs) < 0)
+		return -1;
 	if (build_ctx(l, s, dc, index, env, errs) < 0)
 		return -1;
 	return open_listener(l, s, dc, index, env, errs);
@@ -291,6 +333,7 @@ site_unref(struct site *s)
 
 		tlsctx_free(l->ctx);
 		sni_free(l->passes);
+		clientauth_unref(l->auth);
 		for (size_t j = 0; j < l->ncerts; j++)
 			cert_unref(l->certs[j]);
 		free(l->certs);
@@ -321,7 +364,7 @@ site_has_same_certs(const struct site *a, const struct site *b)
 		const struct site_listener *x = &a->listeners[i];
 		const struct site_listener *y = &b->listeners[i];
 
-		if (x->ncerts != y->ncerts ||
+		if (x->ncerts != y->ncerts || x->auth != y->auth ||
 			memcmp(x->certs, y->certs, x->ncerts * sizeof(struct cert *)) != 0)
 			return false;
 	}
@@ -388,9 +431,27 @@ log_time(const struct site *s, const struct site_listener *l, const struct cert 
 		log_staple_over(l, c);
 }
 
+static void
+log_crl(const struct site_listener *l)
+{
+	char when[32];
+
+	cert_format_time(l->auth->next_update, when);
+	LOG_ERROR("crl_expired", L_STR("path", l->auth->crl_path),
+		L_STR("listen", l->cfg->address_text), L_STR("next_update", when),
+		L_STR("text", "clients with a certificate are refused until it is renewed"));
+}
+
 void
 site_log_time(const struct site *s, int64_t since_s, int64_t now_s)
 {
+	for (size_t i = 0; i < s->nlisteners; i++) {
+		const struct site_listener *l = &s->listeners[i];
+
+		if (l->auth != NULL && clientauth_is_over(l->auth, now_s) &&
+			!clientauth_is_over(l->auth, since_s))
+			log_crl(l);
+	}
 	for (size_t i = 0; i < s->nlisteners; i++)
 		for (size_t j = 0; j < s->listeners[i].ncerts; j++)
 			log_time(s, &s->listeners[i], s->listeners[i].certs[j], since_s, now_s);
@@ -452,11 +513,30 @@ log_cert(const struct site *s, const struct site_listener *l, const struct cert 
 			L_STR("text", "self-signed: clients have no reason to trust it"));
 }
 
+static void
+log_auth(const struct site_listener *l, const struct site *old, int64_t now)
+{
+	const struct clientauth *a = l->auth;
+	char when[32] = "";
+
+	if (a == NULL || a == find_old_auth(old, l->cfg))
+		return;
+	if (a->next_update != 0)
+		cert_format_time(a->next_update, when);
+	LOG_INFO("client_auth", L_STR("listen", l->cfg->address_text),
+		L_STR("mode", clientauth_mode_word(a->mode)), L_INT("authorities", a->ncas),
+		L_INT("revocation_lists", a->ncrls), L_STR("next_update", when));
+	if (clientauth_is_over(a, now))
+		log_crl(l);
+}
+
 void
 site_log_certs(const struct site *s, const struct site *old)
 {
 	int64_t now = (int64_t)time(NULL);
 
+	for (size_t i = 0; i < s->nlisteners; i++)
+		log_auth(&s->listeners[i], old, now);
 	for (size_t i = 0; i < s->nlisteners; i++)
 		for (size_t j = 0; j < s->listeners[i].ncerts; j++) {
 			const struct cert *c = s->listeners[i].certs[j];

@@ -8,6 +8,7 @@
 
 #include "libcommon/daemon.h"
 #include "tlsd/certs.h"
+#include "tlsd/clientauth.h"
 #include "tlsd/config.h"
 #include "tlsd/listen.h"
 #include "tlsd/tlsctx.h"
@@ -21,6 +22,7 @@ struct site_listener {
 	struct sni_index *passes; /* names to numbers of cfg->passthrough */
 	size_t npass;
 	bool has_to_peek;              /* who answers depends on the first message */
+	struct clientauth *auth;       /* NULL: clients are not asked for certificates */
 	struct listen *listen;         /* the sockets, which outlive the site */
 	char *folder;                  /* where routerd's instances listen; NULL: cfg->to_addr */
 	struct sockaddr_storage local; /* what clients connected to, when it is one address */

@@ -37,6 +37,7 @@ struct tlsctx {
 	size_t ngroups;
 	struct sni_index *index;
 	struct ticket_keys *tickets;
+	struct clientauth *auth; /* the site's */
 	bool is_strict;
 	uint8_t *alpn; /* as on the wire: length, name, ... */
 	unsigned alpn_n;
@@ -218,6 +219,25 @@ on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *ciph
 	return which > 0 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : which;
 }
 
+/* OpenSSL looks at a session's age alone; a certificate may have a shorter life. */
+static SSL_TICKET_RETURN
+on_ticket_session(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_n,
+	SSL_TICKET_STATUS status, void *arg)
+{
+	(void)name;
+	(void)name_n;
+	(void)arg;
+	switch (status) {
+	case SSL_TICKET_SUCCESS:
+	case SSL_TICKET_SUCCESS_RENEW:
+		if (!clientauth_is_session_good(of_ssl(ssl)->auth, session))
+			return SSL_TICKET_RETURN_IGNORE_RENEW;
+		return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE
+						    : SSL_TICKET_RETURN_USE_RENEW;
+	default: return SSL_TICKET_RETURN_IGNORE_RENEW;
+	}
+}
+
 static int
 fail(struct err *err, const char *what)
 {
@@ -287,6 +307,7 @@ set_tickets(SSL_CTX *ctx, const struct tlsctx *c, int64_t life_ms)
 	}
 	SSL_CTX_set_num_tickets(ctx, 1);
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket_session, NULL);
 	SSL_CTX_set_timeout(ctx, (long)((life_ms + 999) / 1000));
 }
 
@@ -311,14 +332,19 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 	SSL_CTX_set_tlsext_status_cb(ctx, on_status);
 	if (c->alpn_n > 0)
 		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, c);
+	if (c->auth != NULL && clientauth_apply(c->auth, ctx, err) < 0)
+		return -1;
 	return set_ciphers(ctx, cfg, err);
 }
 
-/* Tickets are bound to the listener and to the names that the group stands for; a renewed
- * certificate for the same names goes on resuming. */
+/*
+ * Sessions are bound to the listener, to the names that the group stands for (a renewed certificate
+ * for the same names goes on resuming), and to what clients are asked for: where a certificate is
+ * required, nothing resumes that began without one, or under other authorities or revocation lists.
+ */
 static int
-set_session_context(SSL_CTX *ctx, const struct tlslistencfg *cfg, struct cert *const *certs,
-	const struct group *g, struct err *err)
+set_session_context(SSL_CTX *ctx, const struct tlsctx *c, const struct tlslistencfg *cfg,
+	struct cert *const *certs, const struct group *g, struct err *err)
 {
 	struct sbuf text = { 0 };
 	unsigned char md[SHA256_DIGEST_LENGTH];
@@ -327,6 +353,10 @@ set_session_context(SSL_CTX *ctx, const struct tlslistencfg *cfg, struct cert *c
 	for (uint32_t i = 0; i < g->count; i++)
 		for (size_t j = 0; j < certs[g->certs[i]]->nnames; j++)
 			sbuf_addf(&text, "%s\n", certs[g->certs[i]]->names[j]);
+	if (c->auth != NULL) {
+		sbuf_addc(&text, '\0'); /* stands in no name */
+		sbuf_add(&text, (const char *)c->auth->digest, sizeof(c->auth->digest));
+	}
 	SHA256((const unsigned char *)text.p, text.n, md);
 	sbuf_fini(&text);
 	if (SSL_CTX_set_session_id_context(ctx, md, sizeof(md)) != 1)
@@ -363,7 +393,7 @@ build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
 	if (g->ctx == NULL)
 		return fail(err, "SSL_CTX_new");
 	if (set_policy(g->ctx, c, cfg, err) < 0 ||
-		set_session_context(g->ctx, cfg, certs, g, err) < 0)
+		set_session_context(g->ctx, c, cfg, certs, g, err) < 0)
 		return -1;
 	set_tickets(g->ctx, c, life_ms);
 	return use_certs(g->ctx, certs, g, bad, err);
@@ -425,13 +455,15 @@ set_alpn(struct tlsctx *c, const struct cfg_list *names)
 
 struct tlsctx *
 tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
-	struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad, struct err *err)
+	struct clientauth *auth, struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad,
+	struct err *err)
 {
 	struct tlsctx *c = xcalloc(1, sizeof(*c));
 
 	pthread_once(&once, fetch_once);
 	c->index = sni_new();
 	c->tickets = tickets;
+	c->auth = auth;
 	c->is_strict = cfg->strict_sni;
 	set_alpn(c, &cfg->alpn);
 	make_default_group(c, certs, ncerts);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +283,8 @@ reason_of(unsigned long code)
 	case SSL_R_BAD_KEY_SHARE: return REASON_NO_SHARED_GROUP;
 	case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
 	case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM: return REASON_NO_SHARED_SIGNATURE;
+	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return REASON_NO_CLIENT_CERT;
+	case SSL_R_CERTIFICATE_VERIFY_FAILED: return REASON_CLIENT_CERT;
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 	case SSL_R_VERSION_TOO_LOW:
 	case SSL_R_INAPPROPRIATE_FALLBACK: return REASON_WRONG_VERSION;
@@ -301,13 +304,20 @@ enum reason
 wire_reason(const struct wire *w, const char **detail)
 {
 	unsigned long code = ERR_peek_error();
+	unsigned long last = ERR_peek_last_error();
 	enum reason r = w->is_eof ? REASON_EOF : REASON_PROTOCOL;
 
+	/* What verification tripped over is in front of what it means. */
+	if (ERR_GET_LIB(last) == ERR_LIB_SSL &&
+		ERR_GET_REASON(last) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+		code = last;
 	*detail = code != 0 ? ERR_reason_error_string(code) : NULL;
 	if (w->is_overrun || w->is_long)
 		r = REASON_TOO_LONG;
 	else if (code != 0)
 		r = reason_of(code);
+	if (r == REASON_CLIENT_CERT)
+		*detail = X509_verify_cert_error_string(SSL_get_verify_result(w->ssl));
 	/* What breaks before our first answer is the ClientHello's fault. */
 	if (r == REASON_PROTOCOL && SSL_get_state(w->ssl) <= TLS_ST_SR_CLNT_HELLO)
 		r = REASON_BAD_CLIENT_HELLO;

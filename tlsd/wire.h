@@ -19,7 +19,7 @@
 #define WIRE_RECORD    16384        /* plaintext of one record at most */
 #define WIRE_IN        (256u << 10) /* one recv */
 #define WIRE_DOWN      (256u << 10) /* plaintext of one write at most */
-#define WIRE_ROOM      4096         /* in front of plain: for a PROXY header */
+#define WIRE_ROOM      (12u << 10)  /* in front of plain: for a PROXY header */
 #define WIRE_OUT       (320u << 10) /* gathered records: WIRE_DOWN and what they add */
 #define WIRE_HELLO_MAX (64u << 10)  /* bytes a handshake may take */
 #define WIRE_HELLO_IN  WIRE_RECORD  /* one recv while shaking hands */

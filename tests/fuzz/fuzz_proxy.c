@@ -30,10 +30,20 @@ static void
 check_info(const struct proxy_info *info, const char *p, size_t used)
 {
 	const struct slice all[] = { info->alpn, info->authority, info->unique_id,
-		info->tls_version, info->cipher, info->client_cn };
+		info->tls_version, info->cipher, info->cert.cn, info->cert.der, info->cert.failure,
+		info->cert.subject, info->cert.issuer, info->cert.serial, info->cert.fingerprint,
+		info->cert.san, info->cert.not_before, info->cert.not_after };
+	size_t sum = 0;
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		check_inside(all[i], p, used);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		sum += all[i].n;
+	CHECK(proxy_text_len(info) == sum);
+	for (size_t i = 7; i < sizeof(all) / sizeof(*all); i++)
+		for (size_t j = 0; j < all[i].n; j++)
+			CHECK(all[i].p[j] >= ' ' && all[i].p[j] <= '~');
+	CHECK(info->has_client_cert || proxy_text_len(info) == 0 || info->cert.subject.p == NULL);
 	CHECK(info->unique_id.n <= 128);
 	CHECK(!info->has_addr || info->src.ss_family == info->dst.ss_family);
 	CHECK(!info->has_addr || info->src.ss_family == AF_INET || info->src.ss_family == AF_INET6);
@@ -52,7 +62,13 @@ check_same(const struct proxy_info *a, const struct proxy_info *b)
 	CHECK(a->is_client_cert_verified == b->is_client_cert_verified);
 	CHECK(slice_eq(a->alpn, b->alpn) && slice_eq(a->authority, b->authority));
 	CHECK(slice_eq(a->unique_id, b->unique_id) && slice_eq(a->cipher, b->cipher));
-	CHECK(slice_eq(a->tls_version, b->tls_version) && slice_eq(a->client_cn, b->client_cn));
+	CHECK(slice_eq(a->tls_version, b->tls_version) && slice_eq(a->cert.cn, b->cert.cn));
+	CHECK(slice_eq(a->cert.der, b->cert.der) && slice_eq(a->cert.failure, b->cert.failure));
+	CHECK(slice_eq(a->cert.subject, b->cert.subject) && slice_eq(a->cert.san, b->cert.san));
+	CHECK(slice_eq(a->cert.issuer, b->cert.issuer) && slice_eq(a->cert.serial, b->cert.serial));
+	CHECK(slice_eq(a->cert.fingerprint, b->cert.fingerprint));
+	CHECK(slice_eq(a->cert.not_before, b->cert.not_before));
+	CHECK(slice_eq(a->cert.not_after, b->cert.not_after) && a->is_resumed == b->is_resumed);
 }
 
 static void
@@ -72,7 +88,14 @@ check_rewritten(const struct proxy_info *info)
 	CHECK(proxy_write_v2(out, n, info) == n);
 	CHECK(proxy_read(out, n, &again, &used, &reason) == PROXY_DONE && used == n);
 	check_same(info, &again);
+
+	char *text = malloc(proxy_text_len(&again) + 1);
+
+	CHECK(text != NULL);
+	proxy_text_move(&again, text);
 	free(out);
+	check_same(info, &again);
+	free(text);
 }
 
 int
@@ -85,7 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t used;
 	size_t n;
 
-	if (size > 6000)
+	if (size > 14000)
 		return 0;
 
 	char *p = malloc(size + 1);

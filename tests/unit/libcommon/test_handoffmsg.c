@@ -40,7 +40,9 @@ some_info(void)
 	info.unique_id = SLICE("0123456789abcdef");
 	info.has_client_cert = true;
 	info.is_client_cert_verified = true;
-	info.client_cn = SLICE("somebody");
+	info.cert.cn = SLICE("somebody");
+	info.cert.subject = SLICE("CN=somebody");
+	info.cert.der = SLICE("0\0");
 	return info;
 }
 
@@ -97,7 +99,7 @@ assert_same(const struct handoff *a, const struct handoff *b)
 	assert_slice(a->info.tls_version, b->info.tls_version);
 	assert_slice(a->info.cipher, b->info.cipher);
 	assert_slice(a->info.unique_id, b->info.unique_id);
-	assert_slice(a->info.client_cn, b->info.client_cn);
+	assert_slice(a->info.cert.cn, b->info.cert.cn);
 	assert_int_equal(a->info.has_client_cert, b->info.has_client_cert);
 	assert_int_equal(a->info.is_client_cert_verified, b->info.is_client_cert_verified);
 	assert_int_equal(a->info.has_addr, b->info.has_addr);
@@ -242,7 +244,7 @@ static const struct bad_case bad_cases[] = {
 	{ "read limit 16385", 10, TEXT("\x40\1"), "bad_limit" },
 	{ "write limit 0", 12, TEXT("\0\0"), "bad_limit" },
 	{ "write limit 65535", 12, TEXT("\xff\xff"), "bad_limit" },
-	{ "metadata too long", 14, TEXT("\x10\1"), "too_long" },
+	{ "metadata too long", 14, TEXT("\x30\1"), "too_long" },
 	{ "metadata one byte longer", 14, TEXT("\0\0"), "bad_length" },
 	{ "a nonce in TLS 1.3", 39, TEXT("\1"), "bad_nonce" },
 	{ "more received than allowed", 40, TEXT("\0\0\x80\1"), "too_long" },
@@ -320,7 +322,7 @@ writes_nothing_out_of_range(void **state)
 	h.info.has_tls = false;
 	assert_int_equal(handoff_encode(&h, out, sizeof(out)), 0);
 	h = good;
-	h.info.client_cn = slice_make(bytes, PROXY_MAX);
+	h.info.cert.cn = slice_make(bytes, PROXY_MAX);
 	assert_int_equal(handoff_encode(&h, out, sizeof(out)), 0);
 	h = good;
 	h.keys.write.limit = 63;

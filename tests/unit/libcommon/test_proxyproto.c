@@ -209,7 +209,7 @@ static const struct bad_case bad_cases[] = {
 	{ "v2 short for IPv4", TEXT(SIG "\x21\x11\x00\x0b" ADDR4), "bad_v2_length" },
 	{ "v2 short for IPv6", TEXT(SIG "\x21\x21\x00\x23" ADDR6), "bad_v2_length" },
 	{ "v2 short for AF_UNIX", TEXT(SIG "\x21\x31\x00\x0c" ADDR4), "bad_v2_length" },
-	{ "v2 too long", TEXT(SIG "\x21\x11\x0f\xf1"), "v2_too_long" },
+	{ "v2 too long", TEXT(SIG "\x21\x11\x2f\xf1"), "v2_too_long" },
 	{ "v2 LOCAL too long", TEXT(SIG "\x20\x00\xff\xff"), "v2_too_long" },
 	{ "TLV of two bytes", TEXT(SIG "\x21\x11\x00\x0e" ADDR4 "\x04\x00"), "bad_tlv" },
 	{ "TLV longer than the rest", TEXT(SIG "\x21\x11\x00\x10" ADDR4 "\x04\x00\x02x"),
@@ -278,7 +278,7 @@ reads_tlvs(void **state)
 	assert_true(info.has_client_cert);
 	assert_true(info.is_client_cert_verified);
 	assert_true(slice_eq(info.tls_version, SLICE("TLSv1.3")));
-	assert_true(slice_eq(info.client_cn, SLICE("me")));
+	assert_true(slice_eq(info.cert.cn, SLICE("me")));
 	assert_true(slice_eq(info.cipher, SLICE("TLS_AES_256_GCM_")));
 }
 
@@ -323,6 +323,79 @@ reads_client_certificates(void **state)
 		assert_int_equal(info.has_client_cert, c->has_cert);
 		assert_int_equal(info.is_client_cert_verified, c->is_verified);
 		assert_int_equal(info.tls_version.n, c->has_tls ? 2 : 0);
+	}
+}
+
+struct fact_case {
+	const char *name;
+	struct slice tlv; /* behind an SSL TLV that tells of a certificate */
+	bool has_cert;
+	const char *reason; /* NULL: fine */
+	const char *subject;
+};
+
+static const struct fact_case fact_cases[] = {
+	{ "ours",
+		TEXT("\xe0\x00\x0aweir\x02\x00\x03"
+		     "a=b"),
+		true, NULL, "a=b" },
+	{ "unknown facts are skipped",
+		TEXT("\xe0\x00\x0dweir\x09\x00\x00\x02\x00\x03"
+		     "a=b"),
+		true, NULL, "a=b" },
+	{ "somebody else's",
+		TEXT("\xe0\x00\x0awear\x02\x00\x03"
+		     "a=b"),
+		true, NULL, "" },
+	{ "short", TEXT("\xe0\x00\x03wei"), true, NULL, "" },
+	{ "of no certificate",
+		TEXT("\xe0\x00\x0aweir\x02\x00\x03"
+		     "a=b"),
+		false, NULL, "" },
+	{ "cut",
+		TEXT("\xe0\x00\x0aweir\x02\x00\x04"
+		     "a=b"),
+		true, "bad_cert_tlv", "" },
+	{ "twice",
+		TEXT("\xe0\x00\x0cweir\x02\x00\x01"
+		     "a\x02\x00\x01"
+		     "b"),
+		true, "bad_cert_tlv", "" },
+	{ "a line end",
+		TEXT("\xe0\x00\x0aweir\x02\x00\x03"
+		     "a\nb"),
+		true, "bad_cert_tlv", "" },
+	{ "no ASCII",
+		TEXT("\xe0\x00\x0aweir\x02\x00\x03"
+		     "a\xff"
+		     "b"),
+		true, "bad_cert_tlv", "" },
+	{ "two of them", TEXT("\xe0\x00\x04weir\xe0\x00\x04weir"), true, "dup_tlv", "" },
+};
+
+static void
+reads_facts_of_certificates(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(fact_cases) / sizeof(*fact_cases); i++) {
+		const struct fact_case *c = &fact_cases[i];
+		char text[100] = SIG "\x21\x00\x00\x00\x20\x00\x05\x01\0\0\0\0";
+		struct proxy_info info;
+		const char *reason;
+		size_t used;
+
+		print_message("  %s\n", c->name);
+		text[15] = (char)(8 + c->tlv.n);
+		text[19] = c->has_cert ? 3 : 1;
+		memcpy(text + 24, c->tlv.p, c->tlv.n);
+
+		enum proxy_result r =
+			read_copy(slice_make(text, 24 + c->tlv.n), &info, &used, &reason);
+
+		assert_int_equal(r, c->reason ? PROXY_BAD : PROXY_DONE);
+		assert_string_equal(reason, c->reason ? c->reason : "");
+		if (r == PROXY_DONE)
+			assert_int_equal(info.cert.subject.n, strlen(c->subject));
 	}
 }
 
@@ -405,6 +478,21 @@ random_address(struct sockaddr_storage *a, int family)
 }
 
 static void
+assert_same_cert(const struct proxy_cert *got, const struct proxy_cert *want)
+{
+	assert_true(slice_eq(got->cn, want->cn));
+	assert_true(slice_eq(got->der, want->der));
+	assert_true(slice_eq(got->failure, want->failure));
+	assert_true(slice_eq(got->subject, want->subject));
+	assert_true(slice_eq(got->issuer, want->issuer));
+	assert_true(slice_eq(got->serial, want->serial));
+	assert_true(slice_eq(got->fingerprint, want->fingerprint));
+	assert_true(slice_eq(got->san, want->san));
+	assert_true(slice_eq(got->not_before, want->not_before));
+	assert_true(slice_eq(got->not_after, want->not_after));
+}
+
+static void
 assert_same(const struct proxy_info *got, const struct proxy_info *want)
 {
 	assert_int_equal(got->is_local, want->is_local);
@@ -425,13 +513,28 @@ assert_same(const struct proxy_info *got, const struct proxy_info *want)
 	assert_int_equal(got->is_client_cert_verified, want->is_client_cert_verified);
 	assert_true(slice_eq(got->tls_version, want->tls_version));
 	assert_true(slice_eq(got->cipher, want->cipher));
-	assert_true(slice_eq(got->client_cn, want->client_cn));
+	assert_int_equal(got->is_resumed, want->is_resumed);
+	assert_same_cert(&got->cert, &want->cert);
+}
+
+/* All but the common name and the certificate itself must be printable. */
+static void
+random_cert(struct proxy_cert *c, char room[10][300])
+{
+	struct slice *facts[] = { &c->cn, &c->der, &c->failure, &c->subject, &c->issuer, &c->serial,
+		&c->fingerprint, &c->san, &c->not_before, &c->not_after };
+
+	for (unsigned i = 0; i < 10; i++) {
+		*facts[i] = random_text(room[i], rand() % 2 ? 300 : 0);
+		for (size_t j = 0; i > 1 && j < facts[i]->n; j++)
+			room[i][j] = (char)(' ' + (unsigned char)room[i][j] % 95);
+	}
 }
 
 static void
 reads_back_what_was_written(void **state)
 {
-	char room[6][300];
+	char room[15][300];
 
 	(void)state;
 	srand(11);
@@ -446,7 +549,6 @@ reads_back_what_was_written(void **state)
 			.unique_id = random_text(room[2], rand() % 2 ? 128 : 0),
 			.tls_version = random_text(room[3], rand() % 2 ? 8 : 0),
 			.cipher = random_text(room[4], rand() % 2 ? 40 : 0),
-			.client_cn = random_text(room[5], rand() % 2 ? 300 : 0),
 		};
 		struct proxy_info got;
 		const char *reason = "";
@@ -456,6 +558,9 @@ reads_back_what_was_written(void **state)
 
 		want.has_client_cert = want.has_tls && rand() % 2;
 		want.is_client_cert_verified = want.has_client_cert && rand() % 2;
+		want.is_resumed = want.has_client_cert && rand() % 2;
+		if (want.has_client_cert)
+			random_cert(&want.cert, room + 5);
 		random_address(&want.src, family);
 		random_address(&want.dst, family);
 		n = proxy_write_v2(big, sizeof(big), &want);
@@ -469,7 +574,14 @@ reads_back_what_was_written(void **state)
 		assert_int_equal(proxy_read(exact, n, &got, &used, &reason), PROXY_DONE);
 		assert_int_equal(used, n);
 		assert_same(&got, &want);
+
+		/* Its text goes elsewhere, and the header may go. */
+		char *text = malloc(proxy_text_len(&got) + 1);
+
+		proxy_text_move(&got, text);
 		free(exact);
+		assert_same(&got, &want);
+		free(text);
 		exact = malloc(n - 1);
 		assert_int_equal(proxy_write_v2(exact, n - 1, &want), 0);
 		free(exact);
@@ -582,6 +694,7 @@ main(void)
 		cmocka_unit_test(refuses_bad_headers),
 		cmocka_unit_test(reads_tlvs),
 		cmocka_unit_test(reads_client_certificates),
+		cmocka_unit_test(reads_facts_of_certificates),
 		cmocka_unit_test(checks_crc32c),
 		cmocka_unit_test(reads_back_what_was_written),
 		cmocka_unit_test(writes_exact_bytes),

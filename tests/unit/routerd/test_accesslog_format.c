@@ -89,7 +89,7 @@ static const struct line lines[] = {
 		"\"curl/7.88.1\"\n",
 		UTC
 		"\"client\":\"192.0.2.7\",\"peer\":\"10.0.0.1\",\"method\":\"GET\","
-		"\"target\":\"/a?b=c\",\"host\":\"h.example\",\"version\":\"1.1\",\"tls\":false,"
+		"\"target\":\"/a?b=c\",\"host\":\"h.example\",\"version\":\"1.1\",\"tls\":false,\"client_cert\":null,"
 		"\"status\":200,\"bytes\":1234,\"request_bytes\":5,\"ms\":{\"head\":0.100,"
 		"\"picked\":1.200,\"connected\":12.345,\"sent\":12.346,\"response\":1000.000,"
 		"\"end\":4294967.295},\"listener\":\"http\",\"route\":\"h.example/\","
@@ -97,13 +97,14 @@ static const struct line lines[] = {
 		"\"termination\":\"--\",\"reason\":null,\"request_id\":\"7f3a\","
 		"\"referer\":\"https://r.example/\",\"user_agent\":\"curl/7.88.1\"}\n" },
 	{ "refused", &refused, "2001:db8::7 - - " TIME " \"-\" 400 0 \"-\" \"-\"\n",
-		UTC "\"client\":\"2001:db8::7\",\"peer\":\"2001:db8::7\",\"method\":null,"
-		    "\"target\":null,\"host\":null,\"version\":\"1.0\",\"tls\":true,\"status\":400,"
-		    "\"bytes\":0,\"request_bytes\":0,\"ms\":{\"head\":null,\"picked\":null,"
-		    "\"connected\":null,\"sent\":null,\"response\":null,\"end\":null},"
-		    "\"listener\":\"http\",\"route\":null,\"pool\":null,\"server\":null,"
-		    "\"tries\":0,\"reused\":false,\"termination\":\"PR\",\"reason\":\"bad_method\","
-		    "\"request_id\":null,\"referer\":null,\"user_agent\":null}\n" },
+		UTC
+		"\"client\":\"2001:db8::7\",\"peer\":\"2001:db8::7\",\"method\":null,"
+		"\"target\":null,\"host\":null,\"version\":\"1.0\",\"tls\":true,\"client_cert\":null,\"status\":400,"
+		"\"bytes\":0,\"request_bytes\":0,\"ms\":{\"head\":null,\"picked\":null,"
+		"\"connected\":null,\"sent\":null,\"response\":null,\"end\":null},"
+		"\"listener\":\"http\",\"route\":null,\"pool\":null,\"server\":null,"
+		"\"tries\":0,\"reused\":false,\"termination\":\"PR\",\"reason\":\"bad_method\","
+		"\"request_id\":null,\"referer\":null,\"user_agent\":null}\n" },
 	{ "evil", &evil,
 		"192.0.2.7 - - " TIME
 		" \"GET /\\x22\\x5C\\x7F\\xFF~ HTTP/2.0\" 404 0 \"\\x22 200 1 "

@@ -360,9 +360,80 @@ test_trailers(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct field f = { .name = slice_str(cases[i].name), .value = SLICE("1") };
 
-		forward_trailers(&f, 1);
+		forward_trailers(NULL, &f, 1);
 		if (((f.flags & MSG_FIELD_DROP) == 0) != cases[i].goes)
 			fail_msg("%s", cases[i].name);
+	}
+}
+
+struct cert_case {
+	const char *name;
+	const char *head;
+	const char *want;
+	bool has_cert;
+	bool is_verified;
+	bool is_trusted;
+};
+
+static const struct cert_case cert_cases[] = {
+	{ "none", GET, "V: NONE\n", false, false, false },
+	{ "verified", GET,
+		"V: SUCCESS\nS: CN=a\nF: ff\nPEM: -----BEGIN%20CERTIFICATE-----%0A%2B%2F%2B%2F%0A"
+		"-----END%20CERTIFICATE-----%0A\nClient-Cert: :+/+/:\n",
+		true, true, false },
+	{ "not verified", GET,
+		"V: FAILED:no good\nF: ff\nPEM: -----BEGIN%20CERTIFICATE-----%0A%2B%2F%2B%2F%0A"
+		"-----END%20CERTIFICATE-----%0A\n",
+		true, false, false },
+	{ "claims",
+		GET
+		"v: SUCCESS\r\nS: x\r\nf: x\r\nPem: x\r\nclient_cert: x\r\nX.SSL.Client-Verify: x\r\n"
+		"Client-Cert-Chain: x\r\nVV: mine\r\n",
+		"VV: mine\nV: NONE\n", false, false, false },
+	{ "claims of a trusted peer", GET "v: SUCCESS\r\nS: x\r\nX_SSL_Client_S: x\r\n",
+		"v: SUCCESS\nS: x\n", true, true, true },
+	{ "a trusted peer's, nominated", GET "Connection: v\r\nv: SUCCESS\r\n", "v: SUCCESS\n",
+		false, false, true },
+	{ "a trusted peer that does not say", GET "S: x\r\n", "V: NONE\n", false, false, true },
+};
+
+static void
+test_client_certs(void **state)
+{
+	struct proxy_cert cert = { .subject = SLICE("CN=a"),
+		.fingerprint = SLICE("ff"),
+		.der = SLICE("\xfb\xff\xbf"),
+		.failure = SLICE("no good") };
+	char v[] = "V", s[] = "S", f[] = "F", pem[] = "PEM", off[] = "";
+	struct cfg_node node = { 0 };
+	struct bench b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cert_cases) / sizeof(*cert_cases); i++) {
+		const struct cert_case *c = &cert_cases[i];
+
+		bench_start(&b, c->name, c->head, BARE | (c->is_trusted ? TRUSTED : 0));
+		b.http.forward.client_cert = (struct clientcertcfg){ .node = &node,
+			.verify = v,
+			.subject = s,
+			.issuer = off,
+			.serial = off,
+			.fingerprint = f,
+			.san = off,
+			.not_before = off,
+			.not_after = off,
+			.cert = pem,
+			.rfc9440 = true };
+		b.info.cert = c->has_cert ? &cert : NULL;
+		b.info.is_cert_verified = c->is_verified;
+		forward_request(&b.m, &b.info, &b.arena);
+		bench_check(&b, c->name, c->want);
+
+		struct field t = { .name = SLICE("x_ssl-client_verify"), .value = SLICE("1") };
+
+		forward_trailers(&b.http, &t, 1);
+		assert_true(t.flags & MSG_FIELD_DROP);
+		bench_end(&b);
 	}
 }
 
@@ -402,6 +473,7 @@ main(void)
 		cmocka_unit_test(test_responses),
 		cmocka_unit_test(test_client),
 		cmocka_unit_test(test_trailers),
+		cmocka_unit_test(test_client_certs),
 		cmocka_unit_test(test_speed),
 	};
 
