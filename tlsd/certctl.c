@@ -148,6 +148,7 @@ certctl_summary(const struct server *s)
 	if (next != 0) {
 		cert_format_time(next, when);
 		json_object_set_new(o, "next_expiry", json_string(when));
+		json_object_set_new(o, "days_left", json_integer((next - now) / DAY_S));
 	}
 	return o;
 }

@@ -229,6 +229,30 @@ static const struct cfg_schema ticket_schema = {
 	.rows = ticket_rows,
 };
 
+static const struct cfg_row session_cache_rows[] = {
+	{ .key = "size",
+		.type = CFGT_SIZE,
+		.offset = offsetof(struct sesscachecfg, size),
+		.def = "0",
+		.max = 4.0 * (1 << 30),
+		.help = "memory for sessions that clients resume without tickets; 0: none" },
+	{ .key = "timeout",
+		.type = CFGT_DURATION,
+		.offset = offsetof(struct sesscachecfg, timeout_ms),
+		.def = "5m",
+		.min = 1000,
+		.max = 7.0 * 86400 * 1000,
+		.unit = "ms",
+		.help = "how long a session may be resumed from there" },
+	{ 0 },
+};
+
+static const struct cfg_schema session_cache_schema = {
+	.name = "session_cache",
+	.size = sizeof(struct sesscachecfg),
+	.rows = session_cache_rows,
+};
+
 static const struct cfg_row tls_rows[] = {
 	{ .key = "user",
 		.type = CFGT_STRING,
@@ -293,6 +317,11 @@ static const struct cfg_row tls_rows[] = {
 		.offset = offsetof(struct tlscfg, tickets),
 		.sub = &ticket_schema,
 		.help = "session tickets" },
+	{ .key = "session_cache",
+		.type = CFGT_MAP,
+		.offset = offsetof(struct tlscfg, session_cache),
+		.sub = &session_cache_schema,
+		.help = "sessions that the server remembers, as nginx's ssl_session_cache" },
 	{ .key = "listen",
 		.type = CFGT_LIST,
 		.offset = offsetof(struct tlscfg, listen),

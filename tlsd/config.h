@@ -70,6 +70,11 @@ struct ticketcfg {
 	int64_t rotate_ms;
 };
 
+struct sesscachecfg {
+	uint64_t size; /* bytes; 0: off */
+	int64_t timeout_ms;
+};
+
 struct tlscfg {
 	char *user;
 	int64_t workers; /* 0: one per core */
@@ -80,6 +85,7 @@ struct tlscfg {
 	int64_t expiry_warning_ms;
 	int64_t watch_ms; /* 0: not watched */
 	struct ticketcfg tickets;
+	struct sesscachecfg session_cache;
 	struct cfg_list listen; /* struct tlslistencfg */
 };
 

@@ -147,6 +147,17 @@ tickets_json(const struct server *s)
 	return o;
 }
 
+static json_t *
+session_cache_json(const struct server *s)
+{
+	struct sesscache_stats st = sesscache_stats(s->cache);
+
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "enabled", sesscache_is_on(s->cache),
+		"sessions", (json_int_t)st.sessions, "bytes", (json_int_t)st.bytes, "hits",
+		(json_int_t)st.hits, "misses", (json_int_t)st.misses, "evicted",
+		(json_int_t)st.evicted);
+}
+
 static void
 status_json(const struct server *s, json_t *o)
 {
@@ -163,6 +174,7 @@ status_json(const struct server *s, json_t *o)
 	json_object_set_new(o, "counters", numbers(s, counters, COUNT(counters)));
 	json_object_set_new(o, "handshake_failures", failures(s));
 	json_object_set_new(o, "tickets", tickets_json(s));
+	json_object_set_new(o, "session_cache", session_cache_json(s));
 	json_object_set_new(o, "certificates", certctl_summary(s));
 	json_object_set_new(o, "listeners", listeners);
 	json_object_set_new(o, "servers", backends);

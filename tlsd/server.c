@@ -70,6 +70,7 @@ env_of(const struct server *s, const struct daemon_cfg *dc)
 		.daemon = s->daemon,
 		.listens = s->listens,
 		.tickets = s->tickets,
+		.cache = s->cache,
 		.old = s->site,
 		.uid = future_uid(dc),
 	};
@@ -86,6 +87,7 @@ free_server(struct server *s)
 	}
 	listens_free(s->listens);
 	ticket_keys_free(s->tickets);
+	sesscache_free(s->cache);
 	backends_free(s->pool.backends);
 	free(s->workers);
 	free(s);
@@ -104,6 +106,7 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 	s->pool.backends = backends_new();
 	s->pool.main_loop = daemon_loop(d);
 	s->tickets = ticket_keys_new(server_now_ms(), cfg->tickets.rotate_ms);
+	s->cache = sesscache_new(cfg->session_cache.size, cfg->session_cache.timeout_ms);
 	if (s->tickets == NULL) {
 		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "tls.tickets",
 			"no memory or randomness for ticket keys");
@@ -381,6 +384,8 @@ server_commit(void *self, void *candidate, struct daemon_cfg *dc)
 	s->files_state = s->files_last = s->candidate_state;
 	replace_site(s, candidate);
 	ticket_keys_set(s->tickets, s->site->cfg->tickets.rotate_ms);
+	sesscache_set(
+		s->cache, s->site->cfg->session_cache.size, s->site->cfg->session_cache.timeout_ms);
 	make_tickets_folder(s, s->site->dc);
 	turn_tickets(s);
 	set_max(s);

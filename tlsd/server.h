@@ -15,6 +15,7 @@ struct server {
 	struct site *leaving; /* those before, while workers adopt the next */
 	struct listens *listens;
 	struct ticket_keys *tickets;
+	struct sesscache *cache;
 	int64_t ticket_warned_ms; /* when the file could not be used; 0: it could */
 	bool is_sharing_tickets;  /* the keys in use are those of the file */
 	struct announce *announce;

@@ -211,9 +211,15 @@ build_ctx(struct site_listener *l, const struct site *s, const struct daemon_cfg
 	size_t bad = l->ncerts;
 	char path[96];
 
-	l->ctx = tlsctx_new(l->cfg, l->certs, l->ncerts, l->auth,
-		s->cfg->tickets.enabled ? env->tickets : NULL, s->cfg->tickets.rotate_ms, &bad,
-		&err);
+	const struct tlsctx_env tls = {
+		.auth = l->auth,
+		.tickets = s->cfg->tickets.enabled ? env->tickets : NULL,
+		.ticket_life_ms = s->cfg->tickets.rotate_ms,
+		.cache = s->cfg->session_cache.size > 0 ? env->cache : NULL,
+		.cache_life_ms = s->cfg->session_cache.timeout_ms,
+	};
+
+	l->ctx = tlsctx_new(l->cfg, l->certs, l->ncerts, &tls, &bad, &err);
 	if (l->ctx != NULL)
 		return 0;
 

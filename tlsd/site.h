@@ -42,6 +42,7 @@ struct site_env {
 	const struct daemon *daemon; /* for descriptors that were passed; may be NULL in tests */
 	struct listens *listens;
 	struct ticket_keys *tickets;
+	struct sesscache *cache;
 	const struct site *old; /* NULL at the start */
 	uid_t uid;              /* who we will be; (uid_t)-1: who we are */
 	/* Only certificates are loaded anew: where that fails, the old one goes on. */

@@ -38,6 +38,7 @@ struct tlsctx {
 	struct sni_index *index;
 	struct ticket_keys *tickets;
 	struct clientauth *auth; /* the site's */
+	struct sesscache *cache;
 	bool is_strict;
 	uint8_t *alpn; /* as on the wire: length, name, ... */
 	unsigned alpn_n;
@@ -296,19 +297,102 @@ set_ciphers(SSL_CTX *ctx, const struct tlslistencfg *cfg, struct err *err)
 	return rc;
 }
 
-static void
-set_tickets(SSL_CTX *ctx, const struct tlsctx *c, int64_t life_ms)
+/* --- sessions that are remembered here --- */
+
+static int64_t
+now_ms(void)
 {
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	if (c->tickets == NULL) {
-		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-		SSL_CTX_set_num_tickets(ctx, 0);
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Its id and what it holds are copied; OpenSSL keeps the session. */
+static int
+on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+	const struct tlsctx *c = of_ssl(ssl);
+	unsigned id_n;
+	const unsigned char *id = SSL_SESSION_get_id(session, &id_n);
+	unsigned char *der = NULL;
+	int n;
+
+	/* A ticket of TLS 1.3 has all of it. */
+	if (c->tickets != NULL && SSL_version(ssl) == TLS1_3_VERSION)
+		return 0;
+	n = i2d_SSL_SESSION(session, &der);
+	if (n > 0) {
+		sesscache_put(c->cache, id, id_n, der, (size_t)n, now_ms());
+		OPENSSL_clear_free(der, (size_t)n);
+	}
+	return 0;
+}
+
+static SSL_SESSION *
+on_get_session(SSL *ssl, const unsigned char *id, int id_n, int *is_shared)
+{
+	const struct tlsctx *c = of_ssl(ssl);
+	SSL_SESSION *session;
+	uint8_t *der;
+	const unsigned char *p;
+	size_t n;
+
+	*is_shared = 0; /* it is OpenSSL's alone */
+	der = id_n > 0 ? sesscache_get(c->cache, id, (size_t)id_n, &n, now_ms()) : NULL;
+	if (der == NULL)
+		return NULL;
+	p = der;
+	session = d2i_SSL_SESSION(NULL, &p, (long)n);
+	OPENSSL_cleanse(der, n);
+	free(der);
+	if (session != NULL && !clientauth_is_session_good(c->auth, session)) {
+		SSL_SESSION_free(session);
+		session = NULL;
+	}
+	return session;
+}
+
+/* After a fatal alert (RFC 5246 §7.2). */
+static void
+on_remove_session(SSL_CTX *ctx, SSL_SESSION *session)
+{
+	const struct tlsctx *c = SSL_CTX_get_app_data(ctx);
+	unsigned id_n;
+	const unsigned char *id = SSL_SESSION_get_id(session, &id_n);
+
+	if (c != NULL)
+		sesscache_drop(c->cache, id, id_n);
+}
+
+static void
+set_cache(SSL_CTX *ctx, const struct tlsctx *c)
+{
+	if (c->cache == NULL) {
+		SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 		return;
 	}
-	SSL_CTX_set_num_tickets(ctx, 1);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, on_new_session);
+	SSL_CTX_sess_set_get_cb(ctx, on_get_session);
+	SSL_CTX_sess_set_remove_cb(ctx, on_remove_session);
+}
+
+/* With a cache and without tickets those of TLS 1.3 hold only a session's id. */
+static void
+set_resumption(SSL_CTX *ctx, const struct tlsctx *c, const struct tlsctx_env *env)
+{
+	int64_t life_ms = c->tickets != NULL ? env->ticket_life_ms : env->cache_life_ms;
+
+	set_cache(ctx, c);
+	if (c->tickets == NULL)
+		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(ctx, c->tickets != NULL || c->cache != NULL ? 1 : 0);
+	SSL_CTX_set_timeout(ctx, (long)((life_ms + 999) / 1000));
+	if (c->tickets == NULL)
+		return;
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
 	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket_session, NULL);
-	SSL_CTX_set_timeout(ctx, (long)((life_ms + 999) / 1000));
 }
 
 static int
@@ -386,7 +470,8 @@ use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, size_t
 
 static int
 build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
-	struct cert *const *certs, size_t ncerts, int64_t life_ms, size_t *bad, struct err *err)
+	struct cert *const *certs, size_t ncerts, const struct tlsctx_env *env, size_t *bad,
+	struct err *err)
 {
 	*bad = ncerts;
 	g->ctx = SSL_CTX_new(TLS_server_method());
@@ -395,7 +480,7 @@ build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
 	if (set_policy(g->ctx, c, cfg, err) < 0 ||
 		set_session_context(g->ctx, c, cfg, certs, g, err) < 0)
 		return -1;
-	set_tickets(g->ctx, c, life_ms);
+	set_resumption(g->ctx, c, env);
 	return use_certs(g->ctx, certs, g, bad, err);
 }
 
@@ -455,15 +540,15 @@ set_alpn(struct tlsctx *c, const struct cfg_list *names)
 
 struct tlsctx *
 tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
-	struct clientauth *auth, struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad,
-	struct err *err)
+	const struct tlsctx_env *env, size_t *bad, struct err *err)
 {
 	struct tlsctx *c = xcalloc(1, sizeof(*c));
 
 	pthread_once(&once, fetch_once);
 	c->index = sni_new();
-	c->tickets = tickets;
-	c->auth = auth;
+	c->tickets = env->tickets;
+	c->cache = env->cache;
+	c->auth = env->auth;
 	c->is_strict = cfg->strict_sni;
 	set_alpn(c, &cfg->alpn);
 	make_default_group(c, certs, ncerts);
@@ -472,8 +557,7 @@ tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t nce
 			sni_add(c->index, certs[i]->names[j], i);
 	sni_each(c->index, group_entry, c);
 	for (size_t i = 0; i < c->ngroups; i++)
-		if (build_group(c, &c->groups[i], cfg, certs, ncerts, ticket_life_ms, bad, err) <
-			0) {
+		if (build_group(c, &c->groups[i], cfg, certs, ncerts, env, bad, err) < 0) {
 			tlsctx_free(c);
 			return NULL;
 		}

@@ -1,7 +1,8 @@
 /*
  * tlsctx: what a listener's handshakes obey: one SSL_CTX per group of certificates (those that
  * serve the same names, of different key types), chosen by SNI before OpenSSL looks at anything
- * else of the ClientHello; ALPN; tickets; whether clients must show a certificate. Immutable once made; shared by workers.
+ * else of the ClientHello; ALPN; tickets; whether clients must show a certificate. Immutable once
+ * made; shared by workers.
  */
 #ifndef TLSD_TLSCTX_H
 #define TLSD_TLSCTX_H
@@ -11,6 +12,7 @@
 #include "tlsd/certs.h"
 #include "tlsd/clientauth.h"
 #include "tlsd/config.h"
+#include "tlsd/sesscache.h"
 #include "tlsd/sni.h"
 #include "tlsd/ticket.h"
 
@@ -25,14 +27,22 @@ struct tls_hello {
 
 struct tlsctx;
 
+/* What outlives it. */
+struct tlsctx_env {
+	struct clientauth *auth;     /* NULL: clients are not asked for certificates */
+	struct ticket_keys *tickets; /* NULL: no tickets */
+	int64_t ticket_life_ms;
+	struct sesscache *cache; /* NULL: no stateful resumption */
+	int64_t cache_life_ms;
+};
+
 /*
- * auth NULL: clients are not asked for certificates. tickets NULL: no resumption. NULL with err; *bad is the number of the certificate at fault, or
+ * NULL with err; *bad is the number of the certificate at fault, or
  * ncerts when it is not a certificate's. Two certificates of one key type for the same name: the
  * first is used.
  */
 struct tlsctx *tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
-	struct clientauth *auth, struct ticket_keys *tickets, int64_t ticket_life_ms, size_t *bad,
-	struct err *err);
+	const struct tlsctx_env *env, size_t *bad, struct err *err);
 void tlsctx_free(struct tlsctx *c);
 /* The number (IANA's) of the cipher suite with this name, as OpenSSL writes it; 0: none has it. */
 uint16_t tlsctx_cipher_id(const char *name);

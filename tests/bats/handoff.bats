@@ -139,6 +139,66 @@ web() { http -k --cacert site.crt "$@"; }
 	[ "$(handed)" = 4 ]
 }
 
+@test "sessions resume from the cache, too: without tickets in both versions, and after the client was cut off" {
+	both handoff
+	sed -i 's/^  workers: 2$/  workers: 2\n  tickets: { enabled: off }\n  session_cache: { size: 1m }/' weir.yaml
+	stop tlsd.0
+	tlsd_start
+	PORT=$(tls_port 0)
+	ask() { # ARGS..: one request, then cut off without close_notify
+		printf 'GET /bytes/9 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+			openssl s_client -ign_eof -connect "127.0.0.1:$PORT" "$@" 2>&1
+	}
+	for v in 2 3; do
+		ask -tls1_$v -sess_out sess >/dev/null
+		# a session of TLS 1.3 is good for one use: each answer brings the next
+		for i in 1 2 3; do
+			ask -tls1_$v -sess_in sess -sess_out sess >got
+			grep -q Reused got
+			grep -q '200 OK' got
+		done
+	done
+	[ "$(handed)" = 8 ]
+	[ "$(counter resumed)" = 6 ]
+	[ "$(tlsctl json status | jq .session_cache.hits)" = 6 ]
+	# a reload keeps them, another certificate's names do not resume, and what is over does not
+	tlsctl reload
+	ask -tls1_2 -sess_out sess >/dev/null
+	ask -tls1_2 -sess_in sess | grep -q Reused
+	cert site ec 30 DNS:localhost,DNS:other
+	tlsctl reload
+	ask -tls1_2 -sess_in sess | grep -q 'New, '
+	ask -tls1_2 -sess_out sess >/dev/null
+	sed -i 's/session_cache: { size: 1m }/session_cache: { size: 1m, timeout: 1s }/' weir.yaml
+	tlsctl reload
+	ask -tls1_2 -sess_out sess >/dev/null
+	sleep 1.2
+	ask -tls1_2 -sess_in sess | grep -q 'New, '
+	# with tickets they are for those who know none
+	sed -i 's/enabled: off/enabled: on/' weir.yaml
+	tlsctl reload
+	before=$(tlsctl json status | jq .session_cache.sessions)
+	ask -tls1_3 -sess_out sess >/dev/null
+	ask -tls1_3 -sess_in sess | grep -q Reused
+	[ "$(tlsctl json status | jq .session_cache.sessions)" -le "$before" ]
+	ask -tls1_2 -no_ticket -sess_out sess >/dev/null
+	ask -tls1_2 -no_ticket -sess_in sess | grep -q Reused
+}
+
+@test "nobody renegotiates, and nothing is taken before the handshake" {
+	both handoff
+	(printf 'GET /bytes/5 HTTP/1.1\r\nHost: localhost\r\n\r\n'; sleep 0.5; printf 'R\n'; sleep 0.5) |
+		openssl s_client -connect "127.0.0.1:$PORT" -tls1_2 >got 2>&1 || true
+	grep -q '200 OK' got
+	grep -q RENEGOTIATING got
+	grep -q 'no renegotiation' got
+	printf 'GET /bytes/7 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >request
+	openssl s_client -ign_eof -connect "127.0.0.1:$PORT" -tls1_3 -sess_out sess <request >got 2>&1
+	grep -q 'Max Early Data: 0' got
+	openssl s_client -ign_eof -connect "127.0.0.1:$PORT" -tls1_3 -sess_in sess -early_data request <request >got 2>&1 || true
+	! grep -q 'Early data was accepted' got
+}
+
 @test "clients as they are: pipelined, slow, half-closed, gone, with new keys" {
 	both handoff
 	python3 - "$PORT" <<'P'
