@@ -271,12 +271,17 @@ void
 status_json(const struct status_of *s, json_t *o)
 {
 	json_t *pools = json_array();
+	json_t *each = json_array();
 	const struct pool *p;
 
 	set_int(o, "workers", workers_count(s->workers));
 	set_int(o, "oldest_generation", workers_oldest_generation(s->workers));
 	set_int(o, "connections", workers_stat(s->workers, STAT_CONNECTIONS));
 	json_object_set_new(o, "limits", limits_json(s));
+	for (unsigned i = 0; i < workers_count(s->workers); i++)
+		json_array_append_new(each,
+			json_integer((json_int_t)workers_stat_of(s->workers, i, STAT_CONNECTIONS)));
+	json_object_set_new(o, "worker_connections", each);
 	json_object_set_new(o, "counters", counters_json(s));
 	json_object_set_new(o, "listeners", listeners_json(s));
 	DL_FOREACH (s->backends->pools, p)

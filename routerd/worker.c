@@ -712,6 +712,12 @@ workers_stat(const struct workers *ws, enum stat_id id)
 	return sum;
 }
 
+uint64_t
+workers_stat_of(const struct workers *ws, unsigned worker, enum stat_id id)
+{
+	return __atomic_load_n(&ws->v[worker]->stats[id], __ATOMIC_RELAXED);
+}
+
 unsigned
 workers_count(const struct workers *ws)
 {

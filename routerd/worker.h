@@ -28,6 +28,7 @@ struct listener_stats {
 };
 
 uint64_t workers_stat(const struct workers *ws, enum stat_id id);
+uint64_t workers_stat_of(const struct workers *ws, unsigned worker, enum stat_id id);
 unsigned workers_count(const struct workers *ws);
 unsigned workers_listeners(const struct workers *ws, struct listener_stats *out, unsigned cap);
 /* Oldest generation that some request still runs on. */

@@ -34,6 +34,7 @@ struct channel {
 	struct event ev;
 	uint64_t left_until_ms;
 	unsigned offers;
+	uint64_t offered_at; /* the set's count of offers when it got its last one */
 	bool is_seen;
 	uint8_t next_serial;
 	struct handover *by_serial[SERIALS];
@@ -46,6 +47,7 @@ struct channels {
 	char *folder;
 	struct channel *list;
 	uint64_t scanned_ms;
+	uint64_t offered;
 };
 
 /* Stands for one whose owner did not wait: its serial is not free yet. */
@@ -155,6 +157,7 @@ send_offer(struct channel *c, struct handover *h)
 	c->next_serial = (uint8_t)(serial + 1);
 	c->by_serial[serial] = h;
 	c->offers++;
+	c->offered_at = ++c->all->offered;
 	h->serial = serial;
 	h->channel = c;
 	return true;
@@ -253,8 +256,16 @@ scan(struct channels *cs, uint64_t now_ms)
 	}
 }
 
-/* The one with the fewest offers that may be asked and was not in this round. Whose socket is gone
- * is about to end. */
+/* The fewest offers under way; of equals, which is all when it is quiet, whose turn is longest ago.
+ */
+static bool
+is_better(const struct channel *a, const struct channel *b)
+{
+	return a->offers != b->offers ? a->offers < b->offers : a->offered_at < b->offered_at;
+}
+
+/* The best one that may be asked and was not in this round. Whose socket is gone is about to end.
+ */
 static struct channel *
 pick(struct channels *cs, uint64_t now_ms, const struct channel *const *tried, unsigned ntried)
 {
@@ -265,7 +276,7 @@ pick(struct channels *cs, uint64_t now_ms, const struct channel *const *tried, u
 
 		for (unsigned i = 0; i < ntried; i++)
 			is_tried |= tried[i] == c;
-		if (!is_tried && (best == NULL || c->offers < best->offers))
+		if (!is_tried && (best == NULL || is_better(c, best)))
 			best = c;
 	}
 	return best;

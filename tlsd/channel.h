@@ -39,8 +39,8 @@ struct channels *channels_get(
 void channels_free_all(struct channels **list);
 
 /*
- * Offer it to the instance with the fewest offers under way. False: none listens, or all are full;
- * try again later. h->fn follows, never from within this call.
+ * Offer it to the instance with the fewest offers under way, to equals in turn. False: none
+ * listens, or all are full; try again later. h->fn follows, never from within this call.
  */
 bool channels_offer(struct channels *cs, struct handover *h);
 /* Wipe the message and forget. When it was offered, whoever reads the offer may still take it. */

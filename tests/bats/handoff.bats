@@ -371,28 +371,32 @@ P
 	[ "$(handed)" = 1 ]
 }
 
-@test "the private key is not in the memory of routerd" {
+@test "private keys and ticket keys are in the memory of tlsd alone" {
+	cert rsa rsa 30 DNS:rsa.test
 	both handoff
-	web -f -o got "https://localhost:$PORT/bytes/100000"
-	openssl ec -in site.key -outform DER 2>/dev/null | python3 -c '
-import re, sys
-der = sys.stdin.buffer.read()
-at = der.index(b"\x04\x20")
-key = der[at + 2 : at + 34]
-def has(pid):
-    mem = open("/proc/%d/mem" % pid, "rb", 0)
-    for line in open("/proc/%d/maps" % pid):
-        m = re.match(r"(\w+)-(\w+) r", line)
-        if not m or "[v" in line: continue
-        a, b = (int(x, 16) for x in m.groups())
-        if b - a > 1 << 31: continue
-        try:
-            mem.seek(a)
-            data = mem.read(b - a)
-        except OSError: continue
-        if key in data or key[::-1] in data: return True
-    return False
-assert has(int(sys.argv[1])), "the search does not find it where it is"
-assert not has(int(sys.argv[2])), "routerd has the key"
-' "$(pid_of tlsd.0)" "$(pid_of routerd.0)"
+	sed -i 's/{ cert: site.pem }/{ cert: site.pem }, { cert: rsa.pem }/; s/^pools:/health: {}\npools:/' weir.yaml
+	stop routerd.0
+	stop tlsd.0
+	start healthd
+	start routerd
+	tlsd_start
+	PORT=$(tls_port 0)
+	spawn looker "$BIN/proxyctl" -c weir.yaml events
+	for v in 1.2 1.3; do
+		web -f --tls-max $v -o got "https://localhost:$PORT/bytes/100000"
+		http -k -f --tls-max $v --resolve "rsa.test:$PORT:127.0.0.1" -o got "https://rsa.test:$PORT/bytes/100000"
+		printf 'GET /bytes/9 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >request
+		openssl s_client -ign_eof -connect "127.0.0.1:$PORT" -tls${v/./_} -sess_out sess <request >got 2>&1
+		openssl s_client -ign_eof -connect "127.0.0.1:$PORT" -tls${v/./_} -sess_in sess <request >got 2>&1
+		grep -q Reused got
+	done
+	"$BIN/proxyctl" -c weir.yaml reload
+	wait_for 'grep -q config_reloaded proc/looker.log'
+	[ "$(handed)" = 8 ]
+	run python3 "$TOOLS/memsearch.py" tlsd="$(pid_of tlsd.0)" routerd="$(pid_of routerd.0)" healthd="$(pid_of healthd.0)" \
+		proxyctl="$(pid_of looker)" -- ec=site.key rsa=rsa.key tickets=state/tickets/keys
+	# that it finds them where they are shows that it can
+	[ "$output" = "tlsd ec
+tlsd rsa
+tlsd tickets" ]
 }
