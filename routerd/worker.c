@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/sched.h"
 #include "routerd/codec_h1.h"
 #include "routerd/codec_h2.h"
 #include "routerd/conn.h"
@@ -25,6 +26,8 @@
 #define ACCEPT_BATCH 64
 /* How long accepting pauses at a limit before it looks again. */
 #define PAUSE_MS 100
+/* Requests are short, and somebody waits for each: in front of handshakes and other bulk work. */
+#define SLICE_US 100
 /* What no request needed for so long is given back, but for a few of each. */
 #define TRIM_MS      200
 #define OBJECTS_BASE 8
@@ -491,6 +494,7 @@ thread_main(void *arg)
 {
 	struct worker *w = arg;
 
+	sched_ask_slice(SLICE_US);
 	loop_run(w->loop);
 	return NULL;
 }

@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "libcommon/mem.h"
+#include "libcommon/sched.h"
 #include "tlsd/session.h"
 #include "tlsd/worker.h"
 
-#define ACCEPT_TURN 32 /* handshakes are dear: others have their turn in between */
+#define ACCEPT_TURN 32   /* handshakes are dear: others have their turn in between */
+#define SLICE_US    5000 /* in a storm of them, those that are connected come first */
 #define RETRY_MS    LOOP_TICK_MS
 #define RESUME_MS   100
 #define LOG_BURST   10 /* a second, all workers together */
@@ -478,6 +480,7 @@ thread_main(void *arg)
 {
 	struct worker *w = arg;
 
+	sched_ask_slice(SLICE_US);
 	loop_run(w->loop);
 	loop_free(w->loop);
 	session_free_list(w);

@@ -371,6 +371,24 @@ P
 	[ "$(handed)" = 1 ]
 }
 
+@test "who serves connections comes before who makes handshakes, where the kernel lets us say so" {
+	both handoff
+	run python3 - "$(pid_of routerd.0)" "$(pid_of tlsd.0)" <<'P'
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def slices(pid):
+    out = []
+    for tid in os.listdir("/proc/%s/task" % pid):
+        b = ctypes.create_string_buffer(struct.pack("=I", 48) + bytes(44), 48)
+        assert libc.syscall(315 if os.uname().machine == "x86_64" else 275, int(tid), b, 48, 0) == 0
+        out.append(struct.unpack("=IIQiIQ", b.raw[:32])[5] // 1000)
+    return sorted(out)
+print(slices(sys.argv[1]).count(100), slices(sys.argv[2]).count(5000))
+P
+	case $(uname -r) in [1-5].* | 6.[0-9].* | 6.1[01].*) skip "Linux before 6.12 knows no slices" ;; esac
+	[ "$output" = "2 2" ]
+}
+
 @test "private keys and ticket keys are in the memory of tlsd alone" {
 	cert rsa rsa 30 DNS:rsa.test
 	both handoff
