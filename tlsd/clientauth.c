@@ -277,15 +277,19 @@ clientauth_warn(const struct clientauth *a, struct err_at at, const char *path, 
 /* What says only that nobody we know vouches for it, as nginx and Apache understand
  * optional_no_ca. The error stays as the verification's result. */
 static bool
-is_unknown_issuer(int error)
+is_unknown_issuer(X509_STORE_CTX *ctx)
 {
-	switch (error) {
+	switch (X509_STORE_CTX_get_error(ctx)) {
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
 	case X509_V_ERR_CERT_UNTRUSTED: return true;
+	/* Nobody's list is here of an authority that is none of ours. */
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+		return X509_STORE_CTX_get_num_untrusted(ctx) ==
+			sk_X509_num(X509_STORE_CTX_get0_chain(ctx));
 	default: return false;
 	}
 }
@@ -293,7 +297,7 @@ is_unknown_issuer(int error)
 static int
 let_strangers_in(int ok, X509_STORE_CTX *ctx)
 {
-	return ok || is_unknown_issuer(X509_STORE_CTX_get_error(ctx));
+	return ok || is_unknown_issuer(ctx);
 }
 
 int

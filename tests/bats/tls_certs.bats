@@ -54,6 +54,7 @@ X
 	[ "$(jq -c '[.[] | .daemon, .issuer, .days_left < 31, .names[0]]' <<<"$output")" = \
 		'["tlsd.0","Test Authority",true,"one.test","tlsd.0","old",true,"old.test"]' ]
 	[ "$(tlsctl json status | jq -c '.certificates | [.loaded, .expired, .expiring]')" = '[2,1,0]' ]
+	[[ "$(tlsctl json status | jq .certificates.days_left)" =~ ^(29|30)$ ]]
 	run "$BIN/proxyctl" -c weir.yaml cert show
 	[ "$status" -eq 2 ]
 	stop tlsd.0

@@ -75,7 +75,7 @@ tls:
   workers: 2
   watch: 100ms
   listen:
-    - { address: "127.0.0.1:0", to: web, seam: ${2:-handoff}, certificates: [{ cert: site.pem }]${1:+, client_auth: { $1 \}} }
+    - { address: "127.0.0.1:0", to: web, seam: ${2:-handoff}, alpn: [h2, http/1.1], certificates: [{ cert: site.pem }]${1:+, client_auth: { $1 \}} }
 http:
   workers: 2
   forward: { client_cert: { ${3:-} } }
@@ -95,7 +95,7 @@ web() {
 	local who=$1
 	shift
 	[ "$who" = - ] || set -- --cert "$who.crt" --key "$who.key" "$@"
-	http --cacert site.crt "$@" "https://localhost:$PORT/echo"
+	http --cacert site.crt --http1.1 "$@" "https://localhost:$PORT/echo"
 }
 # the fields about certificates that the origin got, one a line
 told() { jq -r '.headers[] | select(.[0] | ascii_downcase | test("ssl|cert")) | "\(.[0]): \(.[1])"'; }
@@ -187,6 +187,17 @@ X
 	web joe | jq -r '.headers[] | select(.[0] == "Client-Cert")[1]' | tr -d ':\n' | base64 -d | openssl x509 -inform DER | diff - joe.crt
 	run web old
 	[ "$status" != 0 ]
+	# revocation lists are for those whose issuer is known
+	dated ann 20260101000000Z 20990101000000Z
+	dated bob 20260101000000Z 20990101000000Z
+	revoke ann
+	crl
+	sed -i 's/ca: ca.crt,/ca: ca.crt, crl: crl.pem,/' weir.yaml
+	tlsctl reload
+	for who in stranger self; do [[ "$(web $who | told)" == *'Verify: FAILED:'* ]]; done
+	[[ "$(web bob | told)" == *'Verify: SUCCESS'* ]]
+	run web ann
+	[ "$status" != 0 ]
 	wait_for '[ "$(wc -l <access.log)" -ge 4 ]'
 	head -1 access.log | jq -e '.client_cert | .verified == false and .subject == null and (.failure | length) > 3'
 }
@@ -199,8 +210,11 @@ X
 		SSL-Client-Verify SSL_CLIENT_CERT Client-Cert client_cert Client-Cert-Chain X-Client-Cert x-pem X_Pem X-SSL-Client-Whatever; do
 		claims+=(-H "$name: SUCCESS")
 	done
-	[ "$(web - "${claims[@]}" -H 'X-Pemmican: 1' | jq -r '.headers[] | select(.[0] | test("(?i)ssl|cert|pem")) | "\(.[0]): \(.[1])"')" = "X-SSL-Client-Verify: NONE
-X-Pemmican: 1" ] || [ "$(web - "${claims[@]}" | told)" = 'X-SSL-Client-Verify: NONE' ]
+	for v in --http1.1 --http2; do
+		[ "$(web - $v "${claims[@]}" -H 'X-Pemmican: 1' | jq -r '.headers[] | select(.[0] | test("ssl|cert|pem"; "i")) | "\(.[0]): \(.[1])" | ascii_downcase')" = "x-pemmican: 1
+x-ssl-client-verify: none" ]
+		[[ "$(web joe $v "${claims[@]}" | told)" == *"Verify: SUCCESS"*"S-DN: CN=Joe"* ]]
+	done
 	[ "$(http "${claims[@]}" "http://127.0.0.1:$plain/echo" | told)" = 'X-SSL-Client-Verify: NONE' ]
 	# a nomination does not take ours away
 	[ "$(http -H 'Connection: X-SSL-Client-Verify' "http://127.0.0.1:$plain/echo" | told)" = 'X-SSL-Client-Verify: NONE' ]

@@ -15,8 +15,8 @@ files = [a.split("=", 1) for a in sys.argv[split + 1:]]
 def pieces(path):
     raw = open(path, "rb").read()
     if b"PRIVATE KEY" not in raw:
-        # random bytes: any 16 in a row are enough, those of names and times are left out
-        return [raw[i:i + 16] for i in range(0, len(raw) - 15) if len(set(raw[i:i + 16])) > 12]
+        # A key has 32 random bytes: one of these lies within it. Those of names and times are left out.
+        return [raw[i:i + 16] for i in range(0, len(raw) - 15, 8) if len(set(raw[i:i + 16])) > 12]
     text = subprocess.run(["openssl", "pkey", "-in", path, "-noout", "-text"], stdout=subprocess.PIPE, check=True).stdout.decode()
     out = []
     for label in ("priv", "privateExponent", "prime1", "prime2", "exponent1", "exponent2", "coefficient"):
