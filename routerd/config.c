@@ -235,6 +235,19 @@ static const struct cfg_schema client_cert_schema = {
 	.check = check_client_cert,
 };
 
+static const struct cfg_row acme_rows[] = {
+	CFG_ROW(struct httpcfg, acme_tokens, "tokens", CFGT_PATH,
+		.help = "folder where an ACME client puts answers to http-01 challenges, a file "
+			"a token"),
+	CFG_END,
+};
+
+static const struct cfg_schema acme_schema = {
+	.name = "acme",
+	.size = sizeof(struct httpcfg),
+	.rows = acme_rows,
+};
+
 static const struct cfg_row forward_rows[] = {
 	CFG_ROW(struct httpcfg, forward.x_forwarded, "x_forwarded", CFGT_BOOL, .def = "on",
 		.help = "send X-Forwarded-For, -Proto and -Host to servers"),
@@ -323,6 +336,7 @@ static const struct cfg_row http_rows[] = {
 	CFG_ROW(struct httpcfg, listen, "listen", CFGT_LIST, .sub = &listen_schema,
 		.flags = CFG_REQUIRED | CFG_NONEMPTY, .help = "where connections come from"),
 	CFG_SUB_ROW("access_log", &access_log_schema, .help = "one line per request"),
+	CFG_SUB_ROW("acme", &acme_schema, .help = "certificates by ACME: http-01 challenges"),
 	CFG_ROW(struct httpcfg, trusted_proxies, "trusted_proxies", CFGT_NET_LIST,
 		.help = "peers whose X-Forwarded-* and Forwarded are believed"),
 	CFG_ROW(struct httpcfg, timeouts, "timeouts", CFGT_MAP, .sub = &timeout_schema,

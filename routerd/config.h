@@ -106,6 +106,7 @@ struct httpcfg {
 		int format;
 		uint64_t buffer; /* bytes per worker before lines are dropped and counted; 1m */
 	} access_log;
+	char *acme_tokens;               /* NULL: challenges are like any other path */
 	struct cfg_list trusted_proxies; /* struct addr_net */
 	struct {
 		bool x_forwarded; /* X-Forwarded-For/-Proto/-Host, default on */

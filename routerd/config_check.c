@@ -3,7 +3,9 @@
  * must not exist twice, routes that nothing can reach. Called once after everything is bound; has
  * no effects besides findings.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "routerd/config_parts.h"
 #include "routerd/route.h"
@@ -385,6 +387,18 @@ check_routes(struct checker *c, const struct hostcfg *h, size_t host)
 	check_same_paths(c, h, host);
 }
 
+/* An ACME client may make it later; a name that is spelled wrong should not be found out then. */
+static void
+check_tokens(struct checker *c)
+{
+	const char *dir = c->http->acme_tokens;
+	struct stat st;
+
+	if (dir != NULL && (stat(dir, &st) < 0 ? errno == ENOENT : !S_ISDIR(st.st_mode)))
+		warn(c, cfg_get(cfg_get(cfg_get(c->ctx->cfg->root, "http"), "acme"), "tokens"),
+			"http.acme.tokens", "%s: there is no such folder", dir);
+}
+
 void
 config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 {
@@ -392,6 +406,7 @@ config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 
 	check_listeners(&c);
 	check_socket_paths(&c);
+	check_tokens(&c);
 	for (size_t i = 0; i < c.http->hosts.n; i++) {
 		const struct hostcfg *h = CFG_AT(const struct hostcfg, c.http->hosts, i);
 

@@ -13,6 +13,7 @@
 #include "libcommon/daemon.h"
 #include "libcommon/sock.h"
 #include "routerd/accesslog.h"
+#include "routerd/acme.h"
 #include "routerd/backend.h"
 #include "routerd/control.h"
 #include "routerd/listen.h"
@@ -33,6 +34,7 @@ struct routerd {
 	struct listen_plan *first_plan;
 	struct snapshot *snap;
 	struct accesslog *log;
+	struct acme *acme;    /* once a configuration has wanted it */
 	uint64_t descriptors; /* for connections */
 	unsigned pipes;       /* of each worker */
 };
@@ -131,15 +133,35 @@ stop(void *self)
 	struct routerd *r = self;
 
 	control_stop();
+	acme_stop(r->acme);
 	workers_free(r->workers);
 	if (r->snap != NULL)
 		snapshot_unref(r->snap);
 	backends_free(r->backends);
 	accesslog_free(r->log);
+	acme_free(r->acme);
 	if (r->first_plan != NULL)
 		listen_plan_free(r->first_plan);
 	listen_set_fini(&r->listeners);
 	free(r);
+}
+
+/* Made for the first that wants it, and before it may be refused. */
+static int
+need_acme(struct routerd *r, const struct httpcfg *http, struct errs *errs)
+{
+	struct err err;
+
+	if (http->acme_tokens == NULL || r->acme != NULL)
+		return 0;
+	r->acme = acme_new(&err);
+	if (r->acme == NULL) {
+		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "http.acme", "%s",
+			err.text);
+		return -1;
+	}
+	workers_set_acme(r->workers, r->acme);
+	return 0;
 }
 
 static struct snapshot *
@@ -182,7 +204,7 @@ make_parts(struct routerd *r, struct daemon_cfg *dc, struct errs *errs)
 	/* The snapshot's own reference: who called us keeps his when we fail. */
 	atomic_fetch_add(&dc->refs, 1);
 	r->snap = compile(r, dc, 1, errs);
-	if (r->snap == NULL || open_log(r, http, errs, dc->cfg) < 0)
+	if (r->snap == NULL || open_log(r, http, errs, dc->cfg) < 0 || need_acme(r, http, errs) < 0)
 		return -1;
 	r->first_plan = listen_prepare(
 		&r->listeners, r->snap, workers_count(r->workers), listener_path, r, errs);
@@ -262,7 +284,7 @@ prepare(void *self, struct daemon_cfg *dc, struct errs *errs)
 	struct snapshot *s;
 	struct listen_plan *plan;
 
-	if (!is_log_writable(r, dc->own, errs, dc->cfg))
+	if (!is_log_writable(r, dc->own, errs, dc->cfg) || need_acme(r, dc->own, errs) < 0)
 		return NULL;
 	/* The snapshot's own reference: it may outlive this reload. */
 	atomic_fetch_add(&dc->refs, 1);

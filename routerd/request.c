@@ -31,6 +31,7 @@ static const struct req_row {
 } states[] = {
 	[REQ_NEW] = { "new", NULL, 'R' },
 	[REQ_ROUTE] = { "route", do_route, 'R' },
+	[REQ_TOKEN] = { "token", NULL, 'L' },
 	[REQ_COLLECT] = { "collect", do_collect, 'R' },
 	[REQ_PICK] = { "pick", attempt_pick, 'Q' },
 	[REQ_CONNECT] = { "connect", attempt_connect, 'C' },
@@ -295,6 +296,8 @@ finish(struct request *r, enum client_end how)
 	if (r->is_tunnel && how == CLIENT_ABORT)
 		attempt_cut(r);
 	attempt_end(r, r->reason == NULL ? SERVER_OK : SERVER_ABANDONED);
+	if (r->ask_token != NULL)
+		acme_forget(r->ask_token);
 	r->state = REQ_DONE;
 	count_status(r);
 	r->bytes = cl->ops->bytes(cl);
@@ -498,6 +501,29 @@ path_problem(enum path_result p)
 	return NULL;
 }
 
+static void on_token(void *arg, enum acme_result found, struct slice text);
+
+/*
+ * An ACME challenge comes before hosts and routes: the CA asks for a name that may have neither
+ * yet, or a redirect. A token that is not ours goes on like any other path.
+ */
+static bool
+ask_token(struct request *r, const struct httpcfg *http)
+{
+	struct slice token;
+
+	if (http->acme_tokens == NULL || r->knows_token ||
+		(r->m.method != METHOD_GET && r->m.method != METHOD_HEAD) ||
+		!acme_token(r->m.path, &token))
+		return false;
+	r->ask_token = acme_ask(r->w->all->acme, r->w->loop, http->acme_tokens, token, on_token, r);
+	if (r->ask_token != NULL)
+		return true;
+	worker_count(r->w, STAT_ACME_UNKNOWN);
+	worker_count(r->w, STAT_ACME_BUSY);
+	return false;
+}
+
 static enum req_state
 do_route(struct request *r)
 {
@@ -516,6 +542,8 @@ do_route(struct request *r)
 	}
 	if (p != PATH_OK)
 		return refuse(r, 400, path_problem(p));
+	if (ask_token(r, s->http))
+		return REQ_TOKEN;
 	switch (route_find(s->routes, on, host_of(r->m.authority), path, &r->route)) {
 	case ROUTE_NO_HOST: return refuse(r, r->fwd.scheme.n == 5 ? 421 : 404, "unknown_host");
 	case ROUTE_NO_PATH: return refuse(r, 404, "no_route");
@@ -607,6 +635,28 @@ do_local(struct request *r)
 	respond_route(a, r->route, &r->m, &info, &r->arena);
 	answer(r, a);
 	return REQ_STAY;
+}
+
+static void
+on_token(void *arg, enum acme_result found, struct slice text)
+{
+	struct request *r = arg;
+
+	r->ask_token = NULL;
+	r->knows_token = true;
+	worker_count(r->w, found == ACME_FOUND ? STAT_ACME_ANSWERED : STAT_ACME_UNKNOWN);
+	if (found != ACME_FOUND) {
+		request_run(r, REQ_ROUTE);
+		return;
+	}
+
+	struct respond_info info = info_of(r);
+	struct answer *a = arena_alloc(&r->arena, sizeof(*a));
+
+	r->route_name = "acme-challenge";
+	memcpy(r->term, "LR", 3);
+	respond_token(a, text, &info, &r->arena);
+	answer(r, a);
 }
 
 /* --- early ends

@@ -5,6 +5,7 @@
 #ifndef ROUTERD_REQUEST_STATE_H
 #define ROUTERD_REQUEST_STATE_H
 
+#include "routerd/acme.h"
 #include "routerd/codec.h"
 #include "routerd/conn.h"
 #include "routerd/exchange_h1.h"
@@ -21,6 +22,7 @@
 enum req_state {
 	REQ_NEW,
 	REQ_ROUTE,   /* which route, and may it pass at all? */
+	REQ_TOKEN,   /* the answer to an ACME challenge is looked for */
 	REQ_COLLECT, /* a small body is waited for, so that a slow sender does not hold a server */
 	REQ_PICK,    /* which server? */
 	REQ_CONNECT, /* a connection to it */
@@ -53,6 +55,7 @@ struct request {
 	struct pool *pool;
 	struct server *server; /* of the attempt that is running */
 	struct exchange *x;
+	struct acme_ask *ask_token; /* while it is under way */
 	struct collect collect;
 	struct sink discard;
 	enum flow up_flow;
@@ -68,6 +71,7 @@ struct request {
 	bool has_retry;   /* holds a share of the pool's retry budget */
 	bool is_tunnel;
 	bool is_looked_at; /* since the last byte, see STREAM_LOOK_MS */
+	bool knows_token;  /* it was looked for, and is not there */
 	bool is_counted;   /* in the pool's active requests */
 	uint8_t interims;  /* of this attempt */
 	uint8_t tries;

@@ -192,6 +192,14 @@ respond_fixed(struct answer *out, const struct respondcfg *c, const struct respo
 		finish(out, status_text(status, info, a), TEXT_TYPE);
 }
 
+void
+respond_token(
+	struct answer *out, struct slice text, const struct respond_info *info, struct arena *a)
+{
+	start(out, 200, info);
+	finish(out, arena_dup(a, text), SLICE("application/octet-stream"));
+}
+
 /* --- redirects
  * -------------------------------------------------------------------------------------
  */

@@ -30,6 +30,10 @@ struct respond_info {
 void respond_route(struct answer *out, const struct route *r, const struct msg *req,
 	const struct respond_info *info, struct arena *a);
 
+/* The answer to an ACME challenge. */
+void respond_token(
+	struct answer *out, struct slice text, const struct respond_info *info, struct arena *a);
+
 /*
  * An error answer: small text with status and request id. extra may name the
  * allowed methods etc. in later versions; Retry-After is set on 503. `close` is

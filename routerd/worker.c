@@ -524,6 +524,12 @@ workers_start(struct workers *ws, struct err *err)
 }
 
 void
+workers_set_acme(struct workers *ws, struct acme *acme)
+{
+	ws->acme = acme;
+}
+
+void
 workers_set_tlsd_user(struct workers *ws, uid_t uid)
 {
 	atomic_store(&ws->tlsd_user, uid);

@@ -71,6 +71,9 @@ int workers_start(struct workers *ws, struct err *err);
 /* Client connections in all, at most. May change with a generation. */
 void workers_set_limit(struct workers *ws, uint64_t connections);
 uint64_t workers_limit(const struct workers *ws);
+/* Who looks for ACME tokens; before the snapshot that says where is adopted. */
+struct acme;
+void workers_set_acme(struct workers *ws, struct acme *acme);
 /* Who may hand connections over, besides our own user. */
 void workers_set_tlsd_user(struct workers *ws, uid_t uid);
 /* Stop accepting, close what is idle; done(arg) once every connection has ended. */

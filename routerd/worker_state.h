@@ -18,12 +18,14 @@
 #include "libcommon/stream_tls.h"
 #include "routerd/worker.h"
 
+struct acme;
 struct conn;
 struct h2_env;
 struct listen_set;
 
 struct workers {
 	struct loop *main_loop;
+	struct acme *acme; /* set before any worker sees a snapshot that wants it */
 	struct worker **v;
 	unsigned count;
 	unsigned threads; /* that run: the first ones of v */

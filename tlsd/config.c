@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcommon/handoffmsg.h"
@@ -253,6 +254,20 @@ static const struct cfg_schema session_cache_schema = {
 	.rows = session_cache_rows,
 };
 
+/* Fills the section's struct. */
+static const struct cfg_row acme_rows[] = {
+	CFG_ROW(struct tlscfg, acme_challenges, "challenges", CFGT_PATH,
+		.help = "folder where an ACME client puts certificates for tls-alpn-01 challenges: "
+			"NAME.pem, or NAME.crt.pem and NAME.key.pem"),
+	CFG_END,
+};
+
+static const struct cfg_schema acme_schema = {
+	.name = "acme",
+	.size = sizeof(struct tlscfg),
+	.rows = acme_rows,
+};
+
 static const struct cfg_row tls_rows[] = {
 	{ .key = "user",
 		.type = CFGT_STRING,
@@ -312,6 +327,7 @@ static const struct cfg_row tls_rows[] = {
 		.unit = "ms",
 		.help = "how often certificates' files are looked at; those that have changed are "
 			"served anew; 0: only at a reload" },
+	CFG_SUB_ROW("acme", &acme_schema, .help = "certificates by ACME: tls-alpn-01 challenges"),
 	{ .key = "tickets",
 		.type = CFGT_MAP,
 		.offset = offsetof(struct tlscfg, tickets),
@@ -696,12 +712,25 @@ check_folders(struct cfg_ctx *ctx, const struct tlscfg *t, const char *run_dir)
 	}
 }
 
+/* An ACME client may make it later; a name that is spelled wrong should not be found out then. */
+static void
+check_challenges(struct cfg_ctx *ctx, const char *dir)
+{
+	const struct cfg_node *acme = cfg_get(cfg_get(ctx->cfg->root, "tls"), "acme");
+	struct stat st;
+
+	if (dir != NULL && (stat(dir, &st) < 0 ? errno == ENOENT : !S_ISDIR(st.st_mode)))
+		errs_add(ctx->errs, FINDING_WARNING, at_key(ctx, acme, "challenges"),
+			"tls.acme.challenges", "%s: there is no such folder", dir);
+}
+
 void
 config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 {
 	const struct tlscfg *t = dc->own;
 
 	check_duplicates(ctx, t);
+	check_challenges(ctx, t->acme_challenges);
 	check_folders(ctx, t, dc->common.run_dir);
 	if (t->listen.n > LISTEN_MAX)
 		errs_add(ctx->errs, FINDING_ERROR, (struct err_at){ .file = ctx->cfg->file },

@@ -19,7 +19,7 @@
 static bool
 is_wanted(const struct session *s)
 {
-	return s->listener->cfg->seam == SEAM_HANDOFF;
+	return s->listener->cfg->seam == SEAM_HANDOFF && !s->hello->is_challenge;
 }
 
 void

@@ -69,15 +69,6 @@ reason_of(int no)
 	}
 }
 
-/* internal_error, as a record of its own: the client has no keys yet. */
-static void
-send_alert(const struct session *s)
-{
-	static const char alert[] = { 21, 3, 1, 0, 2, 2, 80 };
-
-	(void)send(s->wire.fd, alert, sizeof(alert), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 static int
 unreachable(struct session *s, int no)
 {
@@ -93,7 +84,8 @@ unreachable(struct session *s, int no)
 			L_STR("listen", s->listener->cfg->address_text), L_STR("client", peer),
 			L_INT("tried", s->hello->tries), L_INT("not_logged", dropped));
 	}
-	send_alert(s);
+	wire_alert(&s->wire, SSL_AD_INTERNAL_ERROR);
+	(void)wire_flush(&s->wire);
 	s->is_cut = false;
 	return SESSION_LINGER;
 }

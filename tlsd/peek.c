@@ -4,6 +4,7 @@
  */
 #include "tlsd/peek.h"
 
+#include "tlsd/challenge.h"
 #include "tlsd/hello.h"
 #include "tlsd/pass.h"
 #include "tlsd/session.h"
@@ -26,16 +27,75 @@ note_name(struct tls_hello *to, struct slice name)
 	to->sni_n = (uint8_t)name.n;
 }
 
-/* Everything that was heard goes the ordinary way. */
+/* Everything that was heard goes to TLS. */
 static int
-go_on(struct session *s)
+start_tls(struct session *s, SSL_CTX *ctx)
 {
 	if (s->up.n > 0) {
 		s->wire.in_n = 0;
 		wire_again(&s->wire, s->up.p + s->up.off, s->up.n);
 		spill_fini(&s->up);
 	}
-	return session_start_tls(s, tlsctx_default(s->listener->ctx));
+	return session_start_tls(s, ctx);
+}
+
+static int
+go_on(struct session *s)
+{
+	return start_tls(s, tlsctx_default(s->listener->ctx));
+}
+
+static int
+no_challenge(struct session *s)
+{
+	s->wire.in_n = 0;
+	wire_alert(&s->wire, SSL_AD_NO_APPLICATION_PROTOCOL);
+	return session_handshake_failed(s, REASON_ACME_CHALLENGE, NULL);
+}
+
+/* ---- challenges ---- */
+
+/* The answer: go on with that certificate, or not at all. */
+static void
+on_challenge(void *arg, SSL_CTX *ctx)
+{
+	struct session *s = arg;
+	int next;
+
+	s->hello->ask = NULL;
+	if (ctx == NULL) {
+		next = no_challenge(s);
+	} else {
+		s->hello->is_challenge = true;
+		next = start_tls(s, ctx);
+		SSL_CTX_free(ctx); /* the connection has it */
+	}
+	session_drive(s, next);
+}
+
+/* A CA that wants to see whether the name is ours (RFC 8737). A client that offers other protocols,
+ * too, is no CA. */
+static bool
+is_challenge(const struct session *s, const struct hello *h)
+{
+	return s->site->site->cfg->acme_challenges != NULL && h->name.n > 0 &&
+		hello_offers_only(h, CHALLENGE_ALPN);
+}
+
+static int
+ask_for_challenge(struct session *s)
+{
+	struct tls_hello *h = &s->hello->tls;
+	size_t n = h->sni_n;
+
+	if (s->up.n == 0)
+		(void)spill_add(&s->up, s->wire.in, s->wire.in_n);
+	s->wire.in_n = 0;
+	if (n > 0 && h->sni[n - 1] == '.')
+		n--;
+	s->hello->ask = challenge_ask(s->w->pool->challenges, s->w->loop,
+		s->site->site->cfg->acme_challenges, slice_make(h->sni, n), on_challenge, s);
+	return s->hello->ask != NULL ? SESSION_WAIT : no_challenge(s);
 }
 
 static int
@@ -48,10 +108,10 @@ decide(struct session *s, const uint8_t *p)
 	if (!hello_read(&own->scan, p, (uint8_t *)s->wire.bufs->plain, &h))
 		return go_on(s);
 	own->pass = pass_of(s, &h);
-	if (own->pass == NULL)
+	if (own->pass == NULL && !is_challenge(s, &h))
 		return go_on(s);
 	note_name(&own->tls, h.name);
-	return pass_begin(s);
+	return own->pass != NULL ? pass_begin(s) : ask_for_challenge(s);
 }
 
 /* What wire_recv has brought, behind what came before. */
@@ -84,7 +144,9 @@ peek_step(struct session *s)
 {
 	int next = SESSION_WAIT;
 
-	while (s->wire.is_readable && next == SESSION_WAIT) {
+	if (s->hello->ask != NULL)
+		return SESSION_WAIT; /* for its answer */
+	while (s->wire.is_readable && next == SESSION_WAIT && s->hello->ask == NULL) {
 		ssize_t n = wire_recv(&s->wire, WIRE_HELLO_IN);
 
 		if (n == -1)

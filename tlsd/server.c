@@ -15,6 +15,7 @@
 #include "tlsd/announce.h"
 #include "tlsd/certctl.h"
 #include "tlsd/certfiles.h"
+#include "tlsd/challenge.h"
 #include "tlsd/server.h"
 #include "tlsd/ticketfile.h"
 
@@ -89,6 +90,7 @@ free_server(struct server *s)
 	ticket_keys_free(s->tickets);
 	sesscache_free(s->cache);
 	backends_free(s->pool.backends);
+	challenges_free(s->pool.challenges);
 	free(s->workers);
 	free(s);
 }
@@ -105,6 +107,7 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 	s->listens = listens_new(s->nworkers);
 	s->pool.backends = backends_new();
 	s->pool.main_loop = daemon_loop(d);
+	s->pool.challenges = challenges_new(s->pool.main_loop);
 	s->tickets = ticket_keys_new(server_now_ms(), cfg->tickets.rotate_ms);
 	s->cache = sesscache_new(cfg->session_cache.size, cfg->session_cache.timeout_ms);
 	if (s->tickets == NULL) {

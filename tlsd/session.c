@@ -14,6 +14,7 @@
 #include "libcommon/mem.h"
 #include "libcommon/proxyproto.h"
 #include "libcommon/sock.h"
+#include "tlsd/challenge.h"
 #include "tlsd/handover.h"
 #include "tlsd/header.h"
 #include "tlsd/pass.h"
@@ -144,6 +145,8 @@ void
 session_forget_hello(struct session *s)
 {
 	if (s->hello != NULL) {
+		if (s->hello->ask != NULL)
+			challenge_forget(s->hello->ask);
 		keys_wipe(&s->hello->keys);
 		if (s->wire.ssl != NULL) {
 			SSL_set_app_data(s->wire.ssl, NULL);
@@ -392,6 +395,16 @@ send_output(struct session *s)
 	return sent != SPILL_FAILED;
 }
 
+/* Nothing is exchanged on it (RFC 8737 §3). */
+static int
+challenge_done(struct session *s)
+{
+	stats_add(&s->w->stats.acme_answered, 1);
+	s->wire.in_n = 0;
+	wire_close_notify(&s->wire);
+	return wire_flush(&s->wire) == SPILL_DONE ? SESSION_LINGER : SESSION_CLOSED;
+}
+
 static int
 do_handshake(struct session *s)
 {
@@ -423,6 +436,8 @@ do_handshake(struct session *s)
 		return SESSION_HANDSHAKE;
 	}
 	handshake_done(s);
+	if (s->hello->is_challenge)
+		return challenge_done(s);
 	if (handover_prepare(s))
 		return SESSION_HANDOVER;
 	return wire_has_output(&s->wire) && !send_output(s) ? SESSION_CLOSED : SESSION_FIRST;
@@ -738,6 +753,8 @@ take_hello(struct worker *w)
 	h->scan = (struct hello_scan){ .record = 0 };
 	h->pass = NULL;
 	h->tries = 0;
+	h->ask = NULL;
+	h->is_challenge = false;
 	return h;
 }
 

@@ -38,6 +38,8 @@ struct session_hello {
 	struct hello_scan scan;
 	const struct passcfg *pass; /* the name belongs to a server behind us */
 	unsigned tries;
+	struct challenge_ask *ask; /* its certificate is being looked for */
+	bool is_challenge;         /* a handshake is all that this is for */
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct session_hello *next_free;

@@ -268,7 +268,7 @@ open_listener(struct site_listener *l, const struct site *s, const struct daemon
 }
 
 static void
-index_passes(struct site_listener *l)
+index_passes(const struct site *s, struct site_listener *l)
 {
 	l->passes = sni_new();
 	l->npass = l->cfg->passthrough.n;
@@ -278,7 +278,7 @@ index_passes(struct site_listener *l)
 		for (size_t j = 0; j < p->names.n; j++)
 			(void)sni_add(l->passes, *CFG_AT(char *, p->names, j), (uint32_t)i);
 	}
-	l->has_to_peek = l->npass > 0;
+	l->has_to_peek = l->npass > 0 || s->cfg->acme_challenges != NULL;
 }
 
 static int
@@ -291,7 +291,7 @@ build_listener(struct site *s, size_t index, const struct daemon_cfg *dc,
 	if (!l->cfg->is_foreign)
 		l->folder = xasprintf("%s/%s", dc->common.run_dir, l->cfg->to);
 	s->nlisteners = index + 1;
-	index_passes(l);
+	index_passes(s, l);
 	if (load_certs(l, dc, index, env, errs) < 0)
 		return -1;
 	if (load_auth(l, dc, index, env, errs) < 0)

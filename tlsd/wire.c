@@ -246,6 +246,16 @@ wire_close_notify(struct wire *w)
 		ERR_clear_error();
 }
 
+void
+wire_alert(struct wire *w, uint8_t code)
+{
+	const uint8_t record[] = { 21, 3, 1, 0, 2, 2, code };
+
+	assert(w->bufs->out_n + sizeof(record) <= WIRE_OUT);
+	memcpy(w->bufs->out + w->bufs->out_n, record, sizeof(record));
+	w->bufs->out_n += sizeof(record);
+}
+
 bool
 wire_has_output(const struct wire *w)
 {

@@ -79,6 +79,9 @@ enum wire_result wire_read(struct wire *w, char *buf, size_t *n);
 /* Encrypt p[0..n), n up to WIRE_DOWN. Nothing may be held. */
 enum wire_result wire_write(struct wire *w, const char *p, size_t n);
 void wire_close_notify(struct wire *w);
+/* A fatal alert as a record of its own, for a client that has no keys yet; goes with the next
+ * flush. */
+void wire_alert(struct wire *w, uint8_t code);
 /* Output waits in the worker's buffer. */
 bool wire_has_output(const struct wire *w);
 /* Send what waits; what the socket does not take is held. */

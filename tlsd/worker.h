@@ -16,6 +16,7 @@
 #include "tlsd/target.h"
 #include "tlsd/wire.h"
 
+struct challenges;
 struct session;
 struct session_hello;
 struct worker;
@@ -26,6 +27,7 @@ struct pool {
 	_Atomic uint64_t open; /* connections of all workers */
 	_Atomic uint64_t max;
 	struct backends *backends;
+	struct challenges *challenges;
 	struct loop *main_loop;
 };
 
