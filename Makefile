@@ -35,7 +35,7 @@ LIBS.tlsd     := $(LIBS.common) openssl
 LIBS.routerd  := $(LIBS.common) libcares libcrypto libnghttp2
 LIBS.healthd  := $(LIBS.common) libcares
 LIBS.cachectl := $(LIBS.common)
-LIBS.proxyctl := $(LIBS.common)
+LIBS.proxyctl := $(LIBS.common) libcrypto
 LIBS.libcommon := $(LIBS.common) libcares libcrypto
 # What only an area's tests need: OpenSSL's TLS as the peer of our record layer.
 UNIT_LIBS.libcommon := openssl

@@ -62,6 +62,8 @@ const struct command commands[] = {
 		"share of the requests, 0 to 256", cmd_decide },
 	{ "cert", "list [-j] | reload", "certificates that are served; or load their files anew",
 		cmd_cert },
+	{ "ocsp", "refresh [-j | -q] [--force] [--timeout 10s]",
+		"fetch the staples of certificates that name a responder", cmd_ocsp },
 	{ "events", "[--until TYPE] [--timeout 10s] [--type TYPE] [--recent]",
 		"what happens, one JSON object a line", cmd_events },
 	{ "stop", "[--timeout 35s]", "end all daemons gracefully", cmd_stop },

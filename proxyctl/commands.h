@@ -25,6 +25,7 @@ int cmd_check(const char *file, int argc, char **argv);
 int cmd_config(const char *file, int argc, char **argv);
 int cmd_decide(const char *file, int argc, char **argv);
 int cmd_events(const char *file, int argc, char **argv);
+int cmd_ocsp(const char *file, int argc, char **argv);
 int cmd_reload(const char *file, int argc, char **argv);
 int cmd_status(const char *file, int argc, char **argv);
 int cmd_stop(const char *file, int argc, char **argv);

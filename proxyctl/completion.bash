@@ -49,15 +49,16 @@ _proxyctl()
 	esac
 	if [[ -z $words ]]; then
 		case $command in
-		'') words='-c -h -v up status check config reload drain undrain disable enable weight cert events stop version help' ;;
+		'') words='-c -h -v up status check config reload drain undrain disable enable weight cert ocsp events stop version help' ;;
 		up) words='-i' ;;
 		status) words='-j -w --names' ;;
 		check) words='-j' ;;
 		config) words='-j --schema' ;;
 		cert) words='list reload -j' ;;
+		ocsp) words='refresh -j -q --force --timeout' ;;
 		events) words='--until --timeout --type --recent' ;;
 		stop) words='--timeout' ;;
-		help) words='up status check config reload drain undrain disable enable weight cert events stop version' ;;
+		help) words='up status check config reload drain undrain disable enable weight cert ocsp events stop version' ;;
 		drain | undrain | disable | enable | weight)
 			words='--wait --timeout --reason --expire'
 			[[ $cur == -* ]] || words=$(_proxyctl_servers)

@@ -78,6 +78,9 @@ check_up(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, voi
 static const struct cfg_row up_rows[] = {
 	CFG_ROW(struct upcfg, instances, "instances", CFGT_LIST, .sub = &instance_schema,
 		.help = "processes that `proxyctl up` starts besides those the configuration needs"),
+	CFG_ROW(struct upcfg, ocsp_refresh_ms, "ocsp_refresh", CFGT_DURATION, .def = "1h",
+		.max = 30.0 * 86400 * 1000,
+		.help = "how often `proxyctl up` runs `proxyctl ocsp refresh`; 0: never"),
 	CFG_END,
 };
 

@@ -22,6 +22,7 @@ struct instancecfg {
 };
 
 struct upcfg {
+	int64_t ocsp_refresh_ms;   /* 0: never */
 	struct cfg_list instances; /* struct instancecfg */
 };
 

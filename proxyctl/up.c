@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "libcommon/log.h"
@@ -93,21 +94,54 @@ say_ready(void *arg)
 	sbuf_fini(&urls);
 	sbuf_fini(&https);
 	sbuf_fini(&http);
+	up_refresh_ocsp(u);
 }
 
-/* All together or not at all, as the command does it; it says itself what came of it. */
+/* A command of ours beside us; it says itself what came of it. */
 static void
-reload(void *arg)
+run_command(const struct up *u, const char *a, const char *b, const char *c)
 {
-	const struct up *u = arg;
 	char *path = program_path("proxyctl");
+	pid_t parent = getpid();
 
 	if (fork() == 0) {
 		setpgid(0, 0);
-		execlp(path, path, "-c", u->file, "reload", (char *)NULL);
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() == parent)
+			execlp(path, path, "-c", u->file, a, b, c, (char *)NULL);
 		_exit(127);
 	}
 	free(path);
+}
+
+/* All together or not at all, as the command does it. */
+static void
+reload(void *arg)
+{
+	run_command(arg, "reload", NULL, NULL);
+}
+
+/* ---- staples ---- */
+
+static void
+on_ocsp_timer(void *arg)
+{
+	up_refresh_ocsp(arg);
+}
+
+void
+up_refresh_ocsp(struct up *u)
+{
+	int64_t every_ms = u->site.up.ocsp_refresh_ms;
+
+	if (u->ocsp == NULL)
+		u->ocsp = loop_timer_new(u->loop, on_ocsp_timer, u);
+	loop_timer_stop(u->ocsp);
+	if (every_ms == 0)
+		return;
+	loop_timer_set(u->ocsp, (uint64_t)every_ms, false);
+	if (site_has(&u->site, "tls"))
+		run_command(u, "ocsp", "refresh", "-q");
 }
 
 /* ---- what is started ---- */
@@ -165,6 +199,8 @@ run(struct up *u)
 		up_add(u, &u->plan.v[i]);
 	code = run_all(u);
 	up_reload_close(u);
+	if (u->ocsp != NULL)
+		loop_timer_free(u->ocsp);
 	supervisor_free(u->supervisor);
 	plan_fini(&u->plan);
 	loop_free(u->loop);

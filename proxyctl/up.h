@@ -30,6 +30,7 @@ struct up {
 	uint64_t generation;
 	struct candidate candidate;
 	struct loop_timer *expiry;
+	struct loop_timer *ocsp; /* the next `ocsp refresh`; NULL until all are ready */
 	struct ctl_req *waiting; /* whom the end of a change is told; NULL: nobody */
 };
 
@@ -42,6 +43,9 @@ up_end_ms(const struct site *s)
 
 /* Give a process to the supervisor. */
 void up_add(struct up *u, struct planned *p);
+
+/* Staples are fetched now, and then as the configuration in force says. */
+void up_refresh_ocsp(struct up *u);
 
 /* -1 with err when somebody else has the socket. Fine to call again; does nothing while there is no
  * run_dir. */

@@ -38,9 +38,9 @@ staple_json(const struct cert *c, int64_t now)
 	if (c->ocsp_path != NULL)
 		json_object_set_new(o, "path", json_string(c->ocsp_path));
 	if (c->staple_state == STAPLE_OK) {
-		cert_format_time(c->staple.this_update, when);
+		cert_format_time(c->staple.times.this_update, when);
 		json_object_set_new(o, "this_update", json_string(when));
-		cert_format_time(c->staple.next_update, when);
+		cert_format_time(c->staple.times.next_update, when);
 		json_object_set_new(o, "next_update", json_string(when));
 	} else if (c->staple_err.text[0] != '\0') {
 		json_object_set_new(o, "text", json_string(c->staple_err.text));

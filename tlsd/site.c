@@ -414,7 +414,7 @@ log_staple_over(const struct site_listener *l, const struct cert *c)
 {
 	char when[32];
 
-	cert_format_time(c->staple.next_update, when);
+	cert_format_time(c->staple.times.next_update, when);
 	LOG_WARN("staple_expired", L_STR("path", c->ocsp_path),
 		L_STR("listen", l->cfg->address_text), L_STR("next_update", when));
 }

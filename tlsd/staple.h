@@ -8,13 +8,12 @@
 #include <openssl/x509.h>
 #include <sys/stat.h>
 
-#include "libcommon/err.h"
+#include "libcommon/ocspcheck.h"
 
 struct staple {
 	unsigned char *der;
 	int n;
-	int64_t this_update; /* seconds since 1970 */
-	int64_t next_update;
+	struct ocspcheck_times times;
 };
 
 enum staple_result {

@@ -1,0 +1,490 @@
+/*
+ * staples: `proxyctl ocsp refresh`: asks the responders of the certificates that `tls` names, and
+ * writes what they say beside the certificates, where tlsd looks. Each certificate stands for
+ * itself: what goes wrong with one keeps what it had, and the others go on.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libcommon/units.h"
+#include "proxyctl/commands.h"
+#include "proxyctl/fetch.h"
+#include "proxyctl/ocsp.h"
+#include "proxyctl/site.h"
+
+enum { TIMEOUT_MS = 10000 };
+
+/* What there is to say of one certificate. */
+enum outcome {
+	OUT_GOOD,    /* fetched and written */
+	OUT_FRESH,   /* holds for more than half of its time: not asked for */
+	OUT_NONE,    /* the certificate names no responder */
+	OUT_REVOKED, /* fetched and written: it must not be shown any longer */
+	OUT_FAILED,  /* what was there stays */
+};
+
+static const char *const words[] = { "good", "fresh", "none", "revoked", "failed" };
+
+struct options {
+	bool is_json;
+	bool is_quiet; /* nothing of those for which nothing was done */
+	bool is_forced;
+	int64_t timeout_ms;
+};
+
+struct refresh {
+	struct options o;
+	const struct site *site;
+	char **seen; /* staples that were looked at: certificates may be named twice */
+	size_t nseen;
+	char **dead; /* responders that did not answer */
+	size_t ndead;
+	json_t *json;
+	bool has_failed;
+};
+
+struct one {
+	const char *cert_path;
+	const char *staple_path;
+	struct ocsp_cert *cert;
+	enum outcome out;
+	struct err why;
+	struct ocspcheck_times times;
+};
+
+/* ---- what is said ---- */
+
+static void
+format_time(int64_t s, char out[static 32])
+{
+	time_t t = (time_t)s;
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static void
+say_json(struct refresh *r, const struct one *c)
+{
+	json_t *o = json_object();
+	char when[32];
+
+	json_object_set_new(o, "cert", json_string(c->cert_path));
+	json_object_set_new(o, "ocsp", json_string(c->staple_path));
+	json_object_set_new(o, "state", json_string(words[c->out]));
+	if (c->cert != NULL && ocsp_responder(c->cert) != NULL)
+		json_object_set_new(o, "responder", json_string(ocsp_responder(c->cert)));
+	if (c->why.text[0] != '\0')
+		json_object_set_new(o, "text", json_string(c->why.text));
+	if (c->times.next_update > 0) {
+		format_time(c->times.this_update, when);
+		json_object_set_new(o, "this_update", json_string(when));
+		format_time(c->times.next_update, when);
+		json_object_set_new(o, "next_update", json_string(when));
+	}
+	json_array_append_new(r->json, o);
+}
+
+static void
+say(struct refresh *r, const struct one *c)
+{
+	char when[32] = "";
+
+	r->has_failed |= c->out == OUT_FAILED || c->out == OUT_REVOKED;
+	if (r->json != NULL) {
+		say_json(r, c);
+		return;
+	}
+	if (r->o.is_quiet && (c->out == OUT_FRESH || c->out == OUT_NONE))
+		return;
+	if (c->times.next_update > 0)
+		format_time(c->times.next_update, when);
+	printf("%s: %s%s%s%s%s\n", c->cert_path, words[c->out], when[0] ? ", holds until " : "",
+		when, c->why.text[0] ? ": " : "", c->why.text);
+	fflush(stdout);
+}
+
+/* ---- files ---- */
+
+/* Bytes of the staple that is there, or -1. */
+static ssize_t
+read_old(const char *path, unsigned char *buf, size_t cap, struct stat *st)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	ssize_t n = -1;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+		n = pread(fd, buf, cap, 0);
+	close(fd);
+	return n;
+}
+
+static int
+sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash != NULL && slash > path ? xstrndup(path, (size_t)(slash - path))
+						  : xstrdup(slash != NULL ? "/" : ".");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = fd >= 0 ? fsync(fd) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	return rc;
+}
+
+static int
+write_bytes(int fd, const unsigned char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t w = write(fd, p, n);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w <= 0)
+			return -1;
+		p += w;
+		n -= (size_t)w;
+	}
+	return fsync(fd);
+}
+
+/* Beside it and renamed, so that a reader finds the old one or the new one. It is as public as the
+ * certificate; it belongs to whom the one before, else the certificate, belongs. */
+static int
+write_staple(const char *path, const unsigned char *p, size_t n, const struct stat *like,
+	struct err *err)
+{
+	char *temp = xasprintf("%s.XXXXXX", path);
+	int fd = mkostemp(temp, O_CLOEXEC);
+	int rc = -1;
+
+	if (fd >= 0) {
+		rc = fchmod(fd, 0644);
+		if (rc == 0 && geteuid() == 0)
+			rc = fchown(fd, like->st_uid, like->st_gid);
+		if (rc == 0)
+			rc = write_bytes(fd, p, n);
+		if (close(fd) < 0)
+			rc = -1;
+		if (rc == 0)
+			rc = rename(temp, path);
+		if (rc < 0)
+			err_set(err, "%s cannot be written: %s", path, strerror(errno));
+		else
+			(void)sync_folder(path);
+		if (rc < 0)
+			unlink(temp);
+	} else {
+		err_set(err, "%s cannot be written: %s", path, strerror(errno));
+	}
+	free(temp);
+	return rc;
+}
+
+/* ---- one certificate ---- */
+
+static bool
+is_dead(const struct refresh *r, const char *origin)
+{
+	for (size_t i = 0; i < r->ndead; i++)
+		if (strcmp(r->dead[i], origin) == 0)
+			return true;
+	return false;
+}
+
+/* The answer, or -1 with c->why. A responder that does not answer is asked once. */
+static long
+ask(struct refresh *r, struct one *c, unsigned char *buf, size_t cap)
+{
+	const char *url = ocsp_responder(c->cert);
+	char *origin = fetch_origin(url);
+	struct err err = { "" };
+	struct fetch f = {
+		.url = url,
+		.type = "application/ocsp-request",
+		.want = "application/ocsp-response",
+		.timeout_ms = r->o.timeout_ms,
+	};
+	unsigned char *request = ocsp_request(c->cert, &f.body_n, &c->why);
+	long n = -1;
+
+	if (request == NULL || origin == NULL) {
+		if (request != NULL)
+			err_set(&c->why, "%s: is no URL of a responder", url);
+	} else if (is_dead(r, origin)) {
+		err_set(&c->why, "%s: not asked again: it has just failed", url);
+	} else {
+		f.body = request;
+		n = fetch_post(&f, buf, cap, &err);
+		if (n < 0) {
+			err_set(&c->why, "%s: %s", url, err.text);
+			r->dead = xreallocarray(r->dead, r->ndead + 1, sizeof(*r->dead));
+			r->dead[r->ndead++] = xstrdup(origin);
+		}
+	}
+	free(request);
+	free(origin);
+	return n;
+}
+
+/* Half of its time has passed, or there is nothing that could be shown. */
+static bool
+is_due(const struct refresh *r, enum ocspcheck_result old, const struct ocspcheck_times *t,
+	int64_t now_s)
+{
+	return r->o.is_forced || old != OCSPCHECK_GOOD ||
+		now_s >= t->this_update + (t->next_update - t->this_update) / 2;
+}
+
+static void
+fetch_and_write(struct refresh *r, struct one *c, const struct stat *like,
+	const struct ocspcheck_times *old, int64_t now_s)
+{
+	static unsigned char buf[OCSPCHECK_MAX];
+	struct ocspcheck_times times;
+	struct err why = { "" };
+	long n = ask(r, c, buf, sizeof(buf));
+	enum ocspcheck_result verdict;
+
+	c->out = OUT_FAILED;
+	if (n < 0)
+		return;
+	verdict = ocsp_judge(c->cert, buf, (size_t)n, now_s, &times, &why);
+	if (verdict == OCSPCHECK_BAD) {
+		err_set(&c->why, "%s: its answer %s", ocsp_responder(c->cert), why.text);
+		return;
+	}
+	if (verdict == OCSPCHECK_GOOD && times.this_update < old->this_update) {
+		err_set(&c->why, "%s: its answer is older than the one that is there",
+			ocsp_responder(c->cert));
+		return;
+	}
+	if (write_staple(c->staple_path, buf, (size_t)n, like, &c->why) < 0)
+		return;
+	c->times = times;
+	c->why = why;
+	c->out = verdict == OCSPCHECK_GOOD ? OUT_GOOD : OUT_REVOKED;
+}
+
+static void
+refresh_loaded(struct refresh *r, struct one *c)
+{
+	static unsigned char buf[OCSPCHECK_MAX + 1];
+	int64_t now_s = (int64_t)time(NULL);
+	struct stat like = *ocsp_stat(c->cert);
+	enum ocspcheck_result old = OCSPCHECK_BAD;
+	struct err ignored;
+	ssize_t n;
+
+	if (ocsp_responder(c->cert) == NULL) {
+		c->out = OUT_NONE;
+		err_set(&c->why, "the certificate names no responder");
+		return;
+	}
+	n = read_old(c->staple_path, buf, sizeof(buf), &like);
+	if (n > 0)
+		old = ocsp_judge(c->cert, buf, (size_t)n, now_s, &c->times, &ignored);
+	if (old == OCSPCHECK_BAD)
+		c->times = (struct ocspcheck_times){ 0 };
+
+	struct ocspcheck_times before = c->times;
+
+	if (is_due(r, old, &before, now_s))
+		fetch_and_write(r, c, &like, &before, now_s);
+	else
+		c->out = OUT_FRESH;
+}
+
+static bool
+is_seen(struct refresh *r, const char *staple)
+{
+	for (size_t i = 0; i < r->nseen; i++)
+		if (strcmp(r->seen[i], staple) == 0)
+			return true;
+	r->seen = xreallocarray(r->seen, r->nseen + 1, sizeof(*r->seen));
+	r->seen[r->nseen++] = xstrdup(staple);
+	return false;
+}
+
+static void
+refresh_one(struct refresh *r, const char *cert, const char *staple)
+{
+	char *beside = staple == NULL ? xasprintf("%s.ocsp", cert) : NULL;
+	struct one c = {
+		.cert_path = cert,
+		.staple_path = staple != NULL ? staple : beside,
+		.out = OUT_FAILED,
+	};
+
+	if (!is_seen(r, c.staple_path)) {
+		c.cert = ocsp_load(cert, &c.why);
+		if (c.cert != NULL)
+			refresh_loaded(r, &c);
+		say(r, &c);
+		ocsp_free(c.cert);
+	}
+	free(beside);
+}
+
+/* ---- which certificates ---- */
+
+static const struct cfg_node *
+child(const struct cfg_node *map, const char *key)
+{
+	return map != NULL && map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+}
+
+static char *
+path_at(const struct refresh *r, struct arena *a, const struct cfg_node *map, const char *key)
+{
+	const struct cfg_node *n = child(map, key);
+
+	return n != NULL && n->kind == CFG_SCALAR && n->text.n > 0
+		? cfg_path(r->site->cfg, a, n->text)
+		: NULL;
+}
+
+static int
+is_visible(const struct dirent *e)
+{
+	return e->d_name[0] != '.';
+}
+
+static bool
+ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s);
+	size_t k = strlen(end);
+
+	return n > k && strcmp(s + n - k, end) == 0;
+}
+
+/* What tlsd takes for certificates in a folder: NAME.pem, NAME.crt, NAME/fullchain.pem. */
+static void
+refresh_folder(struct refresh *r, struct arena *a, const char *dir)
+{
+	struct dirent **list;
+	int n = scandir(dir, &list, is_visible, alphasort);
+
+	if (n < 0) {
+		struct one c = { .cert_path = dir, .staple_path = dir, .out = OUT_FAILED };
+
+		err_set(&c.why, "cannot be listed: %s", strerror(errno));
+		say(r, &c);
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		const char *name = list[i]->d_name;
+		char *inside = arena_printf(a, "%s/%s/fullchain.pem", dir, name);
+
+		if (ends_with(name, ".pem") || ends_with(name, ".crt"))
+			refresh_one(r, arena_printf(a, "%s/%s", dir, name), NULL);
+		else if (access(inside, F_OK) == 0)
+			refresh_one(r, inside, NULL);
+		free(list[i]);
+	}
+	free(list);
+}
+
+static void
+refresh_all(struct refresh *r, struct arena *a)
+{
+	const struct cfg_node *all = child(child(r->site->cfg->root, "tls"), "listen");
+
+	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
+		const struct cfg_node *certs = child(l, "certificates");
+
+		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
+			c = c->next) {
+			const char *cert = path_at(r, a, c, "cert");
+			const char *dir = path_at(r, a, c, "dir");
+
+			if (cert != NULL)
+				refresh_one(r, cert, path_at(r, a, c, "ocsp"));
+			else if (dir != NULL)
+				refresh_folder(r, a, dir);
+		}
+	}
+}
+
+/* ---- the command ---- */
+
+static int
+run(const struct site *s, const struct options *o)
+{
+	struct refresh r = { .o = *o, .site = s, .json = o->is_json ? json_array() : NULL };
+	struct arena a;
+
+	arena_init(&a, 0);
+	refresh_all(&r, &a);
+	arena_fini(&a);
+	if (r.json != NULL) {
+		json_dumpf(r.json, stdout, JSON_INDENT(1));
+		putchar('\n');
+		json_decref(r.json);
+	} else if (r.nseen == 0 && !o->is_quiet) {
+		printf("%s names no certificate\n", s->file);
+	}
+	for (size_t i = 0; i < r.nseen; i++)
+		free(r.seen[i]);
+	for (size_t i = 0; i < r.ndead; i++)
+		free(r.dead[i]);
+	free(r.seen);
+	free(r.dead);
+	return r.has_failed ? EXIT_FAILED : EXIT_DONE;
+}
+
+static bool
+parse(int argc, char **argv, struct options *o)
+{
+	static const struct option options[] = {
+		{ "force", no_argument, NULL, 'f' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "jq", options, NULL)) != -1)
+		switch (opt) {
+		case 'j': o->is_json = true; break;
+		case 'q': o->is_quiet = true; break;
+		case 'f': o->is_forced = true; break;
+		case 't':
+			if (units_parse_duration(slice_str(optarg), &o->timeout_ms) &&
+				o->timeout_ms > 0)
+				break;
+			fprintf(stderr, "--timeout %s: expected a duration such as 10s\n", optarg);
+			return false;
+		default: return false;
+		}
+	return optind == argc - 1 && strcmp(argv[optind], "refresh") == 0;
+}
+
+int
+cmd_ocsp(const char *file, int argc, char **argv)
+{
+	struct options o = { .timeout_ms = TIMEOUT_MS };
+	struct site s;
+	int code;
+
+	if (!parse(argc, argv, &o))
+		return command_usage("ocsp");
+	if (site_load(&s, file) < 0)
+		return EXIT_USAGE;
+	code = run(&s, &o);
+	site_free(&s);
+	return code;
+}

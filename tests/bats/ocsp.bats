@@ -1,0 +1,348 @@
+#!/usr/bin/env bats
+# proxyctl ocsp refresh: staples are fetched, judged and written beside the certificates; tlsd shows them.
+
+load tls_helper
+
+setup() { tls_setup; }
+teardown() { weir_teardown; }
+
+# authority: ca.crt and ca.key (RSA)
+authority() {
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 30 -subj "/CN=Test Authority" 2>/dev/null
+	: >index.txt
+}
+# issued NAME URL [EXTENSION]: NAME.crt (with ca.crt behind it) and NAME.key; the responder is at URL, none when it is -
+issued() {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.csr" -subj "/CN=$1" 2>/dev/null
+	{
+		echo "subjectAltName=DNS:$1"
+		[ "$2" = - ] || echo "authorityInfoAccess=OCSP;URI:$2"
+		echo "${3:-}"
+	} >"$1.ext"
+	openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile "$1.ext" -out "$1.leaf" 2>/dev/null
+	cat "$1.leaf" ca.crt >"$1.crt"
+	book V "$1"
+}
+# book V|R NAME: what the authority's book says of it, from now on
+book() {
+	local serial
+	serial=$(openssl x509 -noout -serial -in "$2.leaf" | cut -d= -f2)
+	[ ! -f index.txt ] || sed -i "/	$serial	/d" index.txt
+	printf '%s\t%s\t%s\t%s\tunknown\t/CN=%s\n' "$1" "$(date -u -d '+30 days' +%y%m%d%H%M%SZ)" \
+		"$([ "$1" = V ] || date -u -d '-1 hour' +%y%m%d%H%M%SZ,keyCompromise)" "$serial" "$2" >>index.txt
+}
+# answer NAME FILE [ARGS of openssl ocsp]: a response about NAME, for 7 days
+answer() {
+	local name=$1 file=$2
+	shift 2
+	openssl ocsp -index index.txt -rsigner ca.crt -rkey ca.key -CA ca.crt -issuer ca.crt -cert "$name.leaf" \
+		-respout "$file" -ndays 7 "$@" >/dev/null 2>&1
+}
+# responder: openssl ocsp itself, on $OCSP. It serves one after the other, and waits for what each has to say.
+responder() {
+	: >proc/responder.log
+	spawn responder openssl ocsp -port "$OCSP" -index index.txt -rsigner ca.crt -rkey ca.key -CA ca.crt -ndays 7
+	until_ok grep -q 'waiting for OCSP client' proc/responder.log
+}
+# server: tests/tools/ocspserver.py with the files of ./answers, on $OCSP
+server() {
+	mkdir -p answers
+	spawn server python3 "$TOOLS/ocspserver.py" answers
+	until_ok grep -q ready proc/server.log
+	OCSP=$(port_of server)
+}
+asked() { grep -c "^POST /$1 " answers/log 2>/dev/null || true; }
+
+# names CERTIFICATES [LINES]: weir.yaml
+names() {
+	tlsd_config <<X
+  watch: 100ms
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [$1] }]
+${2:-}
+X
+}
+refresh() { run "$BIN/proxyctl" -c weir.yaml ocsp refresh "$@"; }
+stapled() { s_client -status "$@" | grep -c 'OCSP Response Status: successful'; }
+state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
+
+@test "a staple is fetched from openssl ocsp, and clients get it; it is not asked for again until half of its time" {
+	authority
+	OCSP=$(free_port)
+	issued site "http://127.0.0.1:$OCSP/some/path"
+	issued plain -
+	names '{ cert: site.crt, key: site.key }, { cert: plain.crt, key: plain.key }'
+	responder
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(stapled -servername site)" = 0 ]
+	refresh
+	[ "$status" -eq 0 ]
+	[[ "${lines[0]}" =~ ^.*/site.crt:\ good,\ holds\ until\ 20[0-9-]*T[0-9:]*Z$ ]]
+	[[ "${lines[1]}" == */plain.crt": none: the certificate names no responder" ]]
+	[ "$(stat -c %a site.crt.ocsp)" = 644 ]
+	openssl ocsp -respin site.crt.ocsp -issuer ca.crt -cert site.leaf -CAfile ca.crt 2>/dev/null | grep -q 'site.leaf: good'
+	until_ok eval '[ "$(state 0)" = good ]'
+	[ "$(stapled -servername site)" = 1 ]
+	s_client -status -servername site | grep -q 'Cert Status: good'
+	before=$(stat -c %i site.crt.ocsp)
+	refresh
+	[ "$status" -eq 0 ]
+	[[ "${lines[0]}" == */site.crt": fresh, holds until "* ]]
+	[ "$(stat -c %i site.crt.ocsp)" = "$before" ]
+	refresh -q
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+	refresh --force
+	[[ "${lines[0]}" == */site.crt": good, "* ]]
+	[ "$(stat -c %i site.crt.ocsp)" != "$before" ]
+	# half of its time is over
+	python3 "$TOOLS/ocsptimes.py" site.crt.ocsp ca.key 3600 -3500
+	refresh
+	[[ "${lines[0]}" == */site.crt": fresh, "* ]]
+	python3 "$TOOLS/ocsptimes.py" site.crt.ocsp ca.key 3600 -3700
+	refresh
+	[[ "${lines[0]}" == */site.crt": good, "* ]]
+	[ -z "$(ls | grep 'ocsp\.')" ]
+}
+
+@test "JSON: one object a certificate" {
+	authority
+	server
+	issued site "http://127.0.0.1:$OCSP/good"
+	issued lost "http://127.0.0.1:$OCSP/missing"
+	answer site answers/good
+	names '{ cert: site.crt, key: site.key }, { cert: lost.crt, key: lost.key, ocsp: other.der }'
+	refresh -j
+	[ "$status" -eq 1 ]
+	[ "$(jq -c '[.[].state]' <<<"$output")" = '["good","failed"]' ]
+	[ "$(jq -r '.[0].ocsp' <<<"$output")" = "$D/site.crt.ocsp" ]
+	[ "$(jq -r '.[0].responder' <<<"$output")" = "http://127.0.0.1:$OCSP/good" ]
+	[ "$(jq -r '.[0].next_update' <<<"$output")" != null ]
+	[ "$(jq -r '.[1].ocsp' <<<"$output")" = "$D/other.der" ]
+	[[ "$(jq -r '.[1].text' <<<"$output")" == *"/missing: answers 404" ]]
+	[ "$(cat answers/log | head -1 | cut -d' ' -f1,2,4)" = "POST /good application/ocsp-request" ]
+}
+
+@test "folders of certificates, and files that hold the key, too" {
+	authority
+	server
+	issued one "http://127.0.0.1:$OCSP/one"
+	issued two "http://127.0.0.1:$OCSP/chunked-two"
+	issued three "http://127.0.0.1:$OCSP/close-three"
+	for name in one two three; do answer $name answers/$name; done
+	mkdir -p certs/three.test
+	cat one.key one.crt >certs/one.pem
+	cp two.crt two.key certs/
+	cp three.crt certs/three.test/fullchain.pem
+	cp three.key certs/three.test/privkey.pem
+	names '{ dir: certs }'
+	refresh
+	[ "$status" -eq 0 ] || { echo "$output"; false; }
+	[ "$(grep -c ': good, ' <<<"$output")" = 3 ]
+	cmp answers/one certs/one.pem.ocsp
+	cmp answers/two certs/two.crt.ocsp
+	cmp answers/three certs/three.test/fullchain.pem.ocsp
+	tlsd_start
+	[ "$(tlsctl json cert list | jq -c '[.[].ocsp.state]')" = '["good","good","good"]' ]
+	# a certificate that is named twice is asked for once
+	names '{ dir: certs }, { dir: certs }'
+	: >answers/log
+	refresh --force
+	[ "$(wc -l <answers/log)" = 3 ]
+}
+
+@test "a revoked certificate: the answer is written, tlsd says so and staples no longer, and the exit code is 1" {
+	authority
+	OCSP=$(free_port)
+	issued site "http://127.0.0.1:$OCSP"
+	names '{ cert: site.crt, key: site.key }'
+	answer site site.crt.ocsp
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(stapled)" = 1 ]
+	book R site
+	responder
+	refresh --force
+	[ "$status" -eq 1 ]
+	[[ "$output" == */site.crt": revoked, holds until "*": the certificate is revoked: keyCompromise" ]]
+	until_ok eval '[ "$(state 0)" = revoked ]'
+	[ "$(stapled)" = 0 ]
+	grep -q ' error cert_revoked ' "$LOG"
+	# and it is asked for again each time, should that change
+	book V site
+	stop responder KILL
+	responder
+	refresh
+	[ "$status" -eq 0 ]
+	until_ok eval '[ "$(state 0)" = good ]'
+}
+
+@test "what cannot be used is not written: the old one stays, the exit code is 1, and the reason is told" {
+	authority
+	server
+	issued site "http://127.0.0.1:$OCSP/one"
+	issued other -
+	names '{ cert: site.crt, key: site.key }'
+	answer site old
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout evil.key -out evil.crt -days 30 -subj "/CN=Test Authority" 2>/dev/null
+	answer site answers/unknown -index /dev/null
+	answer other answers/other
+	answer site answers/expired
+	python3 "$TOOLS/ocsptimes.py" answers/expired ca.key -60 -3600
+	answer site answers/future
+	python3 "$TOOLS/ocsptimes.py" answers/future ca.key 7200 3600
+	answer site answers/forged
+	python3 "$TOOLS/ocsptimes.py" answers/forged evil.key 3600
+	openssl ocsp -index index.txt -rsigner evil.crt -rkey evil.key -CA ca.crt -issuer ca.crt -cert site.leaf -respout answers/stranger -ndays 7 >/dev/null 2>&1
+	printf '\x30\x03\x0a\x01\x03' >answers/later # tryLater
+	head -c 2000 /dev/urandom >answers/garbage
+	: >answers/empty
+	{ cat old; echo more; } >answers/trailing
+	answer site answers/older
+	python3 "$TOOLS/ocsptimes.py" answers/older ca.key 86400 -86400
+	fails() { # PATH TEXT
+		issue "$1"
+		cp old site.crt.ocsp
+		refresh --force --timeout 1s
+		[ "$status" -eq 1 ] || { echo "$1: $output"; false; }
+		[[ "$output" == *"$2"* ]] || { echo "$1: $output"; false; }
+		cmp old site.crt.ocsp
+		[ -z "$(ls | grep 'ocsp\.')" ]
+	}
+	# the same certificate in all but where its responder is
+	serial=$(openssl x509 -noout -serial -in site.leaf | cut -d= -f2)
+	issue() {
+		printf 'subjectAltName=DNS:site\nauthorityInfoAccess=OCSP;URI:%s\n' "${2:-http://127.0.0.1:$OCSP/$1}" >site.ext
+		openssl x509 -req -in site.csr -CA ca.crt -CAkey ca.key -set_serial "0x$serial" -days 30 -extfile site.ext -out site.leaf 2>/dev/null
+		cat site.leaf ca.crt >site.crt
+	}
+	fails unknown "the responder does not know the certificate"
+	fails other "says nothing of this certificate"
+	fails expired "is out of date"
+	fails future "is out of date"
+	fails forged "is not signed by the certificate's issuer"
+	fails stranger "is not signed by the certificate's issuer"
+	fails later "is the responder's refusal"
+	fails garbage "is no OCSP response"
+	fails empty "is no OCSP response"
+	fails trailing "is no OCSP response"
+	fails older "is older than the one that is there"
+	fails redirect "answers 302: redirects are not followed"
+	fails missing "answers 404"
+	fails html "is no application/ocsp-response"
+	fails huge "larger than 65536 bytes"
+	fails endless "larger than 65536 bytes"
+	fails slow "no answer in time"
+	fails silent "no answer in time"
+	fails cut "ends in the middle"
+	issue x "http://127.0.0.1:$(free_port)/"
+	refresh --force
+	[[ "$output" == *"cannot be reached: Connection refused"* ]]
+	issue x "http://nobody.invalid/"
+	refresh --force
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"nobody.invalid cannot be resolved"* ]]
+	# not by HTTP: none that can be asked
+	issue x "ldap://127.0.0.1/"
+	refresh
+	[ "$status" -eq 0 ]
+	[[ "$output" == *": none: "* ]]
+	# and one without its issuer
+	issue good
+	cp site.leaf site.crt
+	refresh
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"issuer does not stand behind it"* ]]
+}
+
+@test "a responder that does not answer is asked once; another one is asked all the same" {
+	authority
+	server
+	for i in 1 2 3; do issued "dead$i" "http://127.0.0.1:$OCSP/silent"; done
+	issued live "http://localhost:$OCSP/live"
+	answer live answers/live
+	names '{ cert: dead1.crt, key: dead1.key }, { cert: dead2.crt, key: dead2.key }, { cert: dead3.crt, key: dead3.key }, { cert: live.crt, key: live.key }'
+	refresh --timeout 500ms
+	[ "$status" -eq 1 ]
+	[[ "${lines[0]}" == *"no answer in time" ]]
+	[[ "${lines[1]}" == *"not asked again: it has just failed" ]]
+	[[ "${lines[3]}" == */live.crt": good, "* ]]
+	[ "$(asked silent)" = 1 ]
+}
+
+@test "files: one that cannot be written is told, and a private key is never opened" {
+	authority
+	server
+	issued site "http://127.0.0.1:$OCSP/good"
+	answer site answers/good
+	mkdir -p place
+	cp site.crt place/
+	names '{ cert: place/site.crt, key: site.key, ocsp: nowhere/x.ocsp }'
+	refresh
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"nowhere/x.ocsp cannot be written: No such file or directory" ]]
+	rm site.key # nobody misses it
+	names '{ cert: place/site.crt, key: site.key }'
+	refresh
+	[ "$status" -eq 0 ]
+	if [ "$(id -u)" = 0 ]; then
+		chown 65534:65534 place/site.crt
+		rm place/site.crt.ocsp
+		refresh
+		[ "$(stat -c %u:%g place/site.crt.ocsp)" = 65534:65534 ]
+	fi
+	rm place/site.crt
+	refresh
+	[ "$status" -eq 1 ]
+	[[ "$output" == */place/site.crt": failed: cannot be read: No such file or directory" ]]
+	refresh extra
+	[ "$status" -eq 2 ]
+	refresh --timeout soon
+	[ "$status" -eq 2 ]
+	run "$BIN/proxyctl" -c weir.yaml ocsp
+	[ "$status" -eq 2 ]
+}
+
+@test "must-staple: check misses the staple until it is fetched" {
+	authority
+	OCSP=$(free_port)
+	issued site "http://127.0.0.1:$OCSP" "tlsfeature=status_request"
+	names '{ cert: site.crt, key: site.key }'
+	run "$BIN/tlsd" -c weir.yaml -t
+	[[ "$output" == *"must be stapled"* ]]
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(state 0)" = missing ]
+	grep -q ' cert_must_staple ' "$LOG"
+	responder
+	refresh
+	[ "$status" -eq 0 ]
+	until_ok eval '[ "$(state 0)" = good ]'
+	[ "$(stapled)" = 1 ]
+	run "$BIN/tlsd" -c weir.yaml -t
+	[[ "$output" != *"must be stapled"* ]]
+}
+
+@test "up fetches staples by itself, at the start and then as up.ocsp_refresh says" {
+	authority
+	server
+	issued site "http://127.0.0.1:$OCSP/good"
+	answer site answers/good
+	names '{ cert: site.crt, key: site.key }' 'up: { ocsp_refresh: 500ms }'
+	sed -i 's/to: web/to: "unix:\/nowhere", relay: none/' weir.yaml
+	spawn up "$BIN/proxyctl" -c weir.yaml up
+	until_ok test -f site.crt.ocsp
+	until_ok eval '[ "$(state 0)" = good ]'
+	until_ok grep -q '/site.crt: good, holds until' proc/up.log
+	rm site.crt.ocsp
+	until_ok test -f site.crt.ocsp
+	# off by a reload: not asked for any more, though each answer is due at once
+	sed -i 's/ocsp_refresh: 500ms/ocsp_refresh: 0/' weir.yaml
+	run "$BIN/proxyctl" -c weir.yaml reload
+	[ "$status" -eq 0 ]
+	rm site.crt.ocsp
+	: >answers/log
+	sleep 1.2
+	[ ! -s answers/log ]
+	[ ! -e site.crt.ocsp ]
+}
