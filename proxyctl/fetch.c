@@ -86,6 +86,13 @@ fetch_origin(const char *url)
 
 /* ---- the socket ---- */
 
+static int
+late(struct err *err)
+{
+	err_set(err, "no answer in time");
+	return FETCH_SILENT;
+}
+
 /* 1 when it is ready, 0 when the time is up. */
 static int
 wait_fd(int fd, short events, int64_t deadline_ms)
@@ -141,8 +148,10 @@ connect_any(const struct url *u, int64_t deadline_ms, struct err *err)
 	int rc = getaddrinfo(u->host, u->port, &hints, &all);
 	int fd = -1;
 
-	if (rc != 0)
-		return err_set(err, "%s cannot be resolved: %s", u->host, gai_strerror(rc));
+	if (rc != 0) {
+		err_set(err, "%s cannot be resolved: %s", u->host, gai_strerror(rc));
+		return FETCH_SILENT;
+	}
 	for (const struct addrinfo *a = all; a != NULL && fd < 0; a = a->ai_next) {
 		int64_t left = deadline_ms - now_ms();
 
@@ -152,9 +161,10 @@ connect_any(const struct url *u, int64_t deadline_ms, struct err *err)
 	}
 	rc = errno;
 	freeaddrinfo(all);
-	if (fd < 0)
-		return err_set(err, "cannot be reached: %s", strerror(rc));
-	return fd;
+	if (fd >= 0)
+		return fd;
+	err_set(err, "cannot be reached: %s", strerror(rc));
+	return FETCH_SILENT;
 }
 
 static int
@@ -169,7 +179,7 @@ send_all(int fd, const char *p, size_t n, int64_t deadline_ms, struct err *err)
 		} else if (errno != EAGAIN && errno != EINTR) {
 			return err_set(err, "the connection broke: %s", strerror(errno));
 		} else if (wait_fd(fd, POLLOUT, deadline_ms) == 0) {
-			return err_set(err, "no answer in time");
+			return late(err);
 		}
 	}
 	return 0;
@@ -288,7 +298,7 @@ receive(int fd, struct incoming *in, const char *want, int64_t deadline_ms, stru
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 			if (wait_fd(fd, POLLIN, deadline_ms) == 0)
-				return err_set(err, "no answer in time");
+				return late(err);
 			continue;
 		}
 		if (n < 0)
@@ -302,7 +312,7 @@ receive(int fd, struct incoming *in, const char *want, int64_t deadline_ms, stru
 			return -1;
 		/* bytes that trickle do not gain time */
 		if (now_ms() >= deadline_ms && !in->is_whole)
-			return err_set(err, "no answer in time");
+			return late(err);
 	}
 	return 0;
 }
@@ -316,7 +326,7 @@ exchange(const struct fetch *f, const struct url *u, struct incoming *in, struct
 	int rc;
 
 	if (fd < 0)
-		return -1;
+		return fd;
 	sbuf_addf(&head,
 		"POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: weir/" WEIR_VERSION
 		"\r\nContent-Type: %s\r\nAccept: %s\r\nContent-Length: %zu\r\n"
@@ -336,16 +346,15 @@ fetch_post(const struct fetch *f, unsigned char *out, size_t cap, struct err *er
 {
 	struct incoming *in;
 	struct url u;
-	long n = -1;
+	long n;
 
-	if (!url_parse(f->url, &u)) {
-		err_set(err, "is no URL of a responder");
-		return -1;
-	}
+	if (!url_parse(f->url, &u))
+		return err_set(err, "is no URL of a responder");
 	in = xcalloc(1, sizeof(*in));
 	in->out = out;
 	in->cap = cap;
-	if (exchange(f, &u, in, err) == 0)
+	n = exchange(f, &u, in, err);
+	if (n == 0)
 		n = (long)in->got;
 	free(in);
 	url_fini(&u);

@@ -19,8 +19,10 @@ struct fetch {
 	int64_t timeout_ms; /* for all of it, but for what the resolver takes */
 };
 
-/* The response's body into out[0..cap); its length, or -1 with err. Redirects are not followed, and
- * no proxy is asked. */
+/* The response's body into out[0..cap); its length. With err: FETCH_WRONG for an answer that is not
+ * taken, FETCH_SILENT when there was none to wait for. Redirects are not followed, and no proxy is
+ * asked. */
+enum { FETCH_WRONG = -1, FETCH_SILENT = -2 };
 long fetch_post(const struct fetch *f, unsigned char *out, size_t cap, struct err *err);
 
 /* "http://host:port" of a URL: what is not asked again when it did not answer. NULL when it is no

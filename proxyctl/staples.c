@@ -229,8 +229,9 @@ ask(struct refresh *r, struct one *c, unsigned char *buf, size_t cap)
 	} else {
 		f.body = request;
 		n = fetch_post(&f, buf, cap, &err);
-		if (n < 0) {
+		if (n < 0)
 			err_set(&c->why, "%s: %s", url, err.text);
+		if (n == FETCH_SILENT) {
 			r->dead = xreallocarray(r->dead, r->ndead + 1, sizeof(*r->dead));
 			r->dead[r->ndead++] = xstrdup(origin);
 		}

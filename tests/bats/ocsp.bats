@@ -268,6 +268,14 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	[[ "${lines[1]}" == *"not asked again: it has just failed" ]]
 	[[ "${lines[3]}" == */live.crt": good, "* ]]
 	[ "$(asked silent)" = 1 ]
+	# an answer that is wrong is one certificate's
+	issued wrong1 "http://127.0.0.1:$OCSP/missing"
+	issued wrong2 "http://127.0.0.1:$OCSP/chunked-live2"
+	answer wrong2 answers/live2
+	names '{ cert: wrong1.crt, key: wrong1.key }, { cert: wrong2.crt, key: wrong2.key }'
+	refresh
+	[[ "${lines[0]}" == *"answers 404" ]]
+	[[ "${lines[1]}" == */wrong2.crt": good, "* ]]
 }
 
 @test "files: one that cannot be written is told, and a private key is never opened" {
