@@ -15,22 +15,20 @@
 #include "tlsd/certs.h"
 #include "tlsd/config.h"
 #include "tlsd/config_client.h"
+#include "tlsd/config_pass.h"
 #include "tlsd/selfsigned.h"
 #include "tlsd/sni.h"
 #include "tlsd/tlsctx.h"
 
-#define LISTEN_MAX  256
-#define PASS_TO_MAX 16 /* addresses of one passthrough */
+#define LISTEN_MAX 256
 
 static const char *const relay_words[] = { "proxy_v2", "none", NULL };
-static const char *const pass_proxy_words[] = { "none", "v2", NULL };
 static const char *const seam_words[] = { "relay", "handoff", NULL };
 static const char *const policy_words[] = { "intermediate", "modern", NULL };
 static const char *const version_words[] = { "1.2", "1.3", NULL };
 static atomic_bool files_elsewhere;
 
 static void certcfg_check(struct cfg_ctx *, const struct cfg_node *, const char *, void *);
-static void pass_check(struct cfg_ctx *, const struct cfg_node *, const char *, void *);
 static void listen_check(struct cfg_ctx *, const struct cfg_node *, const char *, void *);
 
 static const struct cfg_row cert_rows[] = {
@@ -66,51 +64,6 @@ static const struct cfg_schema certcfg_schema = {
 	.size = sizeof(struct certcfg),
 	.rows = cert_rows,
 	.check = certcfg_check,
-};
-
-static const struct cfg_row pass_rows[] = {
-	{ .type = CFGT_NODE, .offset = offsetof(struct passcfg, node) },
-	{ .key = "names",
-		.type = CFGT_STRING_LIST,
-		.offset = offsetof(struct passcfg, names),
-		.flags = CFG_REQUIRED | CFG_NONEMPTY,
-		.help = "host names that clients ask for; \"*.example.com\" stands for one label" },
-	{ .key = "to",
-		.type = CFGT_STRING_LIST,
-		.offset = offsetof(struct passcfg, to),
-		.flags = CFG_REQUIRED | CFG_NONEMPTY,
-		.help = "the server's address, \"10.0.0.4:443\" or \"unix:/path\"; of several, "
-			"the one with the fewest connections that can be reached" },
-	{ .key = "proxy",
-		.type = CFGT_ENUM,
-		.offset = offsetof(struct passcfg, proxy),
-		.def = "none",
-		.choices = pass_proxy_words,
-		.help = "what is sent before the client's bytes: nothing, or a PROXY v2 header" },
-	{ .key = "connect_timeout",
-		.type = CFGT_DURATION,
-		.offset = offsetof(struct passcfg, connect_timeout_ms),
-		.def = "5s",
-		.min = 50,
-		.max = 600000,
-		.unit = "ms",
-		.help = "an address that has not answered by then is given up" },
-	{ .key = "idle_timeout",
-		.type = CFGT_DURATION,
-		.offset = offsetof(struct passcfg, idle_timeout_ms),
-		.def = "10m",
-		.min = 0,
-		.max = 30.0 * 86400 * 1000,
-		.unit = "ms",
-		.help = "a connection without a byte in either direction ends; 0: never" },
-	{ 0 },
-};
-
-static const struct cfg_schema pass_schema = {
-	.name = "passthrough",
-	.size = sizeof(struct passcfg),
-	.rows = pass_rows,
-	.check = pass_check,
 };
 
 static const struct cfg_row listen_rows[] = {
@@ -188,7 +141,7 @@ static const struct cfg_row listen_rows[] = {
 	{ .key = "passthrough",
 		.type = CFGT_LIST,
 		.offset = offsetof(struct tlslistencfg, passthrough),
-		.sub = &pass_schema,
+		.sub = &passcfg_schema,
 		.help = "names whose connections go to a TCP server as they come, undecrypted" },
 	{ 0 },
 };
@@ -412,99 +365,6 @@ is_plain_name(const char *s)
 		'\0';
 }
 
-/* "unix:PATH" counts from the file's folder when it is relative. */
-static char *
-absolute_to(struct cfg_ctx *ctx, char *to)
-{
-	if (strncmp(to, "unix:", 5) != 0 || to[5] == '/' || to[5] == '\0')
-		return to;
-	return arena_printf(
-		ctx->arena, "unix:%s", cfg_path(ctx->cfg, ctx->arena, slice_str(to + 5)));
-}
-
-/* An address that can be connected to without asking anybody. false: it was reported. */
-static bool
-check_address(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, const char *text,
-	struct addr *out)
-{
-	struct addr_spec spec;
-	struct err err;
-
-	if (addr_parse(slice_str(text), 0, &spec, &err) < 0)
-		bad(ctx, node, path, "to", "%s", err.text);
-	else if (spec.kind == ADDR_NAME)
-		bad(ctx, node, path, "to",
-			"`%s` is a host name, expected an address: tlsd resolves nothing", text);
-	else if (spec.kind == ADDR_IP && spec.port == 0)
-		bad(ctx, node, path, "to", "port 0 cannot be connected to");
-	else {
-		*out = spec.addr;
-		return true;
-	}
-	return false;
-}
-
-static void
-pass_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
-{
-	struct passcfg *p = obj;
-	struct sbuf text = { 0 };
-
-	for (size_t i = 0; i < p->names.n; i++) {
-		const char *name = *CFG_AT(char *, p->names, i);
-
-		if (!sni_name_ok(name))
-			bad(ctx, node, path, "names",
-				"`%s` is no name that a client asks for, expected a host name or "
-				"`*.` and a host name",
-				name);
-	}
-	if (p->to.n > PASS_TO_MAX)
-		bad(ctx, node, path, "to", "%zu addresses, expected at most %d", p->to.n,
-			PASS_TO_MAX);
-	p->to_addrs = arena_alloc(ctx->arena, p->to.n * sizeof(*p->to_addrs));
-	for (size_t i = 0; i < p->to.n; i++) {
-		char **to = CFG_AT(char *, p->to, i);
-
-		*to = absolute_to(ctx, *to);
-		if (!check_address(ctx, node, path, *to, &p->to_addrs[i]))
-			p->to_addrs[i].len = 0;
-		sbuf_addf(&text, "%s%s", i > 0 ? " " : "", *to);
-	}
-	p->to_text = arena_strdup(ctx->arena, text.p != NULL ? text.p : "");
-	sbuf_fini(&text);
-}
-
-/* A name leads to one place. */
-static void
-check_passes(struct cfg_ctx *ctx, const char *path, const struct tlslistencfg *l)
-{
-	struct sni_index *seen = sni_new();
-
-	for (size_t i = 0; i < l->passthrough.n; i++) {
-		const struct passcfg *p = CFG_AT(struct passcfg, l->passthrough, i);
-		struct sbuf where = { 0 };
-
-		sbuf_addf(&where, "%s.passthrough[%zu]", path, i);
-		for (size_t j = 0; j < p->names.n; j++) {
-			const char *name = *CFG_AT(char *, p->names, j);
-			const struct sni_entry *e;
-
-			if (!sni_add(seen, name, (uint32_t)i))
-				continue; /* was reported */
-			e = sni_get(seen, name);
-			if (e->count > 1)
-				bad(ctx, p->node, where.p, "names",
-					"`%s` is passed through twice, the first time in line %u",
-					name,
-					CFG_AT(struct passcfg, l->passthrough, e->certs[0])
-						->node->line);
-		}
-		sbuf_fini(&where);
-	}
-	sni_free(seen);
-}
-
 static void
 check_to(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, struct tlslistencfg *l)
 {
@@ -516,8 +376,8 @@ check_to(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, str
 		return;
 	}
 	l->is_foreign = true;
-	l->to = absolute_to(ctx, l->to);
-	(void)check_address(ctx, node, path, l->to, &l->to_addr);
+	l->to = config_absolute(ctx, l->to);
+	(void)config_address(ctx, node, path, l->to, &l->to_addr);
 }
 
 static void
@@ -632,7 +492,7 @@ listen_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	check_ciphers(ctx, node, path, l);
 	check_policy(ctx, node, path, l);
 	check_seam(ctx, node, path, l);
-	check_passes(ctx, path, l);
+	config_pass_names(ctx, path, l);
 	if (!l->is_foreign && l->relay == RELAY_NONE)
 		bad(ctx, node, path, "relay", "none, but routerd's listeners expect proxy_v2");
 }
@@ -730,6 +590,7 @@ config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 	const struct tlscfg *t = dc->own;
 
 	check_duplicates(ctx, t);
+	config_pass_circles(ctx, t);
 	check_challenges(ctx, t->acme_challenges);
 	check_folders(ctx, t, dc->common.run_dir);
 	if (t->listen.n > LISTEN_MAX)

@@ -244,4 +244,15 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 	check_says '{ names: [a.test] }' 'passthrough[0].to'
 	check_says '{ names: [a.test, b.test], to: "10.0.0.1:1" }, { names: [B.test], to: "10.0.0.2:1" }' 'is passed through twice'
 	check_says '{ names: [a.test], to: "10.0.0.1:1", proxy: v1 }' 'passthrough[0].proxy'
+	# round in circles
+	sed -i 's/address: "127.0.0.1:0"/address: "*:8443"/' weir.yaml
+	for to in 127.0.0.1:8443 '[::1]:8443'; do
+		sed -i "s/to: \"10.0.0.1:1\", proxy: v1/to: \"$to\"/; s/to: \"127.0.0.1:8443\"/to: \"$to\"/" weir.yaml
+		run "$BIN/tlsd" -c weir.yaml -t
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"is the listener of line "* ]] || { echo "$to: $output"; false; }
+	done
+	sed -i 's/to: "\[::1\]:8443"/to: "10.0.0.1:8443"/' weir.yaml
+	run "$BIN/tlsd" -c weir.yaml -t
+	[ "$status" -eq 0 ]
 }
