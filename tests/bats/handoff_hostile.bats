@@ -158,7 +158,7 @@ P
 	[ "$(counter relayed)" = 0 ]
 }
 
-@test "clients: GnuTLS, with every suite of both versions, new keys and padding" {
+@test "clients: GnuTLS, with every suite of both versions, and new keys" {
 	command -v gnutls-cli >/dev/null || skip "gnutls-cli is not installed"
 	local n=0
 	for v in 1.2 1.3; do
