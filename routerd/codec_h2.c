@@ -213,11 +213,13 @@ is_over(const struct h2 *x)
 	return !nghttp2_session_want_read(x->session) && !nghttp2_session_want_write(x->session);
 }
 
-static void
-go_idle(struct h2 *x)
+void
+h2_idle(struct h2 *x)
 {
 	struct worker *w = x->c->w;
 
+	if (x->is_dead || x->drain != H2_OPEN)
+		return;
 	x->since_ms = loop_now_ms(w->loop);
 	/* Later than what was set, or the same: that only writes a number. */
 	deadline_set(w->loop, &x->c->dl, w->snap->s->timeouts.keepalive);
@@ -241,7 +243,6 @@ on_out(struct run_item *item)
 {
 	struct h2 *x = (struct h2 *)((char *)item - offsetof(struct h2, out));
 	struct conn *c = x->c;
-	bool was_active = x->active > 0;
 
 	if (!h2_out_flush(x) || (x->abuse != NULL && !tell_abuse(x))) {
 		h2_die(x, false);
@@ -252,8 +253,6 @@ on_out(struct run_item *item)
 		h2_end(x);
 		return;
 	}
-	if (was_active && x->active == 0 && x->drain == H2_OPEN && x->head_ms == 0)
-		go_idle(x);
 	/* What was left unread while the socket took nothing. */
 	if (x->held == NULL && c->s.readable)
 		loop_run_soon(c->w->loop, &c->again);
@@ -289,6 +288,8 @@ feed(struct h2 *x, const char *p, size_t n)
 	ssize_t used = nghttp2_session_mem_recv(x->session, (const uint8_t *)p, n);
 
 	h2_stream_fed(x);
+	if (x->head_ms != 0)
+		h2_deadline(x, x->c->w->snap->s->timeouts.head);
 	if (used < 0) {
 		fail(x, (int)used);
 		return false;

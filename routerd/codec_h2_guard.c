@@ -79,9 +79,10 @@ continuation(struct h2 *x)
 }
 
 bool
-h2_guard_section(struct h2 *x)
+h2_guard_section(struct h2 *x, size_t n)
 {
-	if (x->abuse == NULL && x->head.bytes > SECTION_MAX * x->head.limits->head_bytes)
+	x->section += n;
+	if (x->abuse == NULL && x->section > SECTION_MAX * x->c->w->snap->s->http->limits.head)
 		x->abuse = "header_bomb";
 	return x->abuse == NULL;
 }

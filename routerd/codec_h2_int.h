@@ -109,6 +109,7 @@ struct h2 {
 	uint64_t head_ms; /* since when; 0: none */
 	uint64_t head_us;
 	unsigned continuations;
+	size_t section; /* decoded bytes of it */
 	bool has_priority;
 	nghttp2_extpri priority;
 	/* The stream whose body sink has bytes that were not flushed. */
@@ -182,6 +183,8 @@ struct h2_stream {
 void h2_soon(struct h2 *x);
 /* Something waits that may take no longer than ms. */
 void h2_deadline(struct h2 *x, uint64_t ms);
+/* The last request has ended. */
+void h2_idle(struct h2 *x);
 /* Say what is queued, goodbye included, then end the connection. */
 void h2_end(struct h2 *x);
 /* It has failed or was cut: requests hear that their client has left. */
@@ -230,8 +233,8 @@ bool h2_guard_frame(struct h2 *x, const nghttp2_frame_hd *hd);
 bool h2_guard_empty(struct h2 *x);
 /* A stream was cancelled, or we were made to reset it. */
 bool h2_guard_reset(struct h2 *x);
-/* A header section decodes to more than is bearable. */
-bool h2_guard_section(struct h2 *x);
+/* n bytes more of a decoded header section. False: more than is bearable. */
+bool h2_guard_section(struct h2 *x, size_t n);
 /* Useful work, which is paid with frames of the other side. */
 void h2_guard_earn(struct h2 *x, unsigned frames);
 /* Tell and count why the connection ends. */

@@ -58,6 +58,7 @@ begin_section(struct h2 *x)
 
 	x->head_ms = loop_now_ms(w->loop);
 	x->head_us = loop_now_us(w->loop);
+	x->section = 0;
 }
 
 static int
@@ -77,8 +78,10 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg
 		}
 		return 0;
 	}
-	if (x->req == NULL)
-		x->req = request_new(x->c->w);
+	/* One that nghttp2 gave up in the middle. */
+	if (x->req != NULL)
+		request_drop(x->req);
+	x->req = request_new(x->c->w);
 	h2_head_init(&x->head, request_msg(x->req), request_arena(x->req),
 		&x->c->w->snap->s->request_limits);
 	x->has_priority = false;
@@ -111,6 +114,8 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
 	struct slice v = slice_make((const char *)value, value_len);
 
 	(void)flags;
+	if (!h2_guard_section(x, name_len + value_len + 4))
+		return result(false);
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
 		struct h2_stream *st = stream_of(session, frame->hd.stream_id);
 
@@ -121,7 +126,7 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
 	h2_head_field(&x->head, n, v);
 	if (name_len == 8 && memcmp(name, "priority", 8) == 0)
 		note_priority(x, v);
-	return result(h2_guard_section(x));
+	return 0;
 }
 
 static void

@@ -103,14 +103,16 @@ h2_stream_reset(struct h2_stream *st, uint32_t error)
 void
 h2_stream_closed(struct h2_stream *st)
 {
+	/* It has ended by itself, or as we meant it to; its last bytes may still have to be sent.
+	 */
+	bool is_over = (st->is_ending || st->is_sent) && (st->in_ended || st->is_malformed);
+
 	st->is_closed = true;
-	/* A stream that has ended by itself: its last bytes may still have to be sent. */
-	if (!st->is_done && !st->is_ending && !st->is_sent) {
-		st->is_gone = true;
-		/* A budget that is overdrawn ends the connection, and all its requests with it. */
-		request_client_left(st->cl.req);
-	} else if (st->is_done) {
+	if (st->is_done) {
 		h2_stream_free(st);
+	} else if (!is_over) {
+		st->is_gone = true;
+		request_client_left(st->cl.req);
 	}
 }
 
@@ -127,7 +129,8 @@ stream_done(struct client *cl, enum client_end how)
 	if (x->fed == st)
 		x->fed = NULL;
 	st->is_done = true;
-	x->active--;
+	if (--x->active == 0)
+		h2_idle(x);
 	drop_in(st);
 	drop_out(st);
 	if (st->trailing != NULL)

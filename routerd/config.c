@@ -77,6 +77,9 @@ check_listen(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 		cfg_error(ctx, node, path, "no place to listen, expected address or from: tlsd");
 	if (address && from)
 		cfg_error(ctx, from, path, "both address and from, expected one of them");
+	if (from && cfg_get(node, "h2c"))
+		cfg_error(ctx, config_place(node, "h2c"), config_path(ctx, path, "h2c"),
+			"over TLS, ALPN decides (tls.listen[].alpn), expected no h2c here");
 	if (from && l->accept_proxy.n)
 		cfg_error(ctx, config_place(node, "accept_proxy"),
 			config_path(ctx, path, "accept_proxy"),

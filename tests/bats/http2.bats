@@ -161,6 +161,15 @@ X
 	assert_output 'from weir1.1'
 }
 
+@test "a listener behind tlsd has no h2c: ALPN decides" {
+	PORT=1 OLD=2
+	spawn o1 echo 'port 1'
+	h2_config | sed 's/name: old, address: .*h2c: off/name: old, from: tlsd, h2c: on/' | config
+	run "$BIN/routerd" -t -c weir.yaml
+	assert_failure 2
+	assert_output --partial 'ALPN decides'
+}
+
 @test "framing, HPACK, flow control and header rules hold, one by one" {
 	proxy
 	run raw conform
