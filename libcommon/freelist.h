@@ -18,8 +18,9 @@ struct freelist {
 	void *head;
 	size_t size;
 	unsigned count;
-	unsigned low;  /* fewest since the last trim: so many were not needed */
-	unsigned keep; /* more than this many are never kept */
+	unsigned low;   /* fewest since the last trim: so many were not needed */
+	unsigned keep;  /* more than this many are never kept */
+	unsigned shift; /* of the newest in its first page */
 };
 
 static inline void
@@ -44,7 +45,8 @@ freelist_take(struct freelist *f)
 	void *p = f->head;
 
 	if (p == NULL)
-		return f->size >= FREELIST_PAGES ? xpages(f->size) : xmalloc(f->size);
+		return f->size >= FREELIST_PAGES ? xpages_shifted(f->size, &f->shift)
+						 : xmalloc(f->size);
 	f->head = *(void **)p;
 	if (--f->count < f->low)
 		f->low = f->count;

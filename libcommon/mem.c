@@ -109,6 +109,13 @@ pages_free(void *p, size_t n)
 	(void)n;
 	free(p);
 }
+
+void *
+xpages_shifted(size_t n, unsigned *shift)
+{
+	(void)shift;
+	return xmalloc(n);
+}
 #else
 void *
 xpages(size_t n)
@@ -120,10 +127,24 @@ xpages(size_t n)
 	return p;
 }
 
+enum { PAGE = 4096, LINE = 64 };
+
+/* A shifted one ends where its pages end. */
 void
 pages_free(void *p, size_t n)
 {
-	munmap(p, n);
+	munmap((char *)p - (uintptr_t)p % PAGE, n);
+}
+
+void *
+xpages_shifted(size_t n, unsigned *shift)
+{
+	char *p = (char *)xpages(n);
+
+	*shift += LINE;
+	if (*shift > PAGE - 1 - (n - 1) % PAGE)
+		*shift = 0;
+	return p + *shift;
 }
 #endif
 

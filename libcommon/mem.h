@@ -25,6 +25,12 @@ void *xaligned(size_t align, size_t n) __attribute__((returns_nonnull));
  */
 void *xpages(size_t n) __attribute__((malloc, returns_nonnull));
 void pages_free(void *p, size_t n);
+/*
+ * The same, but each begins one cache line later in its first page than the one before, as far as
+ * the last page has room: objects that all begin on a page's border share few lines of the caches,
+ * and hundreds of them in use at once drive each other out. *shift is 0 before the first.
+ */
+void *xpages_shifted(size_t n, unsigned *shift) __attribute__((returns_nonnull));
 
 /*
  * An arena: many small pieces that die together. Pieces are aligned for any type and are never

@@ -4,8 +4,10 @@
 #include "routerd/buf.h"
 
 static const uint32_t class_bytes[BUF_CLASSES] = { 16384, 65536, 262144 };
-/* How much of each class a worker keeps for itself when nobody needs it: 8 MB, 8 MB, 8 MB. */
-static const unsigned class_keep[BUF_CLASSES] = { 512, 128, 32 };
+/* How much of each class a worker keeps for itself until a trim finds that nobody needs it: 32 MB,
+ * 8 MB, 8 MB. Of the small ones a request has two in use, and a few connections of HTTP/2 have
+ * hundreds of requests. */
+static const unsigned class_keep[BUF_CLASSES] = { 2048, 128, 32 };
 
 /* What stays when it was not needed for a while. */
 static const unsigned class_base[BUF_CLASSES] = { 16, 4, 2 };

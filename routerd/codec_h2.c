@@ -223,6 +223,8 @@ h2_idle(struct h2 *x)
 	x->since_ms = loop_now_ms(w->loop);
 	/* Later than what was set, or the same: that only writes a number. */
 	deadline_set(w->loop, &x->c->dl, w->snap->s->timeouts.keepalive);
+	if (x->head_ms != 0)
+		h2_deadline(x, w->snap->s->timeouts.head);
 }
 
 /* The budget is overdrawn: say so, and goodbye. */
@@ -441,8 +443,7 @@ look_at_streams(struct h2 *x, uint64_t now_ms)
 
 	for (struct h2_stream *st = x->streams; st != NULL; st = next) {
 		next = st->next;
-		if (!st->is_done)
-			left = least(left, h2_stream_look(st, now_ms));
+		left = least(left, h2_stream_look(st, now_ms));
 	}
 	return left;
 }
@@ -468,7 +469,7 @@ h2_late(struct conn *c)
 		look_drained(x);
 		left = least(left, NOTICE_MS);
 	}
-	if (x->active > 0) {
+	if (x->streams != NULL) {
 		if (stream_is_dead(&c->s)) {
 			h2_die(x, false);
 			return;

@@ -210,7 +210,8 @@ on_data_chunk(
 	if (st != NULL && !st->is_done)
 		h2_stream_data(st, (const char *)p, n);
 	else
-		nghttp2_session_consume(session, id, n);
+		/* Its own window stays as it is. */
+		nghttp2_session_consume_connection(session, n);
 	return 0;
 }
 

@@ -12,6 +12,8 @@
 
 /* A body's average rate is judged after this time. */
 #define RATE_AFTER_MS 10000
+/* Between an answer and the reset of its stream, when the body has not ended. */
+#define LINGER_MS 1000
 /* What sinks are given in one turn before they are flushed. */
 #define FED_MAX 4
 /* Small pieces of a response are joined: whoever does not read must not keep a large buffer each.
@@ -116,6 +118,18 @@ h2_stream_closed(struct h2_stream *st)
 	}
 }
 
+/*
+ * The answer was complete, and the rest of the body is not wanted: RFC 9113 §8.1 would have the
+ * stream reset with NO_ERROR. Clients are about that do not look at an answer any more when that
+ * comes with it, so they get a while to see it; more than its window nobody sends meanwhile.
+ */
+static void
+linger(struct h2_stream *st)
+{
+	st->since_ms = loop_now_ms(st->cl.w->loop);
+	h2_deadline(st->x, LINGER_MS);
+}
+
 static void
 stream_done(struct client *cl, enum client_end how)
 {
@@ -145,8 +159,7 @@ stream_done(struct client *cl, enum client_end how)
 				: st->is_late ? NGHTTP2_CANCEL
 					      : NGHTTP2_INTERNAL_ERROR);
 	else if (!st->in_ended)
-		/* The answer was complete: the rest is not wanted (RFC 9113 §8.1). */
-		h2_stream_reset(st, NGHTTP2_NO_ERROR);
+		linger(st);
 	if (st->is_closed)
 		h2_stream_free(st);
 	h2_soon(x);
@@ -496,6 +509,11 @@ h2_stream_look(struct h2_stream *st, uint64_t now_ms)
 	uint64_t ms = st->is_tunnel ? t->tunnel : wait == WAIT_BODY ? t->body : t->send;
 	uint64_t due = st->since_ms + ms;
 
+	if (st->is_done) {
+		if (!st->is_reset && now_ms - st->since_ms >= LINGER_MS)
+			h2_stream_reset(st, NGHTTP2_NO_ERROR);
+		return UINT64_MAX;
+	}
 	if (wait == WAIT_NOTHING)
 		return UINT64_MAX;
 	if (due > now_ms && !(wait == WAIT_BODY && is_crawling(st, now_ms)))

@@ -99,6 +99,8 @@ served() { requests o1 | grep -c . || true; }
 	run node2 early /early/403
 	[ "$(jq -c '[.status, .then]' <<<"$output")" = '[403,200]' ]
 	[ "$(h2 -I -o /dev/null -w '%{http_code} %header{content-length}' "$URL/bytes/77")" = "200 77" ]
+	head -c 3000000 /dev/zero >body
+	[ "$(h2 -o /dev/null -w '%{http_code}' --data-binary @body "$URL/small/echo")" = 413 ]
 	run node2 post /small/echo 200000
 	[ "$(jq .status <<<"$output")" = 413 ]
 }
