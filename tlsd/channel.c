@@ -22,6 +22,7 @@
 #include "libcommon/folder.h"
 
 #define SERIALS   256
+#define BATCH     64   /* acknowledgements read at once */
 #define RESCAN_MS 1000 /* a new instance is seen after this long at the latest */
 #define LEAVE_MS  500  /* one that refused or ended is not asked for this long */
 
@@ -91,23 +92,37 @@ end_channel(struct channel *c)
 			offered[i]->fn(offered[i], false);
 }
 
-/* Serials of what was taken; false: the channel is over. */
+/*
+ * Serials of what was taken; false: the channel is over. Each is a packet of its own, and as many
+ * are read at once as may have come in one turn of the loop: fewer, and those that were given away
+ * would pile up.
+ */
 static bool
 read_serials(struct channel *c)
 {
-	uint8_t serials[SERIALS];
-	ssize_t n = recv(c->fd, serials, sizeof(serials), MSG_DONTWAIT);
+	uint8_t serials[BATCH];
+	struct iovec v[BATCH];
+	struct mmsghdr m[BATCH];
+	int n;
 
+	memset(m, 0, sizeof(m));
+	for (unsigned i = 0; i < BATCH; i++) {
+		v[i] = (struct iovec){ &serials[i], 1 };
+		m[i].msg_hdr.msg_iov = &v[i];
+		m[i].msg_hdr.msg_iovlen = 1;
+	}
+	n = recvmmsg(c->fd, m, BATCH, MSG_DONTWAIT, NULL);
 	/* A reset is not the end: it is told before the serials that were sent earlier, and what
 	 * they say decides whose the connections are. */
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNRESET;
-	for (ssize_t i = 0; i < n; i++) {
-		if (c->by_serial[serials[i]] == NULL)
-			return false; /* nothing that we said: whoever that is, no more of it */
+	for (int i = 0; i < n; i++) {
+		/* The end; or nothing that we said: whoever that is, no more of it. */
+		if (m[i].msg_len == 0 || c->by_serial[serials[i]] == NULL)
+			return false;
 		taken(c, serials[i]);
 	}
-	return n > 0;
+	return true;
 }
 
 static void

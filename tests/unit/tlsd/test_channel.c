@@ -245,6 +245,25 @@ gives_once_it_is_acknowledged(void **state)
 	assert_int_equal(count_fds(), before);
 }
 
+/* Each is a packet, and as many as there are are heard in few turns. */
+static void
+acknowledgements_do_not_queue_up(void **state)
+{
+	static struct bench b;
+
+	(void)state;
+	open_bench(&b);
+	start(&b, &b.a, "0");
+	for (unsigned i = 0; i < 100; i++)
+		offer(&b, i);
+	while (take(&b.a) >= 0)
+		ack(&b.a);
+	turn(&b);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(b.taken[i], 1);
+	close_bench(&b);
+}
+
 /* One is taken and acknowledged, one taken only, the others unread: then the process dies. */
 static void
 what_was_not_acknowledged_goes_to_another(void **state)
@@ -422,6 +441,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gives_once_it_is_acknowledged),
+		cmocka_unit_test(acknowledgements_do_not_queue_up),
 		cmocka_unit_test(what_was_not_acknowledged_goes_to_another),
 		cmocka_unit_test(waits_for_an_instance),
 		cmocka_unit_test(load_is_spread),
