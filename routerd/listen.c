@@ -40,15 +40,36 @@ listen_stop_handoff(struct listen_slot *s)
 	shutdown(s->handoff_fd, SHUT_RDWR);
 }
 
+void
+listen_stop(struct listen_slot *s)
+{
+	listen_stop_handoff(s);
+	if (s->path == NULL)
+		return;
+	unlink(s->path);
+	free(s->path);
+	s->path = NULL;
+	shutdown(s->fds[0], SHUT_RDWR);
+}
+
+void
+listen_close(struct listen_slot *s)
+{
+	for (unsigned i = 0; i < s->count; i++) {
+		if (s->fds[i] >= 0)
+			close(s->fds[i]);
+		s->fds[i] = -1;
+	}
+}
+
 static void
 slot_free(struct listen_slot *s)
 {
 	listen_stop_handoff(s);
 	if (s->handoff_fd >= 0)
 		close(s->handoff_fd);
-	for (unsigned i = 0; i < s->count; i++)
-		if (s->fds[i] >= 0)
-			close(s->fds[i]);
+	listen_close(s);
+	free(s->path);
 	free(s->fds);
 	free(s->counts);
 	free(s->name);
@@ -120,6 +141,8 @@ open_slot(struct listen_slot *slot, struct addr_spec at, int backlog, struct err
 		slot->fds[0] = sock_listen(&at, &opts, err);
 	if (slot->fds[0] < 0)
 		return -1;
+	if (at.kind == ADDR_UNIX && !is_inherited)
+		slot->path = xstrdup(at.addr.un.sun_path);
 	settle_address(&at, slot->fds[0], slot->bound);
 	for (unsigned i = 1; i < slot->count; i++) {
 		wanted = at;

@@ -24,6 +24,7 @@ struct listen_slot {
 	int *fds;           /* one per worker; a shared socket stands there once and is dup'ed */
 	int handoff_fd;     /* SEQPACKET, shared by all workers; -1: none */
 	char *handoff_path; /* NULL: none, or it was taken away */
+	char *path;         /* of a Unix socket that we have made; NULL: none, or taken away */
 	struct listen_count *counts; /* one per worker */
 	bool is_open;
 };
@@ -55,6 +56,10 @@ struct listen_plan *listen_prepare(const struct listen_set *set, const struct sn
 void listen_commit(struct listen_set *set, struct listen_plan *plan);
 /* Main thread: nobody connects to the slot's handoff socket any more; who has can be accepted. */
 void listen_stop_handoff(struct listen_slot *slot);
+/* The same for the slot as a whole, as far as it is ours alone: TCP has no such half. */
+void listen_stop(struct listen_slot *slot);
+/* Main thread, when no worker accepts any more: clients are refused from now on. */
+void listen_close(struct listen_slot *slot);
 void listen_discard(struct listen_plan *plan);
 bool listen_wants(const struct listen_plan *plan, const struct listen_slot *slot);
 void listen_plan_free(struct listen_plan *plan);

@@ -231,7 +231,8 @@ worker_count_new(struct wlistener *l)
 	atomic_fetch_add_explicit(&l->count->open, 1, memory_order_relaxed);
 }
 
-static void
+/* true: there may be more. */
+static bool
 accept_some(struct wlistener *l)
 {
 	struct worker *w = l->w;
@@ -243,7 +244,7 @@ accept_some(struct wlistener *l)
 
 		if (!has_place(w)) {
 			worker_pause(w);
-			return;
+			return false;
 		}
 		fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
@@ -252,7 +253,7 @@ accept_some(struct wlistener *l)
 				errno == ENOMEM)
 				worker_pause(w);
 			if (errno != EINTR && errno != ECONNABORTED)
-				return;
+				return false;
 			continue;
 		}
 		if (len == 0)
@@ -260,6 +261,7 @@ accept_some(struct wlistener *l)
 		worker_count_new(l);
 		conn_new(w, l, fd, (struct sockaddr *)&peer);
 	}
+	return true;
 }
 
 static void
@@ -267,7 +269,7 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	accept_some(arg);
+	(void)accept_some(arg);
 }
 
 /* Clients that wait between two requests on a listener that goes are told by the end. */
@@ -289,7 +291,8 @@ close_listener(struct wlistener *l)
 {
 	if (l->fd < 0)
 		return;
-	accept_some(l);
+	while (accept_some(l))
+		;
 	worker_close_handoff(l);
 	close_idle_clients(l);
 	if (l->is_watched)
@@ -547,6 +550,16 @@ workers_limit(const struct workers *ws)
 	return atomic_load(&ws->limit);
 }
 
+/* Nobody accepts any more: who comes now is refused, and does not wait for the end. */
+static void
+close_sockets(void *arg)
+{
+	struct workers *ws = arg;
+
+	for (unsigned i = 0; i < ws->set->count; i++)
+		listen_close(ws->set->slots[i]);
+}
+
 static void
 drain_one(void *arg)
 {
@@ -556,6 +569,8 @@ drain_one(void *arg)
 	for (unsigned i = 0; i < w->listener_count; i++)
 		if (w->listeners[i] != NULL)
 			close_listener(w->listeners[i]);
+	if (atomic_fetch_sub(&w->all->accepting, 1) == 1 && w->all->set != NULL)
+		loop_post(w->all->main_loop, close_sockets, w->all);
 	for (struct conn *c = w->conn_list; c != NULL; c = next) {
 		next = c->next;
 		conn_drain(c);
@@ -572,9 +587,10 @@ workers_drain(struct workers *ws, void (*done)(void *arg), void *arg)
 	ws->drained = done;
 	ws->drained_arg = arg;
 	ws->draining = ws->count;
+	ws->accepting = ws->count;
 	atomic_store(&ws->is_draining, true);
 	for (unsigned i = 0; ws->set != NULL && i < ws->set->count; i++)
-		listen_stop_handoff(ws->set->slots[i]);
+		listen_stop(ws->set->slots[i]);
 	for (unsigned i = 0; i < ws->count; i++)
 		loop_post(ws->v[i]->loop, drain_one, ws->v[i]);
 }

@@ -34,7 +34,8 @@ struct workers {
 	_Alignas(64) _Atomic uint64_t connections;
 	_Atomic uint64_t limit;
 	_Atomic unsigned draining;
-	_Atomic bool is_draining; /* connections stay with the worker that takes them */
+	_Atomic unsigned accepting; /* workers that have not stopped, once draining */
+	_Atomic bool is_draining;   /* connections stay with the worker that takes them */
 	_Atomic uid_t tlsd_user;
 	void (*drained)(void *arg);
 	void *drained_arg;

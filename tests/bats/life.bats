@@ -168,6 +168,30 @@ pass_py() {
 	done
 }
 
+@test "a routerd that drains refuses new clients at once, at every listener" {
+	site
+	sed -i 's/to: https,/to: https, seam: relay,/' weir.yaml
+	start routerd
+	start tlsd
+	spawn slow curl -q -sS -f -m 20 --noproxy '*' -o got "http://127.0.0.1:$PORT/delay/3000"
+	wait_for '[ "$(ctl routerd.0 json status | jq .pools[0].active)" = 1 ]'
+	kill -TERM "$(pid_of routerd.0)"
+	wait_for '[ "$(ctl routerd.0 json status | jq -r .state)" = draining ]'
+	wait_for '! (exec 3<>"/dev/tcp/127.0.0.1/$PORT")' 2
+	run http --unix-socket local.sock http://x/
+	assert_failure 7
+	# What comes over TLS waits for the next one, and is served by it.
+	sed "s/127.0.0.1:$PORT/127.0.0.1:$(free_port)/; s#unix:$T/local.sock#unix:$T/two.sock#" weir.yaml >two.yaml
+	spawn tls curl -q -sSk -f -m 20 --noproxy '*' -o tls.got "https://127.0.0.1:$HTTPS/bytes/9"
+	start routerd -i two -c "$T/two.yaml"
+	wait_for '[ -s tls.got ]' 5
+	is_alive routerd.0
+	_reap slow 10
+	[ "$status" -eq 0 ]
+	_reap routerd.0 10
+	[ "$status" -eq 0 ]
+}
+
 @test "shutdown_timeout is the longest that draining takes" {
 	site
 	sed -i 's/^state_dir/shutdown_timeout: 1s\nstate_dir/' weir.yaml
