@@ -82,8 +82,11 @@ X
 
 @test "json has every phase, what was chosen, and how it ended" {
 	with_origin '{ path: access.log, format: json }'
+	# Two workers: lines that come together may come in another order.
 	http "$URL/up/delay/120" -o /dev/null -A agent -e ref
+	lines access.log 1
 	http "$URL/dead" -o /dev/null
+	lines access.log 2
 	http "$URL/x" -d 12345 -o /dev/null
 	lines access.log 3
 	jq -e -s '.[0] | .method == "GET" and .status == 200 and .pool == "app" and .server == "one" and .tries == 1
