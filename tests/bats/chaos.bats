@@ -87,25 +87,59 @@ kill_all() {
 	for i in 1 2 3 4 5 6; do http -f "http://127.0.0.1:$HTTP/" >/dev/null; done
 }
 
-@test "one of two routers is killed: TLS connections that come afterwards go to the other, at once" {
+# Two routers behind one tlsd; an argument: more keys of its listener.
+two_routers() {
 	origin app --name app
 	HTTPS=$(free_port)
-	site() { # FILE PORT
-		cat >"$1" <<-X
+	local file
+	for file in weir.yaml b.yaml; do
+		cat >$file <<-X
 		run_dir: run
 		state_dir: state
-		tls: { listen: [{ address: "127.0.0.1:$HTTPS", to: https, certificates: [{ self_signed: [localhost] }] }] }
+		tls: { listen: [{ address: "127.0.0.1:$HTTPS", to: https, certificates: [{ self_signed: [localhost] }]${1:-} }] }
 		http:
-		  listen: [{ name: https, from: tlsd }, { name: http, address: "127.0.0.1:$2" }]
+		  listen: [{ name: https, from: tlsd }, { name: http, address: "127.0.0.1:$(free_port)" }]
 		  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
 		pools: { app: { servers: ["127.0.0.1:$(port_of app)"] } }
 		X
-	}
-	site weir.yaml "$(free_port)"
-	site b.yaml "$(free_port)"
+	done
 	start routerd
 	start routerd -i b -c "$T/b.yaml"
 	start tlsd
+}
+
+@test "routers are replaced one after the other: no request fails, by either seam" {
+	local seam i n
+	for seam in handoff relay; do
+		two_routers ", seam: $seam"
+		for n in 1 2 3; do
+			# Slow enough that some are always under way.
+			spawn load$n bash -c "while [ ! -e over ]; do curl -q -sSk -f -m 10 --noproxy '*' -o /dev/null https://127.0.0.1:$HTTPS/delay/20 || echo lost; echo asked; done"
+		done
+		for i in 1 2 3; do
+			stop routerd.0
+			[ "$status" -eq 0 ]
+			start routerd
+			stop routerd.b
+			[ "$status" -eq 0 ]
+			start routerd -i b -c "$T/b.yaml"
+		done
+		touch over
+		for n in 1 2 3; do
+			_reap load$n 15
+			refute grep lost "$(log_of load$n)"
+		done
+		[ "$(grep -hc asked "$(log_of load1)")" -ge 5 ]
+		stop tlsd.0
+		stop routerd.0
+		stop routerd.b
+		stop app
+		rm -f over proc/load?.log proc/app.*
+	done
+}
+
+@test "one of two routers is killed: TLS connections that come afterwards go to the other, at once" {
+	two_routers
 	local i round victim
 	for round in 1 2 3; do
 		victim=routerd.0

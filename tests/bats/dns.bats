@@ -7,7 +7,7 @@ load pools_helper
 setup() {
 	weir_setup
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
-	echo 'nameserver 127.0.0.53' >resolv.conf
+	echo 'nameserver 127.0.0.99' >resolv.conf
 	echo 'options timeout:1' >>resolv.conf
 	: >names
 	mkdir bin
@@ -26,7 +26,7 @@ setup() {
 named() {
 	spawn named python3 "$TOOLS/nameserver.py" names
 	wait_for 'grep -q ready "$(log_of named)" || ! is_alive named'
-	is_alive named || skip "port 53 of 127.0.0.53 is not ours to have"
+	is_alive named || skip "port 53 of 127.0.0.99 is not ours to have"
 }
 
 # Two servers at one port of two addresses: only the name can tell them apart.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""nameserver.py FILE [ADDRESS [PORT]]: a name server for A records, by default at 127.0.0.53, port 53.
+"""nameserver.py FILE [ADDRESS [PORT]]: a name server for A records, by default at 127.0.0.99, port 53.
 
 FILE is read for each question; a line is NAME TTL ADDRESS..; what it does not have does not exist. A line
 "slow MS" holds each answer back, a line "silent" all of them. Prints "ready", then each name asked for.
@@ -29,7 +29,7 @@ def question(data):
 
 
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.53", int(sys.argv[3]) if len(sys.argv) > 3 else 53))
+s.bind((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.99", int(sys.argv[3]) if len(sys.argv) > 3 else 53))
 print("ready", flush=True)
 while True:
     data, peer = s.recvfrom(2000)
