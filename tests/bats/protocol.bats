@@ -65,8 +65,8 @@ lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]"; }
 	chaos=$!
 	run python3 "$TOOLS/honest.py" "$PORT" 6
 	assert_success
-	[ "$(sed 's/requests //' <<<"$output")" -gt 300 ]
-	[ "$(counter upstream_reused)" -gt 100 ]
+	[ "$(sed 's/requests //' <<<"$output")" -gt 60 ]
+	[ "$(counter upstream_reused)" -gt 20 ]
 	wait $chaos
 }
 
