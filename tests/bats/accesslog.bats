@@ -143,9 +143,8 @@ X
 	kill -USR1 "$(pid_of routerd.0)"
 	wait_for '[ -e access.log ]'
 	http "$URL/three" -o /dev/null
-	lines access.log 1
-	grep -q /three access.log
-	[ "$(cat access.log access.log.1 | wc -l)" = 3 ]
+	wait_for 'grep -q /three access.log'
+	wait_for '[ "$(cat access.log access.log.1 | wc -l)" = 3 ]'
 }
 
 @test "stdout, and a reload to a file, to another format, off, and on again" {
