@@ -49,6 +49,7 @@ tls_port() { tlsctl json status | jq -r ".listeners[$1].bound" | sed 's/.*://'; 
 counter() { tlsctl json status | jq -r ".counters.$1"; }
 failures() { tlsctl json status | jq -r ".handshake_failures.$1"; }
 open_now() { tlsctl json status | jq .connections.open; }
+none_open() { [ "$(open_now)" = 0 ]; }
 # counter NAME has reached N
 reached() { [ "$(counter "$1")" -ge "$2" ]; }
 failed_reached() { [ "$(failures "$1")" -ge "$2" ]; }

@@ -72,7 +72,6 @@ X
 	relay client_reset version=1.3
 	tcp_server
 	python3 "$RELAY" client_reset "$PORT" "$server"
-	none_open() { [ "$(open_now)" = 0 ]; }
 	until_ok none_open
 }
 
@@ -168,7 +167,7 @@ X
 	until_ok test -S "$RUN/b.sock"
 	spawn client bash -c "sleep 20 | openssl s_client -connect 127.0.0.1:$PORT"
 	until_ok reached idle_timeout 1
-	[ "$(open_now)" = 0 ]
+	until_ok none_open
 }
 
 # ---- nobody behind ----
@@ -208,12 +207,11 @@ X
 			relay waits_left version=$v how=$how
 			n=$((n + 1))
 			until_ok reached wait_left $n
-			[ "$(open_now)" = 0 ]
+			until_ok none_open
 		done
 	done
 	# also when the reset came before the wait began, unseen
 	for i in 1 2 3 4 5; do relay waits_reset_with_bytes version=1.3; done
-	none_open() { [ "$(open_now)" = 0 ]; }
 	until_ok none_open
 	[ "$(tlsctl json status | jq .connections.waiting)" = 0 ]
 	[ "$(counter wait_timeout)" = 0 ]
@@ -248,7 +246,7 @@ X
 	[ "$(counter wait_timeout)" = 1 ]
 	python3 "$RELAY" blackhole "$PORT" "$server" leave=1
 	until_ok reached wait_left 1
-	[ "$(open_now)" = 0 ]
+	until_ok none_open
 }
 
 @test "new connections go to the instance that has fewer" {
