@@ -275,6 +275,7 @@ X
 		session $v
 		[[ "$(s_client $v -sess_in s.pem)" == *"Reused, TLSv1"* ]]
 	done
+	until_ok reached resumed 2
 	[ "$(counter resumed)" = 2 ]
 }
 
@@ -413,6 +414,7 @@ X
 		ms=${output#closed_after_ms=}
 		[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
 	done
+	until_ok failed_reached timeout 2
 	[ "$(failures timeout)" = 2 ]
 }
 

@@ -32,7 +32,7 @@ teardown() { weir_teardown; }
 @test "a client that is cut off is no clean end" {
 	simple
 	relay client_cut
-	[ "$(counter client_cut)" -ge 1 ]
+	until_ok reached client_cut 1
 }
 
 tcp_server() { # relay to a port, $server, instead of b.sock
@@ -49,7 +49,7 @@ X
 @test "a TCP server's reset does not look like a clean end" {
 	tcp_server
 	python3 "$RELAY" server_reset "$PORT" "$server"
-	[ "$(counter backend_error)" -ge 1 ]
+	until_ok reached backend_error 1
 	python3 "$RELAY" echo "$PORT" "$server"
 }
 
@@ -182,6 +182,7 @@ X
 	PORT=$(tls_port 0)
 	mkdir -p "$RUN/web"
 	python3 "$RELAY" waits "$PORT" "$RUN/web/0.sock" after=1
+	until_ok reached waited 1
 	[ "$(counter waited)" = 1 ]
 	[ "$(counter wait_timeout)" = 0 ]
 	# a dead socket file is as good as none; another instance serves
@@ -195,6 +196,7 @@ X
 	[ "$status" -eq 0 ]
 	ms=${output#closed_after_ms=}
 	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+	until_ok reached wait_timeout 1
 	[ "$(counter wait_timeout)" = 1 ]
 	grep -q ' handoff_timeout ' "$LOG"
 }
@@ -227,6 +229,7 @@ X
 @test "one whose time is over does not hold up those who still wait" {
 	simple 10s 2s
 	relay waits_young
+	until_ok reached wait_timeout 1
 	[ "$(counter wait_timeout)" = 1 ]
 }
 
@@ -243,6 +246,7 @@ X
 	[ "$status" -eq 0 ]
 	ms=${output#closed_after_ms=}
 	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+	until_ok reached wait_timeout 1
 	[ "$(counter wait_timeout)" = 1 ]
 	python3 "$RELAY" blackhole "$PORT" "$server" leave=1
 	until_ok reached wait_left 1
