@@ -426,7 +426,10 @@ def kb(): return int(re.search(r"VmRSS:\s+(\d+)", open("/proc/%s/status" % pid).
 def ask(s):
     s.sendall(b"GET /bytes/20000 HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 3000 + b"\r\n\r\n")
     n = 0
-    while n < 20000: n += len(s.recv(65536))
+    while n < 20000:
+        got = s.recv(65536)
+        assert got
+        n += len(got)
 def idle(count):
     all = []
     for _ in range(count):
