@@ -364,6 +364,15 @@ seal_and_send(struct stream *s, struct layer *x, const struct iovec *v, int n, s
 	return (ssize_t)taken;
 }
 
+/* Reading tells why, and no event need have come: an alert may lie before the end. */
+static ssize_t
+failed_write(struct stream *s, struct layer *x)
+{
+	x->is_drained = false;
+	s->readable = true;
+	return STREAM_ERROR;
+}
+
 static ssize_t
 tls_write(struct stream *s, const struct iovec *v, int n)
 {
@@ -373,7 +382,7 @@ tls_write(struct stream *s, const struct iovec *v, int n)
 	int held = x->is_waiting && all > 0 ? 1 : send_held(s, x);
 
 	if (held < 0)
-		return STREAM_ERROR;
+		return failed_write(s, x);
 	if (held == 0)
 		return STREAM_AGAIN;
 	done = x->owed < all ? x->owed : all;
@@ -382,7 +391,7 @@ tls_write(struct stream *s, const struct iovec *v, int n)
 		ssize_t sent = seal_and_send(s, x, v, n, done);
 
 		if (sent == STREAM_ERROR && done == 0)
-			return STREAM_ERROR;
+			return failed_write(s, x);
 		if (sent <= 0)
 			break;
 		done += (size_t)sent;

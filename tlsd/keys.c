@@ -71,12 +71,15 @@ on_keylog(const SSL *ssl, const char *line)
 
 	if (k == NULL)
 		return;
+
+	bool is_server = SSL_is_server(ssl);
+
 	if (strncmp(line, CLIENT_LABEL, sizeof(CLIENT_LABEL) - 1) == 0) {
 		k->client_n = read_secret(line, k->client_secret);
-		k->read_seq = 0;
+		*(is_server ? &k->read_seq : &k->write_seq) = 0;
 	} else if (strncmp(line, SERVER_LABEL, sizeof(SERVER_LABEL) - 1) == 0) {
 		k->server_n = read_secret(line, k->server_secret);
-		k->write_seq = 0;
+		*(is_server ? &k->write_seq : &k->read_seq) = 0;
 	}
 }
 
@@ -189,8 +192,11 @@ take_13(const struct keys *k, struct handoff_keys *out)
 
 	if (k->client_n != n || k->server_n != n)
 		return false;
-	memcpy(out->read.secret, k->client_secret, n);
-	memcpy(out->write.secret, k->server_secret, n);
+
+	bool is_server = out->role == HANDOFF_SERVER;
+
+	memcpy(out->read.secret, is_server ? k->client_secret : k->server_secret, n);
+	memcpy(out->write.secret, is_server ? k->server_secret : k->client_secret, n);
 	return true;
 }
 
@@ -202,7 +208,7 @@ keys_take(const struct keys *k, SSL *ssl, struct handoff_keys *out)
 
 	*out = (struct handoff_keys){
 		.suite = handoff_suite_find((uint16_t)SSL_CIPHER_get_protocol_id(cipher)),
-		.role = HANDOFF_SERVER,
+		.role = SSL_is_server(ssl) ? HANDOFF_SERVER : HANDOFF_CLIENT,
 	};
 	if (out->suite == NULL || SSL_has_pending(ssl) || fragment > 4)
 		return false;

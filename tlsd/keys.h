@@ -31,7 +31,7 @@ void keys_watch_ctx(SSL_CTX *ctx);
 /* From the connection's first byte to keys_unwatch. The application data of ssl is not used. */
 void keys_watch(struct keys *k, SSL *ssl);
 void keys_unwatch(SSL *ssl);
-/* Records on their way to the client, whole ones: before each flush of the handshake. */
+/* Records on their way to the peer, whole ones: before each flush of the handshake. */
 void keys_saw_output(struct keys *k, const char *p, size_t n);
 /*
  * The handshake is done and nothing was read after it. False when the connection cannot be handed
