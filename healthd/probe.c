@@ -1,6 +1,9 @@
 /*
  * probe.c: the life of a probe: starting (an error found there is told in the next turn),
- * connecting, with its kind, draining. All probes stand in one list, so that the end finds them.
+ * connecting, shaking hands (somebody else does that: tlsasker.h), with its kind, draining. All
+ * probes stand in one list, so that the end finds them.
+ *
+ * The socket is the probe's own until TLS begins, and the stream's once that stands.
  */
 #include "healthd/probe.h"
 
@@ -14,13 +17,15 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
+#include "libcommon/stream_tls.h"
+#include "libcommon/tlsasker.h"
 
 #define REASON_MAX  48
 #define DRAIN_MS    1000
 #define DRAIN_MAX   (64 * 1024)
 #define DRAIN_CHUNK 4096
 
-enum probe_phase { PHASE_CONNECT, PHASE_KIND, PHASE_TELL, PHASE_DRAIN };
+enum probe_phase { PHASE_CONNECT, PHASE_TLS, PHASE_KIND, PHASE_TELL, PHASE_DRAIN };
 
 struct probe {
 	struct probe *prev;
@@ -40,10 +45,21 @@ struct probe {
 	char reason[REASON_MAX];
 	int fd;
 	bool is_drain_wanted;
+	/* over TLS */
+	bool is_tls;
+	bool is_asking; /* the call waits for its answer */
+	struct tls_call call;
+	struct stream s;
+	char policy[TLSPOLICY_NAME];
+	char host[TLSPOLICY_HOST];
 };
 
 static struct probe *all;
 static unsigned open_count;
+/* What all probes over TLS share; made with the first of them. */
+static struct tlsasker *asker;
+static struct stream_tls_env tls_env;
+static bool has_tls_env;
 
 unsigned
 probe_open_count(void)
@@ -57,8 +73,12 @@ close_probe(struct probe *p)
 	loop_run_cancel(p->loop, &p->tell);
 	deadline_fini(&p->deadline);
 	loop_io_free(p->io);
+	if (p->is_asking)
+		tlsasker_cancel(asker, &p->call);
 	if (p->fd >= 0)
 		close(p->fd);
+	if (p->s.layer != NULL)
+		stream_close(&p->s);
 	if (p->state)
 		p->kind->free(p->state);
 	DL_DELETE(all, p);
@@ -78,6 +98,11 @@ probe_close_all(void)
 {
 	while (all)
 		close_probe(all);
+	tlsasker_free(asker);
+	asker = NULL;
+	if (has_tls_env)
+		stream_tls_env_fini(&tls_env);
+	has_tls_env = false;
 }
 
 /* --- the outcome ----------------------------------------------------------- */
@@ -87,7 +112,7 @@ begin_drain(struct probe *p)
 {
 	p->phase = PHASE_DRAIN;
 	deadline_set(p->loop, &p->deadline, DRAIN_MS);
-	loop_io_set(p->io, LOOP_READ);
+	probe_wait(p, LOOP_READ);
 }
 
 /* The last thing that happens to p, but for draining. */
@@ -122,16 +147,134 @@ probe_finish(struct probe *p, enum probe_outcome outcome, const char *reason, bo
 	snprintf(p->reason, sizeof(p->reason), "%s", reason);
 	p->is_drain_wanted = drain;
 	p->phase = PHASE_TELL;
+	if (p->is_asking)
+		tlsasker_cancel(asker, &p->call);
+	p->is_asking = false;
 	deadline_clear(&p->deadline);
 	if (p->io)
 		loop_io_set(p->io, 0);
 	loop_run_soon(p->loop, &p->tell);
 }
 
+/* A stream tells of all that comes, without being asked. */
 void
 probe_wait(struct probe *p, int events)
 {
-	loop_io_set(p->io, events);
+	if (p->io != NULL)
+		loop_io_set(p->io, events);
+}
+
+/* --- bytes --------------------------------------------------------------------- */
+
+static ssize_t
+as_libc(ssize_t n)
+{
+	if (n == STREAM_AGAIN)
+		errno = EAGAIN;
+	return n < 0 ? -1 : n;
+}
+
+ssize_t
+probe_recv(struct probe *p, void *to, size_t n)
+{
+	return p->is_tls ? as_libc(stream_read(&p->s, to, n)) : recv(p->fd, to, n, 0);
+}
+
+ssize_t
+probe_send(struct probe *p, const void *from, size_t n)
+{
+	struct iovec v = { .iov_base = (void *)(uintptr_t)from, .iov_len = n };
+
+	return p->is_tls ? as_libc(stream_write(&p->s, &v, 1)) : send(p->fd, from, n, MSG_NOSIGNAL);
+}
+
+void
+probe_broken(struct probe *p, int error)
+{
+	uint8_t alert;
+	const char *why = p->is_tls ? stream_tls_reason(&p->s, &alert) : NULL;
+	char reason[REASON_MAX];
+
+	snprintf(reason, sizeof(reason), "tls_%s", why != NULL ? why : "");
+	probe_finish(p, PROBE_FAILED,
+		why != NULL                  ? reason
+			: error == ETIMEDOUT ? "timeout"
+					     : "reset",
+		false);
+}
+
+/* --- the handshake --------------------------------------------------------------- */
+
+static void drain(struct probe *p);
+
+static void
+on_stream(struct stream *s)
+{
+	struct probe *p = (struct probe *)((char *)s - offsetof(struct probe, s));
+
+	if (p->phase == PHASE_KIND)
+		p->kind->step(p, p->state);
+	else if (p->phase == PHASE_DRAIN)
+		drain(p);
+}
+
+static void
+take_over(struct probe *p, const struct handoff *h)
+{
+	if (!has_tls_env)
+		has_tls_env = stream_tls_env_init(&tls_env);
+	if (!has_tls_env ||
+		!stream_tls_init(&p->s, loop_base(p->loop), p->fd, &tls_env, &h->keys, h->in,
+			h->out, on_stream)) {
+		probe_finish(p, PROBE_NOT_MADE, "tls_unavailable", false);
+		return;
+	}
+	char early[64];
+
+	p->fd = -1;
+	p->is_tls = true;
+	/* What was said before we said anything is no answer. */
+	if (h->in.n > 0 && stream_read(&p->s, early, sizeof(early)) != STREAM_AGAIN) {
+		probe_finish(p, PROBE_FAILED, "tls_early_bytes", false);
+		return;
+	}
+	p->phase = PHASE_KIND;
+	p->kind->step(p, p->state);
+}
+
+static void
+on_answer(struct tls_call *c, const struct tls_answer *a)
+{
+	struct probe *p = (struct probe *)((char *)c - offsetof(struct probe, call));
+	char reason[REASON_MAX];
+
+	p->is_asking = false;
+	if (a->result == TLS_DONE) {
+		take_over(p, a->done);
+	} else if (a->result == TLS_LOST || tlsask_class(a->refusal->why) == TLSASK_NOT_MADE) {
+		probe_finish(p, PROBE_NOT_MADE, "tls_unavailable", false);
+	} else {
+		snprintf(reason, sizeof(reason), "tls_%s", tlsask_word(a->refusal->why));
+		probe_finish(p, PROBE_FAILED, reason, false);
+	}
+}
+
+static void
+begin_tls(struct probe *p)
+{
+	/* Out of the event loop before another process has it. */
+	loop_io_free(p->io);
+	p->io = NULL;
+	p->phase = PHASE_TLS;
+	p->is_asking = true;
+	p->call = (struct tls_call){
+		.fn = on_answer,
+		.fd = p->fd,
+		.protocols = TLSASK_HTTP1,
+		.policy = p->policy,
+		.host = p->host,
+	};
+	tlsasker_ask(asker, &p->call);
 }
 
 /* What a failure to connect means: of the server, or of ourselves. */
@@ -177,11 +320,19 @@ on_deadline(struct deadline *d)
 {
 	struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, deadline));
 
-	if (p->phase == PHASE_DRAIN)
+	if (p->phase == PHASE_DRAIN) {
 		close_probe(p);
-	else
-		probe_finish(p, PROBE_FAILED,
-			p->phase == PHASE_CONNECT ? "connect_timeout" : "timeout", false);
+		return;
+	}
+	if (p->phase == PHASE_TLS && !tls_call_is_taken(&p->call)) {
+		probe_finish(p, PROBE_NOT_MADE, "tls_unavailable", false);
+		return;
+	}
+	probe_finish(p, PROBE_FAILED,
+		p->phase == PHASE_CONNECT       ? "connect_timeout"
+			: p->phase == PHASE_TLS ? "tls_timeout"
+						: "timeout",
+		false);
 }
 
 static void
@@ -190,7 +341,7 @@ drain(struct probe *p)
 	char buf[DRAIN_CHUNK];
 	ssize_t n;
 
-	while ((n = recv(p->fd, buf, sizeof(buf), 0)) > 0) {
+	while ((n = probe_recv(p, buf, sizeof(buf))) > 0) {
 		p->drained += (size_t)n;
 		if (p->drained > DRAIN_MAX)
 			break;
@@ -214,36 +365,52 @@ on_io(void *arg, int fd, int events)
 			finish_connect_error(p, error);
 			return;
 		}
+		if (p->policy[0] != '\0') {
+			begin_tls(p);
+			return;
+		}
 		p->phase = PHASE_KIND;
 		/* fallthrough */
-	case PHASE_KIND: p->kind->step(p, p->state, fd); return;
+	case PHASE_KIND: p->kind->step(p, p->state); return;
 	case PHASE_DRAIN: drain(p); return;
+	case PHASE_TLS:
 	case PHASE_TELL: return;
 	}
 }
 
+static void
+set_tls(struct probe *p, const struct probe_to *to)
+{
+	if (asker == NULL)
+		asker = tlsasker_new(p->loop, to->run_dir);
+	snprintf(p->policy, sizeof(p->policy), "%s", to->tls);
+	snprintf(p->host, sizeof(p->host), "%s", to->host);
+}
+
 struct probe *
-probe_start(struct loop *l, const struct checkcfg *check, const char *host_text,
-	const struct addr *to, probe_done_fn done, void *arg)
+probe_start(struct loop *l, const struct probe_to *to, probe_done_fn done, void *arg)
 {
 	struct probe *p = xcalloc(1, sizeof(*p));
+	bool is_http = to->check->kind == CHECK_HTTP;
 
 	p->loop = l;
 	p->done = done;
 	p->arg = arg;
 	p->begun_us = loop_now_us(l);
-	p->kind = check->kind == CHECK_HTTP ? &probe_http : &probe_tcp;
+	p->kind = is_http ? &probe_http : &probe_tcp;
 	p->tell.fn = on_tell;
 	deadline_init(&p->deadline, on_deadline);
 	DL_APPEND(all, p);
 	open_count++;
-	p->fd = sock_connect(to);
+	p->fd = sock_connect(to->addr);
 	if (p->fd < 0) {
 		finish_connect_error(p, errno);
 		return p;
 	}
-	p->state = p->kind->new (check, host_text);
+	if (is_http && to->tls != NULL)
+		set_tls(p, to);
+	p->state = p->kind->new (to->check, to->host_text);
 	p->io = loop_io_new(l, p->fd, LOOP_WRITE, on_io, p);
-	deadline_set(l, &p->deadline, (uint64_t)check->timeout_ms);
+	deadline_set(l, &p->deadline, (uint64_t)to->check->timeout_ms);
 	return p;
 }

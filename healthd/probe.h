@@ -8,6 +8,8 @@
 #ifndef HEALTHD_PROBE_H
 #define HEALTHD_PROBE_H
 
+#include <sys/types.h>
+
 #include "libcommon/addr.h"
 #include "libcommon/loop.h"
 #include "libcommon/poolcfg.h"
@@ -15,20 +17,26 @@
 enum probe_outcome {
 	PROBE_GOOD,
 	PROBE_FAILED,
-	PROBE_NOT_MADE, /* our own trouble (no descriptor, no route's permission): no evidence */
+	PROBE_NOT_MADE, /* our own trouble (no descriptor, no route's permission, nobody who makes
+			   TLS handshakes): no evidence */
 };
 
 struct probe;
 typedef void (*probe_done_fn)(
 	void *arg, enum probe_outcome outcome, const char *reason, uint64_t took_us);
 
-/*
- * Begin. `done` runs exactly once, never from inside this call, unless the probe is cancelled. The
- * check and host_text (for the Host field when the check has none) are needed during this call
- * only.
- */
-struct probe *probe_start(struct loop *l, const struct checkcfg *check, const char *host_text,
-	const struct addr *to, probe_done_fn done, void *arg);
+/* Where to, and how. All of it is needed during the call of probe_start only. */
+struct probe_to {
+	const struct checkcfg *check;
+	const char *host_text; /* for the Host field when the check has none */
+	const struct addr *addr;
+	const char *tls;  /* policy of an HTTP probe; NULL: clear text */
+	const char *host; /* whom the certificate must name */
+	const char *run_dir;
+};
+
+/* Begin. `done` runs exactly once, never from inside this call, unless the probe is cancelled. */
+struct probe *probe_start(struct loop *l, const struct probe_to *to, probe_done_fn done, void *arg);
 /* Close without a word; for one whose `done` has not run. */
 void probe_cancel(struct probe *p);
 /* Sockets open now, those included that only wait for the end of an answer's body. */
@@ -44,12 +52,18 @@ struct probe_kind {
 	void *(*new)(const struct checkcfg *check, const char *host_text);
 	void (*free)(void *state);
 	/* Connected, or ready as asked for: go on, until probe_finish or probe_wait. */
-	void (*step)(struct probe *p, void *state, int fd);
+	void (*step)(struct probe *p, void *state);
 };
 
 extern const struct probe_kind probe_tcp;
 extern const struct probe_kind probe_http;
 
+/* As recv and send do it: -1 with errno, 0 at the end of what the server says. Over TLS the end is
+ * told from a connection that was cut off (ECONNRESET). */
+ssize_t probe_recv(struct probe *p, void *to, size_t n);
+ssize_t probe_send(struct probe *p, const void *from, size_t n);
+/* One of these has failed with errno `error`: the verdict. */
+void probe_broken(struct probe *p, int error);
 /* Come back with `step` when the descriptor is ready for LOOP_READ or LOOP_WRITE. */
 void probe_wait(struct probe *p, int events);
 /*

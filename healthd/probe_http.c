@@ -41,12 +41,16 @@ has_field(const struct checkcfg *c, const char *name)
 	return false;
 }
 
-/* A Unix path is no host. */
+/* The address without its scheme; a Unix path is no host. */
 static const char *
 host_of(const struct checkcfg *c, const char *host_text)
 {
 	if (c->host)
 		return c->host;
+	if (strncmp(host_text, "https://", 8) == 0)
+		host_text += 8;
+	else if (strncmp(host_text, "http://", 7) == 0)
+		host_text += 7;
 	return strncmp(host_text, "unix:", 5) == 0 ? "localhost" : host_text;
 }
 
@@ -170,19 +174,12 @@ parse(struct probe *p, struct http *h)
 	return false;
 }
 
-/* A failed read or write on a connection that stood. */
-static void
-fail(struct probe *p, int error)
-{
-	probe_finish(p, PROBE_FAILED, error == ETIMEDOUT ? "timeout" : "reset", false);
-}
-
 /* true when all is sent. */
 static bool
-send_request(struct probe *p, struct http *h, int fd)
+send_request(struct probe *p, struct http *h)
 {
 	while (h->sent < h->out.n) {
-		ssize_t n = send(fd, h->out.p + h->sent, h->out.n - h->sent, MSG_NOSIGNAL);
+		ssize_t n = probe_send(p, h->out.p + h->sent, h->out.n - h->sent);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -191,7 +188,7 @@ send_request(struct probe *p, struct http *h, int fd)
 			return false;
 		}
 		if (n < 0) {
-			fail(p, errno);
+			probe_broken(p, errno);
 			return false;
 		}
 		h->sent += (size_t)n;
@@ -200,16 +197,16 @@ send_request(struct probe *p, struct http *h, int fd)
 }
 
 static void
-http_step(struct probe *p, void *state, int fd)
+http_step(struct probe *p, void *state)
 {
 	struct http *h = state;
 
-	if (!send_request(p, h, fd))
+	if (!send_request(p, h))
 		return;
 	if (!h->in)
 		h->in = xmalloc(HEAD_MAX);
 	while (h->in_len < HEAD_MAX) {
-		ssize_t n = recv(fd, h->in + h->in_len, HEAD_MAX - h->in_len, 0);
+		ssize_t n = probe_recv(p, h->in + h->in_len, HEAD_MAX - h->in_len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -218,7 +215,7 @@ http_step(struct probe *p, void *state, int fd)
 			return;
 		}
 		if (n < 0) {
-			fail(p, errno);
+			probe_broken(p, errno);
 			return;
 		}
 		if (n == 0) {

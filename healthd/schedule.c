@@ -24,6 +24,7 @@
 struct schedule {
 	struct loop *loop;
 	const struct healthcfg *cfg;
+	const char *run_dir; /* of the configuration in force */
 	struct target *queue;
 	struct pace pace;
 	struct run_item pump;
@@ -152,10 +153,21 @@ on_done(void *arg, enum probe_outcome outcome, const char *reason, uint64_t took
 static void
 begin(struct schedule *s, struct target *t)
 {
+	char host[TLSPOLICY_HOST];
+
 	leave_queue(s, t);
 	t->begun_ms = loop_now_ms(s->loop);
 	s->stats.started++;
-	t->probe = probe_start(s->loop, t->pool->check, t->address, &t->addr, on_done, t);
+	t->probe = probe_start(s->loop,
+		&(struct probe_to){
+			.check = t->pool->check,
+			.host_text = t->address,
+			.addr = &t->addr,
+			.tls = t->pool->tls,
+			.host = tlspolicy_host(&t->spec, host),
+			.run_dir = s->run_dir,
+		},
+		on_done, t);
 }
 
 static void
@@ -260,11 +272,12 @@ schedule_next_ms(const struct schedule *s, const struct target *t)
 }
 
 void
-schedule_configure(struct schedule *s, const struct healthcfg *cfg)
+schedule_configure(struct schedule *s, const struct healthcfg *cfg, const struct commoncfg *common)
 {
 	uint64_t max = s->nofile > 2 * FDS_KEPT ? s->nofile - FDS_KEPT : FDS_KEPT;
 
 	s->cfg = cfg;
+	s->run_dir = common->run_dir;
 	if (max > (uint64_t)cfg->max_probes)
 		max = (uint64_t)cfg->max_probes;
 	else

@@ -24,7 +24,8 @@ struct schedule_stats {
 
 struct schedule *schedule_new(struct loop *l);
 /* The limits in force; cfg must stay until the next call. */
-void schedule_configure(struct schedule *s, const struct healthcfg *cfg);
+void schedule_configure(
+	struct schedule *s, const struct healthcfg *cfg, const struct commoncfg *common);
 /* Stops all probes; targets must be gone. */
 void schedule_free(struct schedule *s);
 

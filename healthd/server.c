@@ -96,7 +96,7 @@ load(struct server *s, struct daemon_cfg *dc)
 
 	publish_drop(s->publish);
 	s->dc = dc;
-	schedule_configure(s->schedule, dc->own);
+	schedule_configure(s->schedule, dc->own, &dc->common);
 	target_set_load(&s->set, &dc->common);
 	publish_build(s->publish, &s->set, dc->cfg->hash);
 	if (old) {

@@ -324,6 +324,7 @@ load_pool(struct target_set *s, struct target_pool *p, const struct poolcfg *cfg
 
 	p->name = cfg->name;
 	p->check = &cfg->check;
+	p->tls = cfg->tls;
 	p->is_round_done = before && before->is_round_done;
 	p->targets = xcalloc(cfg->servers.n ? cfg->servers.n : 1, sizeof(*p->targets));
 	for (size_t i = 0; i < cfg->servers.n; i++)

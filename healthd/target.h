@@ -53,6 +53,7 @@ struct target {
 struct target_pool {
 	const char *name;             /* of the configuration in force */
 	const struct checkcfg *check; /* same */
+	const char *tls;              /* same: policy of its HTTP probes; NULL: clear text */
 	struct target **targets;
 	size_t n;
 	size_t awaited;

@@ -363,19 +363,33 @@ has_control(struct slice text)
 	return false;
 }
 
+static struct slice
+skip_scheme(struct slice text, uint16_t *port)
+{
+	if (slice_starts(text, SLICE("http://")))
+		return slice_skip(text, 7);
+	if (!slice_starts(text, SLICE("https://")))
+		return text;
+	*port = 443;
+	return slice_skip(text, 8);
+}
+
 static bool
 parse_addr(const struct value_ctx *v, struct slice text, void *out)
 {
 	struct addr_spec *spec = out;
+	uint16_t port = (uint16_t)v->row->min;
 	struct slice at = text;
 	struct err err = { .text = "" };
 
 	if (has_control(text))
 		return refuse(v, text, "is not valid");
-	if (slice_starts(text, SLICE("unix:"))) {
-		char *path = cfg_path(v->cfg, v->arena, slice_skip(text, 5));
+	if (v->row->flags & CFG_SCHEME)
+		at = skip_scheme(at, &port);
+	if (slice_starts(at, SLICE("unix:"))) {
+		char *path = cfg_path(v->cfg, v->arena, slice_skip(at, 5));
 
-		if (text.n == 5)
+		if (at.n == 5)
 			return refuse(v, text, "has no path");
 		if (strlen(path) >= SOCK_PATH_MAX) {
 			cfg_quote(v->why, text);
@@ -386,7 +400,7 @@ parse_addr(const struct value_ctx *v, struct slice text, void *out)
 		}
 		at = slice_str(arena_printf(v->arena, "unix:%s", path));
 	}
-	if (addr_parse(at, (uint16_t)v->row->min, spec, &err) < 0)
+	if (addr_parse(at, port, spec, &err) < 0)
 		return refuse_addr(v, text, &err);
 	return true;
 }

@@ -52,6 +52,8 @@ struct daemon_cfg {
 
 struct daemon_ops {
 	const char *program;                /* "routerd" */
+	const char *usage;                  /* help for options of its own, which main takes out
+					       before daemon_main; may be NULL */
 	const char *section;                /* "http"; NULL when it has none */
 	const struct cfg_schema *schema;    /* of the section */
 	const struct ctl_command *commands; /* its own control words, besides the common ones; arg

@@ -35,8 +35,9 @@ usage(const struct daemon_ops *ops, FILE *to)
 		"  -T        print the effective configuration as JSON\n"
 		"  --schema  print every key as JSON\n"
 		"  -v        version\n"
-		"  -h        this help\n",
-		ops->program, ops->program, ops->program);
+		"  -h        this help\n"
+		"%s",
+		ops->program, ops->program, ops->program, ops->usage ? ops->usage : "");
 }
 
 static struct daemon_args

@@ -63,6 +63,9 @@ check_server(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	const char *problem;
 
 	s->address_text = arena_strndup(ctx->arena, address->text.p, address->text.n);
+	s->scheme = slice_starts(address->text, SLICE("https://")) ? SERVER_HTTPS
+		: slice_starts(address->text, SLICE("http://"))    ? SERVER_HTTP
+								   : SERVER_NO_SCHEME;
 	if (is_default)
 		s->name = s->address_text;
 	if (s->address.is_any) {
@@ -80,8 +83,10 @@ check_server(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 static const struct cfg_row server_rows[] = {
 	CFG_ROW(struct servercfg, name, "name", CFGT_STRING, .flags = CFG_NONEMPTY,
 		.help = "what messages, status and commands call the server; the address as written, if left out"),
-	CFG_ROW(struct servercfg, address, "address", CFGT_ADDR, .flags = CFG_REQUIRED, .min = 80,
-		.help = "where to connect: IPv4, [IPv6], name or unix:/path; port 80, if left out"),
+	CFG_ROW(struct servercfg, address, "address", CFGT_ADDR, .flags = CFG_REQUIRED | CFG_SCHEME,
+		.min = 80,
+		.help = "where to connect: IPv4, [IPv6], name or unix:/path, https:// in front of it "
+			"for TLS; port 80, if left out, or 443 with TLS"),
 	CFG_ROW(struct servercfg, weight, "weight", CFGT_INT, .def = "1", .max = 256,
 		.help = "share of the requests, beside the others' weights; 0: no new ones"),
 	CFG_ROW(struct servercfg, backup, "backup", CFGT_BOOL, .def = "off",
@@ -290,14 +295,46 @@ by_name(const void *pa, const void *pb)
 	return c ? c : (a > b) - (a < b);
 }
 
+/* All servers of a pool or none: a request must not depend on its turn. */
+static void
+check_schemes(struct cfg_ctx *ctx, const char *path, struct poolcfg *pool)
+{
+	bool is_tls = pool->tls != NULL;
+
+	for (size_t i = 0; i < pool->servers.n; i++)
+		is_tls |= CFG_AT(struct servercfg, pool->servers, i)->scheme == SERVER_HTTPS;
+	if (!is_tls)
+		return;
+	if (pool->tls == NULL)
+		pool->tls = arena_strdup(ctx->arena, TLSPOLICY_DEFAULT);
+	for (size_t i = 0; i < pool->servers.n; i++) {
+		struct servercfg *s = CFG_AT(struct servercfg, pool->servers, i);
+
+		if (s->scheme == SERVER_HTTP ||
+			(s->scheme == SERVER_NO_SCHEME && cfg_get(pool->node, "tls") == NULL))
+			cfg_error(ctx, s->node, path,
+				"\"%s\" is spoken to in clear text and others of this pool over "
+				"TLS, expected one of both for all",
+				s->address_text);
+		if (s->scheme != SERVER_NO_SCHEME)
+			continue;
+		/* Without a port in its text it has been given that of clear text; and by this text
+		 * it is known over reloads: it is not the server that it would be without TLS. */
+		if (s->address.kind != ADDR_UNIX)
+			addr_parse(slice_str(s->address_text), 443, &s->address, NULL);
+		s->address_text = arena_printf(ctx->arena, "https://%s", s->address_text);
+	}
+}
+
 static void
 check_pool(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
-	const struct poolcfg *pool = obj;
+	struct poolcfg *pool = obj;
 	size_t n = pool->servers.n;
 	const struct servercfg **sorted = xcalloc(n, sizeof(*sorted));
 
 	(void)node;
+	check_schemes(ctx, path, pool);
 	for (size_t i = 0; i < n; i++)
 		sorted[i] = CFG_AT(const struct servercfg, pool->servers, i);
 	qsort(sorted, n, sizeof(*sorted), by_name);
@@ -316,6 +353,10 @@ static const struct cfg_row pool_rows[] = {
 	CFG_KEY_ROW(struct poolcfg, name, .parse = commoncfg_check_name),
 	CFG_ROW(struct poolcfg, balance, "balance", CFGT_ENUM, .def = "round_robin",
 		.choices = balance_methods, .help = "how servers take turns"),
+	CFG_ROW(struct poolcfg, tls, "tls", CFGT_STRING, .parse = commoncfg_check_name,
+		.help = "policy of `upstream_tls` by which all its servers are spoken to over TLS; "
+			"left out: `default` where their addresses begin with https://, else clear "
+			"text"),
 	CFG_ROW(struct poolcfg, servers, "servers", CFGT_LIST, .sub = &server_schema,
 		.flags = CFG_REQUIRED | CFG_NONEMPTY,
 		.help = "the servers; one that is only an address may stand without a mapping"),
@@ -397,6 +438,8 @@ static const struct cfg_row common_rows[] = {
 		.help = "how long a graceful stop waits for what is in flight"),
 	CFG_ROW(struct commoncfg, pools, "pools", CFGT_NAMED, .sub = &poolcfg_schema,
 		.help = "groups of servers, by name"),
+	CFG_ROW(struct commoncfg, upstream_tls, "upstream_tls", CFGT_MAP, .sub = &uptlscfg_schema,
+		.help = "TLS to servers: the process that makes the handshakes, and its policies"),
 	CFG_END,
 };
 
@@ -408,10 +451,73 @@ const struct cfg_schema commoncfg_schema = {
 
 const char *const commoncfg_sections[] = { "tls", "http", "health", "up", NULL };
 
+/* --- pools and policies ------------------------------------------------------------------------
+ */
+
+static const char *
+nth_policy(const void *arg, size_t i)
+{
+	const struct uptlscfg *c = arg;
+
+	return i < c->policies.n ? CFG_AT(struct tlspolicycfg, c->policies, i)->name : NULL;
+}
+
+/* A Unix socket has no host that a certificate could name. */
+static void
+check_hosts(struct cfg_ctx *ctx, const struct poolcfg *pool, const struct tlspolicycfg *policy)
+{
+	char host[TLSPOLICY_HOST];
+
+	if (!policy->verify || policy->server_name != NULL)
+		return;
+	for (size_t i = 0; i < pool->servers.n; i++) {
+		const struct servercfg *s = CFG_AT(struct servercfg, pool->servers, i);
+
+		if (tlspolicy_host(&s->address, host)[0] == '\0')
+			cfg_error(ctx, s->node, arena_printf(ctx->arena, "pools.%s", pool->name),
+				"\"%s\" has no host that its certificate could name, expected "
+				"`name` in the TLS policy \"%s\"",
+				s->address_text, policy->name);
+	}
+}
+
+static void
+bind_policy(struct cfg_ctx *ctx, const struct uptlscfg *c, struct poolcfg *pool)
+{
+	const struct tlspolicycfg *policy = tlspolicy_find(c, pool->tls);
+
+	if (policy == NULL) {
+		const char *meant = err_did_you_mean(pool->tls, nth_policy, c);
+
+		cfg_error(ctx, cfg_get(pool->node, "tls"),
+			arena_printf(ctx->arena, "pools.%s.tls", pool->name),
+			"there is no policy \"%s\" in `upstream_tls.policies`%s%s%s", pool->tls,
+			meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+		return;
+	}
+	pool->tls_id = tlspolicy_id(policy);
+	check_hosts(ctx, pool, policy);
+}
+
+static void
+warn_unverified(struct cfg_ctx *ctx, const struct tlspolicycfg *p)
+{
+	if (!p->verify)
+		errs_add(ctx->errs, FINDING_WARNING, cfg_at(ctx->cfg, cfg_get(p->node, "verify")),
+			arena_printf(ctx->arena, "upstream_tls.policies.%s.verify", p->name),
+			"certificates are not checked: whoever can stand between here and the "
+			"servers can read and change everything");
+}
+
 void
 commoncfg_bind(struct cfg_ctx *ctx, struct commoncfg *out)
 {
 	cfg_bind(ctx, &commoncfg_schema, ctx->cfg->root, "", commoncfg_sections, out);
+	for (size_t i = 0; i < out->upstream_tls.policies.n; i++)
+		warn_unverified(ctx, CFG_AT(struct tlspolicycfg, out->upstream_tls.policies, i));
+	for (size_t i = 0; i < out->pools.n; i++)
+		if (CFG_AT(struct poolcfg, out->pools, i)->tls != NULL)
+			bind_policy(ctx, &out->upstream_tls, CFG_AT(struct poolcfg, out->pools, i));
 	/* The default depends on where the file stands, so that it can be too long as well. */
 	if (cfg_get(ctx->cfg->root, "run_dir") == NULL)
 		check_run_dir(ctx, NULL, "run_dir", &out->run_dir);

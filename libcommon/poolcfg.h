@@ -8,12 +8,17 @@
 #include "libcommon/addr.h"
 #include "libcommon/cfgbind.h"
 #include "libcommon/sock.h"
+#include "libcommon/tlspolicy.h"
+
+/* What an address begins with. */
+enum server_scheme { SERVER_NO_SCHEME, SERVER_HTTP, SERVER_HTTPS };
 
 struct servercfg {
 	const struct cfg_node *node;
 	char *name; /* default: the address as written */
 	struct addr_spec address;
-	char *address_text;
+	char *address_text; /* as written; begins with https:// where the pool says TLS */
+	enum server_scheme scheme;
 	int64_t weight; /* 0..256, default 1; 0: no new requests */
 	bool backup;
 	bool down;
@@ -50,6 +55,8 @@ struct poolcfg {
 	const struct cfg_node *node;
 	char *name;
 	int balance;
+	char *tls;                    /* a policy of upstream_tls; NULL: clear text */
+	uint64_t tls_id;              /* of what the policy says; 0: clear text */
 	struct cfg_list servers;      /* struct servercfg */
 	int64_t keepalive;            /* idle connections kept per worker, 32 */
 	int64_t keepalive_requests;   /* 0: no limit */
@@ -76,10 +83,11 @@ struct commoncfg {
 	int log_level;               /* enum log_level */
 	int64_t shutdown_timeout_ms; /* 30s: how long a graceful stop waits for what is in flight */
 	struct cfg_list pools;       /* struct poolcfg */
+	struct uptlscfg upstream_tls;
 };
 
 extern const struct cfg_schema commoncfg_schema; /* top level: run_dir, state_dir, control_group,
-						    log, shutdown_timeout, pools */
+						    log, shutdown_timeout, pools, upstream_tls */
 extern const struct cfg_schema poolcfg_schema;
 /* The sections that other programs own: "tls", "http", "health", "up": for other_keys of cfg_bind.
  */
@@ -91,7 +99,8 @@ void commoncfg_check_name(
 	struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field);
 
 /* Bind the top level. Checks what its schema says, plus: pools without servers, server names used
- * twice in a pool, run_dir too long for the socket paths that will stand in it. */
+ * twice in a pool, policies that are not there, run_dir too long for the socket paths that will
+ * stand in it. */
 void commoncfg_bind(struct cfg_ctx *ctx, struct commoncfg *out);
 const struct poolcfg *commoncfg_pool(const struct commoncfg *c, const char *name);
 

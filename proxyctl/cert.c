@@ -23,13 +23,17 @@ is_tlsd(const struct member *m, void *arg)
 	return strcmp(m->program, "tlsd") == 0;
 }
 
-/* Those that answer; the exit code when there is none. */
+/* Those that listen for clients; the exit code when there is none. */
 static int
 find_all(struct fleet *f, const struct site *s)
 {
 	fleet_find(f, s, FLEET_ALL);
 	for (size_t i = f->n; i-- > 0;)
 		if (!is_tlsd(&f->v[i], NULL))
+			fleet_drop(f, &f->v[i]);
+	fleet_ask(f, "status", ASK_MS, NULL, NULL);
+	for (size_t i = f->n; i-- > 0;)
+		if (json_object_get(f->v[i].answer, "role") != NULL)
 			fleet_drop(f, &f->v[i]);
 	if (f->n > 0)
 		return EXIT_DONE;

@@ -14,13 +14,15 @@
 #include "proxyctl/program.h"
 
 void
-check_part(const char *program, const char *file, const struct instancecfg *in, struct errs *errs)
+check_part(const char *program, int role, const char *file, const struct instancecfg *in,
+	struct errs *errs)
 {
 	char *path = program_path(program);
 	char *c = xstrdup("-c");
 	char *t = xstrdup("-t");
 	char *f = xstrdup(file);
-	char *argv[] = { path, t, c, f, NULL };
+	char *r = role == ROLE_CONNECT ? xstrdup("--role=connect") : NULL;
+	char *argv[] = { path, t, c, f, r, NULL };
 	struct sbuf out = { 0 };
 	struct err err = { 0 };
 	char **before = in != NULL ? site_set_env(in) : NULL;
@@ -42,6 +44,7 @@ check_part(const char *program, const char *file, const struct instancecfg *in, 
 	free(c);
 	free(t);
 	free(f);
+	free(r);
 }
 
 static void
@@ -51,7 +54,7 @@ check_instances(const struct site *s, struct errs *errs)
 		const struct instancecfg *in = CFG_AT(struct instancecfg, s->up.instances, i);
 
 		if (in->config != NULL)
-			check_part(program_names[in->program], in->config, in, errs);
+			check_part(program_names[in->program], in->role, in->config, in, errs);
 	}
 }
 
@@ -59,7 +62,9 @@ void
 check_all(struct site *s, const char *file)
 {
 	for (size_t i = 0; i < PROGRAM_COUNT; i++)
-		check_part(program_names[i], file, NULL, &s->errs);
+		check_part(program_names[i], ROLE_NONE, file, NULL, &s->errs);
+	if (site_has_tls_servers(s) || site_has(s, "upstream_tls"))
+		check_part("tlsd", ROLE_CONNECT, file, NULL, &s->errs);
 	check_instances(s, &s->errs);
 	cross_check(s->cfg, &s->errs);
 	errs_sort(&s->errs);

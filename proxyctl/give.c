@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -131,13 +132,34 @@ give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
 	}
 }
 
+/* upstream_tls.policies.*: what is for servers that ask, and none of the listeners' keys. */
+static void
+give_policies(struct member *m, struct given *g, const struct cfg *cfg)
+{
+	const struct cfg_node *section = cfg->root ? cfg_get(cfg->root, "upstream_tls") : NULL;
+	const struct cfg_node *all = section != NULL && section->kind == CFG_MAPPING
+		? cfg_get(section, "policies")
+		: NULL;
+
+	if (all == NULL || all->kind != CFG_MAPPING)
+		return;
+	for (const struct cfg_node *p = all->first; p != NULL; p = p->next) {
+		give_scalar(m, g, cfg, p, "cert");
+		give_scalar(m, g, cfg, p, "key");
+	}
+}
+
 void
 give_files(struct member *m, const char *file, const struct cfg *cfg)
 {
 	struct given g = { 0 };
+	/* Of its `status`, before it is asked for anything else. */
+	bool is_connecting = json_object_get(m->answer, "role") != NULL;
 
 	give(m, &g, file);
-	if (strcmp(m->program, "tlsd") == 0 && cfg != NULL)
+	if (strcmp(m->program, "tlsd") == 0 && cfg != NULL && is_connecting)
+		give_policies(m, &g, cfg);
+	else if (strcmp(m->program, "tlsd") == 0 && cfg != NULL)
 		give_certificates(m, &g, cfg);
 	give_flush(m, &g);
 	sbuf_fini(&g.line);

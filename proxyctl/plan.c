@@ -10,7 +10,7 @@
 enum { STAGE_SERVERS = 0, STAGE_HTTP = 1, STAGE_TLS = 2 };
 
 static void
-add(struct plan *p, int program, const char *instance, const char *file, unsigned stage,
+add(struct plan *p, int program, int role, const char *instance, const char *file, unsigned stage,
 	const struct instancecfg *in)
 {
 	p->v = xreallocarray(p->v, p->n + 1, sizeof(*p->v));
@@ -18,6 +18,7 @@ add(struct plan *p, int program, const char *instance, const char *file, unsigne
 		.name = xasprintf("%s.%s", program_names[program], instance),
 		.program = program_names[program],
 		.instance = instance,
+		.role = role,
 		.file = file,
 		.in = in,
 		.stage = stage,
@@ -28,10 +29,13 @@ static void
 add_instance(struct plan *p, const struct site *s, const struct instancecfg *in)
 {
 	if (in->config != NULL)
-		add(p, in->program, in->name, in->config, STAGE_SERVERS, in);
+		add(p, in->program, in->role, in->name, in->config, STAGE_SERVERS, in);
 	else
-		add(p, in->program, in->name, s->cfg->file,
-			in->program == PROGRAM_TLSD ? STAGE_TLS : STAGE_HTTP, in);
+		add(p, in->program, in->role, in->name, s->cfg->file,
+			in->role == ROLE_CONNECT              ? STAGE_SERVERS
+				: in->program == PROGRAM_TLSD ? STAGE_TLS
+							      : STAGE_HTTP,
+			in);
 }
 
 void
@@ -40,12 +44,16 @@ plan_make(struct plan *p, const struct site *s)
 	*p = (struct plan){ 0 };
 	for (size_t i = 0; i < s->up.instances.n; i++)
 		add_instance(p, s, CFG_AT(struct instancecfg, s->up.instances, i));
+	/* Before those that ask it. */
+	if (site_has_tls_servers(s))
+		add(p, PROGRAM_TLSD, ROLE_CONNECT, SITE_CONNECT_INSTANCE, s->cfg->file,
+			STAGE_SERVERS, NULL);
 	if (site_has(s, "http"))
-		add(p, PROGRAM_ROUTERD, "0", s->cfg->file, STAGE_HTTP, NULL);
+		add(p, PROGRAM_ROUTERD, ROLE_NONE, "0", s->cfg->file, STAGE_HTTP, NULL);
 	if (site_has_checks(s))
-		add(p, PROGRAM_HEALTHD, "0", s->cfg->file, STAGE_HTTP, NULL);
+		add(p, PROGRAM_HEALTHD, ROLE_NONE, "0", s->cfg->file, STAGE_HTTP, NULL);
 	if (site_has(s, "tls"))
-		add(p, PROGRAM_TLSD, "0", s->cfg->file, STAGE_TLS, NULL);
+		add(p, PROGRAM_TLSD, ROLE_NONE, "0", s->cfg->file, STAGE_TLS, NULL);
 }
 
 void
@@ -90,8 +98,8 @@ plan_find(const struct plan *p, const struct planned *like)
 	for (size_t i = 0; i < p->n; i++) {
 		struct planned *x = &p->v[i];
 
-		if (strcmp(x->name, like->name) == 0 && strcmp(x->file, like->file) == 0 &&
-			is_same_env(x->in, like->in))
+		if (strcmp(x->name, like->name) == 0 && x->role == like->role &&
+			strcmp(x->file, like->file) == 0 && is_same_env(x->in, like->in))
 			return x;
 	}
 	return NULL;

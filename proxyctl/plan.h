@@ -13,6 +13,7 @@ struct planned {
 	char *name; /* "routerd.app1" */
 	const char *program;
 	const char *instance;         /* of the site */
+	int role;                     /* enum instance_role */
 	const char *file;             /* its configuration, of the site */
 	const struct instancecfg *in; /* of the site; NULL: the configuration needs it by itself */
 	unsigned stage;               /* those of one stage start together, when the one before is
@@ -28,7 +29,8 @@ struct plan {
 /* Borrows from the site, which must outlive it. */
 void plan_make(struct plan *p, const struct site *s);
 void plan_fini(struct plan *p);
-/* The entry that is the same process as `like`: same name, same file, same environment. NULL when
+/* The entry that is the same process as `like`: same name, same role, same file, same
+ * environment. NULL when
  * there is none. */
 struct planned *plan_find(const struct plan *p, const struct planned *like);
 

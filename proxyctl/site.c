@@ -23,6 +23,12 @@ site_is_instance(const char *name)
 	return n > 0 && n <= 32 && strspn(name, allowed) == n;
 }
 
+static const char *const role_words[] = {
+	[ROLE_NONE] = "none",
+	[ROLE_CONNECT] = "connect",
+	NULL,
+};
+
 static void
 check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
@@ -31,6 +37,14 @@ check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *pat
 	if (!site_is_instance(i->name))
 		cfg_error(ctx, cfg_get(node, "name"), path,
 			"not a name of an instance, expected letters, digits, _ and -, at most 32");
+	if (i->role != ROLE_NONE && i->program != PROGRAM_TLSD)
+		cfg_error(ctx, cfg_get(node, "role"), path, "only tlsd has roles");
+	if (i->config == NULL && i->program == PROGRAM_TLSD &&
+		strcmp(i->name, SITE_CONNECT_INSTANCE) == 0)
+		cfg_error(ctx, cfg_get(node, "name"), path,
+			"tlsd.%s of this file is started when servers need it, expected another "
+			"name",
+			i->name);
 	if (i->config == NULL && strcmp(i->name, "0") == 0)
 		cfg_error(ctx, cfg_get(node, "name"), path,
 			"instance 0 of this file is started anyway, expected another name");
@@ -41,6 +55,8 @@ static const struct cfg_row instance_rows[] = {
 		.choices = program_names, .help = "which program to start once more"),
 	CFG_ROW(struct instancecfg, name, "name", CFGT_STRING, .flags = CFG_REQUIRED,
 		.help = "its instance name, as in -i"),
+	CFG_ROW(struct instancecfg, role, "role", CFGT_ENUM, .def = "none", .choices = role_words,
+		.help = "of tlsd: none, or connect for one more that makes handshakes with servers"),
 	CFG_ROW(struct instancecfg, config, "config", CFGT_PATH,
 		.help = "its configuration; this file, if left out"),
 	CFG_ROW(struct instancecfg, env, "env", CFGT_PAIRS,
@@ -231,6 +247,15 @@ site_has_checks(const struct site *s)
 {
 	for (size_t i = 0; i < s->common.pools.n; i++)
 		if (CFG_AT(struct poolcfg, s->common.pools, i)->check.kind != CHECK_NONE)
+			return true;
+	return false;
+}
+
+bool
+site_has_tls_servers(const struct site *s)
+{
+	for (size_t i = 0; i < s->common.pools.n; i++)
+		if (CFG_AT(struct poolcfg, s->common.pools, i)->tls != NULL)
 			return true;
 	return false;
 }

@@ -12,11 +12,17 @@ enum program { PROGRAM_TLSD, PROGRAM_ROUTERD, PROGRAM_HEALTHD };
 #define PROGRAM_COUNT 3
 extern const char *const program_names[]; /* "tlsd", ..., NULL */
 
+/* The instance of tlsd in the role connect that `up` starts by itself. */
+#define SITE_CONNECT_INSTANCE "connect"
+
+enum instance_role { ROLE_NONE, ROLE_CONNECT };
+
 /* One more process that `up` starts. */
 struct instancecfg {
 	const struct cfg_node *node;
 	int program;
 	char *name;
+	int role;            /* enum instance_role: tlsd's */
 	char *config;        /* absolute; NULL: the same file */
 	struct cfg_list env; /* struct cfg_pair: for ${NAME} in its configuration */
 };
@@ -50,6 +56,8 @@ bool site_is_instance(const char *name);
 /* Has the configuration this section? */
 bool site_has(const struct site *s, const char *section);
 bool site_has_checks(const struct site *s);
+/* Is any server spoken to over TLS? */
+bool site_has_tls_servers(const struct site *s);
 /* Around anything that reads an instance's configuration: what was there before is given back. */
 char **site_set_env(const struct instancecfg *i);
 void site_restore_env(const struct instancecfg *i, char **before);

@@ -149,13 +149,17 @@ up_refresh_ocsp(struct up *u)
 void
 up_add(struct up *u, struct planned *p)
 {
-	char **argv = xcalloc(6, sizeof(*argv));
+	char **argv = xcalloc(8, sizeof(*argv));
 
 	argv[0] = program_path(p->program);
 	argv[1] = xstrdup("-c");
 	argv[2] = xstrdup(p->file);
 	argv[3] = xstrdup("-i");
 	argv[4] = xstrdup(p->instance);
+	if (p->role == ROLE_CONNECT) {
+		argv[5] = xstrdup("--role");
+		argv[6] = xstrdup("connect");
+	}
 	p->child = supervisor_add(u->supervisor, p->name, p->stage, argv, p->in);
 }
 

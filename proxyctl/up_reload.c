@@ -55,7 +55,7 @@ check_new(const struct up *u, struct candidate *c)
 		const struct planned *p = &c->plan.v[i];
 
 		if (plan_find(&u->plan, p) == NULL)
-			check_part(p->program, p->file, p->in, &c->site.errs);
+			check_part(p->program, p->role, p->file, p->in, &c->site.errs);
 	}
 	if (c->plan.n == 0)
 		errs_add(&c->site.errs, FINDING_ERROR, (struct err_at){ .file = u->file }, "",

@@ -34,7 +34,7 @@ current_timeout(const struct request *r, enum exchange_wait wait)
 	const struct timeouts *t = &r->timeouts;
 
 	if (r->state == REQ_CONNECT)
-		return t->connect;
+		return wait == EXCHANGE_SHAKING ? t->tls : t->connect;
 	if (r->is_tunnel)
 		return t->tunnel;
 	if (wait == EXCHANGE_SENDING)
@@ -104,7 +104,7 @@ may_retry(const struct request *r, enum server_outcome how, bool is_race)
 {
 	if (r->head_sent || r->interim_sent || r->pool == NULL)
 		return false;
-	if (how == SERVER_TIMEOUT)
+	if (how == SERVER_TIMEOUT || how == SERVER_NO_TLSD)
 		return false;
 	if (r->was_sent && !is_repeatable(r))
 		return false;
@@ -138,6 +138,10 @@ count_failure(struct request *r, enum server_outcome how)
 {
 	if (how == SERVER_CONNECT)
 		worker_count(r->w, STAT_UPSTREAM_CONNECT_FAILED);
+	else if (how == SERVER_TLS)
+		worker_count(r->w, STAT_UPSTREAM_TLS_FAILED);
+	else if (how == SERVER_NO_TLSD)
+		worker_count(r->w, STAT_UPSTREAM_TLS_UNAVAILABLE);
 	else if (how == SERVER_TIMEOUT)
 		worker_count(r->w, STAT_UPSTREAM_TIMEOUT);
 	else if (how == SERVER_BROKEN)
@@ -314,6 +318,13 @@ on_refused(struct exchange *x)
 static void
 on_failed(struct exchange *x, enum exchange_failure why, uint16_t status, const char *reason)
 {
+	static const enum server_outcome outcomes[] = {
+		[EXCHANGE_CONNECT] = SERVER_CONNECT,
+		[EXCHANGE_TLS] = SERVER_TLS,
+		[EXCHANGE_NO_TLSD] = SERVER_NO_TLSD,
+		[EXCHANGE_BROKEN] = SERVER_BROKEN,
+		[EXCHANGE_BAD] = SERVER_BROKEN,
+	};
 	struct request *r = x->user;
 
 	if (why == EXCHANGE_BAD)
@@ -321,7 +332,7 @@ on_failed(struct exchange *x, enum exchange_failure why, uint16_t status, const 
 	if (r->is_tunnel)
 		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
 	else
-		failed(r, why == EXCHANGE_CONNECT ? SERVER_CONNECT : SERVER_BROKEN, status, reason);
+		failed(r, outcomes[why], status, reason);
 }
 
 /*
@@ -468,7 +479,11 @@ on_expired(struct exchange *x)
 		x->ops->look(x);
 		return;
 	}
-	if (r->state == REQ_CONNECT)
+	if (s.wait == EXCHANGE_TLSD)
+		failed(r, SERVER_NO_TLSD, 504, "tls_unavailable");
+	else if (s.wait == EXCHANGE_SHAKING)
+		failed(r, SERVER_TLS, 504, "tls_timeout");
+	else if (r->state == REQ_CONNECT)
 		failed(r, SERVER_CONNECT, 504, "connect_timeout");
 	else if (r->is_tunnel)
 		request_end(r, "tunnel_timeout", 's', CLIENT_KEEP);

@@ -92,6 +92,7 @@ server_new(struct backends *b, const struct poolcfg *pool, const struct servercf
 	size_t n = key_size(pool->name, cfg->name, cfg->address_text);
 	struct server_state *st = xcalloc(1, sizeof(*st) + n);
 	struct server *s = xaligned(_Alignof(struct server), sizeof(*s));
+	char host[TLSPOLICY_HOST];
 
 	memset(s, 0, sizeof(*s));
 	key_write(st->key, pool->name, cfg->name, cfg->address_text);
@@ -104,6 +105,7 @@ server_new(struct backends *b, const struct poolcfg *pool, const struct servercf
 	s->pool_name = st->key;
 	s->name = st->key + strlen(st->key) + 1;
 	st->address = st->key + n - strlen(cfg->address_text) - 1;
+	s->host = xstrdup(tlspolicy_host(&st->spec, host));
 	if (st->spec.kind != ADDR_NAME)
 		s->addr = st->spec.addr;
 	HASH_ADD(hh, b->servers, key, n, st);
@@ -113,6 +115,7 @@ server_new(struct backends *b, const struct poolcfg *pool, const struct servercf
 static void
 server_free(struct server_state *st)
 {
+	free(st->server->host);
 	free(st->server);
 	free(st);
 }

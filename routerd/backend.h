@@ -59,6 +59,7 @@ struct server {
 	struct addr addr;          /* len 0: no address known; read with server_addr */
 	const char *name;
 	const char *pool_name;
+	char *host; /* whom its certificate must name; "": nobody, it has no host */
 	/* main thread only, but for its evidence mailbox */
 	struct server_state *state;
 };
@@ -67,6 +68,9 @@ struct server {
 enum server_outcome {
 	SERVER_OK,        /* an answer that came whole (any status) */
 	SERVER_CONNECT,   /* refused, unreachable, connect timeout */
+	SERVER_TLS,       /* connected, but the TLS handshake failed */
+	SERVER_NO_TLSD,   /* connected, and nobody made the handshake: says
+			     nothing of the server */
 	SERVER_TIMEOUT,   /* no answer in time */
 	SERVER_BROKEN,    /* closed or reset early, or an answer that is no HTTP */
 	SERVER_ABANDONED, /* our side gave up (client left): says nothing of the

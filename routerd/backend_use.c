@@ -161,7 +161,7 @@ server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t b
 	if (how == SERVER_OK) {
 		remember_success(s, began_ms);
 		end_well(s, p, is_trial, now_ms);
-	} else if (how != SERVER_ABANDONED) {
+	} else if (how != SERVER_ABANDONED && how != SERVER_NO_TLSD) {
 		end_badly(s, p, how, is_trial, now_ms);
 	}
 	/* Last, so that the next trial meets what this one found. */

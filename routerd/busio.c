@@ -88,6 +88,7 @@ static const char *
 fail_word(uint32_t kind)
 {
 	return kind == SERVER_CONNECT    ? "connect_failed"
+		: kind == SERVER_TLS     ? "tls_failed"
 		: kind == SERVER_TIMEOUT ? "timeout"
 					 : "broken";
 }

@@ -135,6 +135,7 @@ static const struct cfg_row timeout_rows[] = {
 	TIMEOUT_ROW(head, "10s", "for a whole request head, from its first byte or from accept"),
 	TIMEOUT_ROW(body, "60s", TIMEOUT_BODY),
 	TIMEOUT_ROW(connect, "5s", TIMEOUT_CONNECT),
+	TIMEOUT_ROW(tls, "5s", TIMEOUT_TLS),
 	TIMEOUT_ROW(send, "60s", TIMEOUT_SEND),
 	TIMEOUT_ROW(response, "60s", TIMEOUT_RESPONSE),
 	TIMEOUT_ROW(read, "60s", TIMEOUT_READ),

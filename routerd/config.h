@@ -14,6 +14,7 @@ struct timeoutcfg {
 			      accept) */
 	int64_t body;      /* 60s: between two reads of a request body */
 	int64_t connect;   /* 5s */
+	int64_t tls;       /* 5s: the TLS handshake with a server, once connected */
 	int64_t send;      /* 60s: between two writes, to either side */
 	int64_t response;  /* 60s: from the request's last byte to the response head */
 	int64_t read;      /* 60s: between two reads of a response body */

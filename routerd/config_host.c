@@ -183,6 +183,7 @@ parse_respond(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 static const struct cfg_row route_timeout_rows[] = {
 	TIMEOUT_ROW(body, NULL, TIMEOUT_BODY),
 	TIMEOUT_ROW(connect, NULL, TIMEOUT_CONNECT),
+	TIMEOUT_ROW(tls, NULL, TIMEOUT_TLS),
 	TIMEOUT_ROW(send, NULL, TIMEOUT_SEND),
 	TIMEOUT_ROW(response, NULL, TIMEOUT_RESPONSE),
 	TIMEOUT_ROW(read, NULL, TIMEOUT_READ),

@@ -15,6 +15,7 @@
 
 #define TIMEOUT_BODY     "between two reads of a request body"
 #define TIMEOUT_CONNECT  "to connect to a server"
+#define TIMEOUT_TLS      "for the TLS handshake with a server, once connected"
 #define TIMEOUT_SEND     "between two writes, to either side"
 #define TIMEOUT_RESPONSE "from the request's last byte to the response head"
 #define TIMEOUT_READ     "between two reads of a response body"

@@ -24,6 +24,8 @@ struct worker;
 /* Why no answer will come. */
 enum exchange_failure {
 	EXCHANGE_CONNECT, /* no connection came about */
+	EXCHANGE_TLS,     /* or no TLS on it, and that is the server's fault */
+	EXCHANGE_NO_TLSD, /* nobody made the handshake: no evidence against the server */
 	EXCHANGE_BROKEN,  /* the server closed or reset it, or our end of it failed */
 	EXCHANGE_BAD,     /* what came is no HTTP */
 };
@@ -40,6 +42,8 @@ enum exchange_wait {
 	EXCHANGE_QUIET,   /* nothing */
 	EXCHANGE_SENDING, /* it does not take what was sent */
 	EXCHANGE_READING, /* the rest of its answer */
+	EXCHANGE_SHAKING, /* its part of the TLS handshake; not opened yet */
+	EXCHANGE_TLSD,    /* not the server: somebody who makes the handshake */
 };
 
 struct exchange_state {

@@ -47,6 +47,20 @@ grow(struct exchange_h1 *h)
 	h->u->in = bigger;
 }
 
+/* An alert that comes behind the handshake is the server's last word on it. */
+static const char *
+broken_reason(const struct exchange_h1 *h)
+{
+	uint8_t alert;
+	const char *tls = stream_tls_reason(&h->u->s, &alert);
+
+	if (tls == NULL)
+		return "reset_by_server";
+	return strcmp(tls, "peer_alert") == 0   ? "tls_alert"
+		: strcmp(tls, "truncated") == 0 ? "closed_early"
+						: "tls_broken";
+}
+
 /* One read of a head; false when there is nothing more now, or the exchange is over. */
 static bool
 fill(struct exchange_h1 *h)
@@ -68,7 +82,7 @@ fill(struct exchange_h1 *h)
 	}
 	if (n != STREAM_AGAIN || h->out.is_gone) {
 		h->x.events->failed(&h->x, EXCHANGE_BROKEN, 502,
-			n == STREAM_ERROR ? "reset_by_server" : "closed_early");
+			n == STREAM_ERROR ? broken_reason(h) : "closed_early");
 		return false;
 	}
 	if (buf_len(u->in) == 0) {
@@ -120,12 +134,18 @@ static void
 connected(struct exchange_h1 *h)
 {
 	switch (upstream_connected(h->u)) {
-	case 0: break;
-	case 1:
+	case UPSTREAM_NOT_YET: h->x.events->moved(&h->x); break;
+	case UPSTREAM_READY:
 		h->phase = PHASE_OPENED;
 		h->x.events->opened(&h->x);
 		break;
-	default:
+	case UPSTREAM_TLS_FAILED:
+		h->x.events->failed(&h->x, EXCHANGE_TLS, 502, upstream_tls_reason(h->u));
+		break;
+	case UPSTREAM_NO_TLSD:
+		h->x.events->failed(&h->x, EXCHANGE_NO_TLSD, 502, upstream_tls_reason(h->u));
+		break;
+	case UPSTREAM_FAILED:
 		h->x.events->failed(&h->x, EXCHANGE_CONNECT, errno == ETIMEDOUT ? 504 : 502,
 			upstream_reason(errno));
 		break;
@@ -242,7 +262,12 @@ h1_state(const struct exchange *x)
 		.wait = EXCHANGE_QUIET,
 	};
 
-	if (h->out.queued > 0)
+	if (h->phase == PHASE_CONNECT) {
+		s.progress = upstream_steps(h->u);
+		s.wait = upstream_is_shaking(h->u)      ? EXCHANGE_SHAKING
+			: upstream_waits_for_tlsd(h->u) ? EXCHANGE_TLSD
+							: EXCHANGE_QUIET;
+	} else if (h->out.queued > 0)
 		s.wait = EXCHANGE_SENDING;
 	else if (h->phase == PHASE_BODY && h->in.state == H1_IN_OPEN)
 		s.wait = EXCHANGE_READING;
@@ -329,12 +354,13 @@ int
 exchange_h1_open(struct exchange_h1 *h, const struct exchange_open *how)
 {
 	uint64_t max_idle_ms = how->is_repeatable ? UINT64_MAX : JUST_USED_MS;
-	struct upstream *u =
-		how->wants_fresh ? NULL : upstream_reuse(how->w, how->server, max_idle_ms);
+	struct upstream *u = how->wants_fresh
+		? NULL
+		: upstream_reuse(how->w, how->server, how->pool, max_idle_ms);
 	bool is_reused = u != NULL;
 
 	if (u == NULL)
-		u = upstream_connect(how->w, how->server);
+		u = upstream_connect(how->w, how->server, how->pool);
 	if (u == NULL)
 		return -1;
 	memset(h, 0, offsetof(struct exchange_h1, in));

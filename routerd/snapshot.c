@@ -41,6 +41,7 @@ compile_timeouts(const struct timeoutcfg *c, const struct timeouts *otherwise)
 		.head = own_or(c->head, otherwise->head),
 		.body = own_or(c->body, otherwise->body),
 		.connect = own_or(c->connect, otherwise->connect),
+		.tls = own_or(c->tls, otherwise->tls),
 		.send = own_or(c->send, otherwise->send),
 		.response = own_or(c->response, otherwise->response),
 		.read = own_or(c->read, otherwise->read),

@@ -17,7 +17,7 @@ enum action { ACTION_POOL, ACTION_REDIRECT, ACTION_RESPOND, ACTION_ECHO };
 
 /* Milliseconds, all set. */
 struct timeouts {
-	uint32_t head, body, connect, send, response, read, keepalive, tunnel;
+	uint32_t head, body, connect, tls, send, response, read, keepalive, tunnel;
 };
 
 struct route {

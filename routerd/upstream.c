@@ -24,6 +24,7 @@ upstream_close(struct upstream *u)
 		return;
 	if (u->state == UPSTREAM_IDLE)
 		worker_add(u->w, STAT_UPSTREAM_IDLE, (uint64_t)-1);
+	upstream_tls_cancel(u);
 	u->state = UPSTREAM_CLOSED;
 	stream_close(&u->s);
 	deadline_fini(&u->dl);
@@ -36,14 +37,14 @@ upstream_close(struct upstream *u)
 static void
 idle_event(struct upstream *u)
 {
-	if (!u->s.readable)
+	if (!u->s.readable || (u->s.layer != NULL && upstream_is_quiet(u)))
 		return;
 	idlepool_remove(&u->w->idle, u->server_id, u);
 	upstream_close(u);
 }
 
-static void
-on_stream(struct stream *s)
+void
+upstream_on_stream(struct stream *s)
 {
 	struct upstream *u = (struct upstream *)((char *)s - offsetof(struct upstream, s));
 
@@ -67,56 +68,75 @@ on_idle_deadline(struct deadline *d)
 	upstream_close(u);
 }
 
-struct upstream *
-upstream_connect(struct worker *w, struct server *s)
+int
+upstream_dial(struct upstream *u)
 {
 	/* Before the address: a change in between must not go unseen. */
-	uint32_t addr_seq = atomic_load_explicit(&s->addr_seq, memory_order_acquire);
+	uint32_t addr_seq = atomic_load_explicit(&u->server->addr_seq, memory_order_acquire);
 	struct addr to;
 	int fd;
 
-	if (!server_addr(s, &to)) {
+	if (!server_addr(u->server, &to)) {
 		errno = EDESTADDRREQ;
-		return NULL;
+		return -1;
 	}
 	fd = sock_connect(&to);
 	if (fd < 0)
-		return NULL;
+		return -1;
 
 	bool is_now = errno == 0;
+
+	u->addr_seq = addr_seq;
+	u->state = is_now && u->policy == NULL ? UPSTREAM_BUSY : UPSTREAM_CONNECTING;
+	stream_init(&u->s, loop_base(u->w->loop), fd, &stream_plain, upstream_on_stream);
+	u->s.writable = is_now;
+	worker_count(u->w, STAT_UPSTREAM_CONNECTS);
+	return 0;
+}
+
+struct upstream *
+upstream_connect(struct worker *w, struct server *s, const struct poolcfg *pool)
+{
 	struct upstream *u = freelist_take(&w->upstreams);
 
 	*u = (struct upstream){
 		.w = w,
 		.server = s,
 		.server_id = s->id,
-		.addr_seq = addr_seq,
-		.state = is_now ? UPSTREAM_BUSY : UPSTREAM_CONNECTING,
+		.tls_id = pool->tls_id,
+		.policy = pool->tls,
 	};
-	stream_init(&u->s, loop_base(w->loop), fd, &stream_plain, on_stream);
-	u->s.writable = is_now;
+	if (upstream_dial(u) < 0) {
+		freelist_give(&w->upstreams, u);
+		return NULL;
+	}
 	deadline_init(&u->dl, on_idle_deadline);
-	worker_count(w, STAT_UPSTREAM_CONNECTS);
 	return u;
 }
 
-int
+enum upstream_progress
 upstream_connected(struct upstream *u)
 {
 	if (u->state == UPSTREAM_BUSY)
-		return 1;
-	if (!u->s.writable && !u->s.readable)
-		return 0;
+		return UPSTREAM_READY;
+	if (u->why != NULL)
+		return u->is_unmade ? UPSTREAM_NO_TLSD : UPSTREAM_TLS_FAILED;
+	if (u->state == UPSTREAM_SHAKING || (!u->s.writable && !u->s.readable))
+		return UPSTREAM_NOT_YET;
 
 	int error = sock_error(u->s.fd);
 
 	if (error != 0) {
 		errno = error;
-		return -1;
+		return UPSTREAM_FAILED;
+	}
+	if (u->policy != NULL) {
+		upstream_tls_begin(u);
+		return UPSTREAM_NOT_YET;
 	}
 	u->state = UPSTREAM_BUSY;
 	u->s.writable = true;
-	return 1;
+	return UPSTREAM_READY;
 }
 
 const char *
@@ -135,15 +155,20 @@ upstream_reason(int error)
 }
 
 bool
-upstream_is_quiet(const struct upstream *u)
+upstream_is_quiet(struct upstream *u)
 {
 	char c;
 
+	/* Records may be there that say nothing: tickets, new keys. */
+	if (u->s.layer != NULL && u->s.readable && stream_read(&u->s, &c, 1) != STREAM_AGAIN)
+		u->is_heard = true;
+	if (u->is_heard)
+		return false;
 	return recv(u->s.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 struct upstream *
-upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms)
+upstream_reuse(struct worker *w, struct server *s, const struct poolcfg *pool, uint64_t max_idle_ms)
 {
 	struct upstream *u;
 
@@ -156,7 +181,8 @@ upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms)
 			idlepool_put(&w->idle, s->id, u, UINT32_MAX);
 			return NULL;
 		}
-		if (u->s.readable || ((is_careful || u->is_suspect) && !upstream_is_quiet(u))) {
+		if (u->tls_id != pool->tls_id || u->s.readable ||
+			((is_careful || u->is_suspect) && !upstream_is_quiet(u))) {
 			upstream_close(u);
 			continue;
 		}
@@ -177,7 +203,7 @@ upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms)
 	struct upstream *oldest;
 
 	/* Idle ones are closed when the address changes; this one was busy then. */
-	if (keep == 0 || u->w->is_draining || addr_seq != u->addr_seq ||
+	if (keep == 0 || u->w->is_draining || addr_seq != u->addr_seq || u->is_heard ||
 		(u->s.readable && !upstream_is_quiet(u))) {
 		upstream_close(u);
 		return;

@@ -7,13 +7,29 @@
 #define ROUTERD_UPSTREAM_H
 
 #include "libcommon/loop.h"
+#include "libcommon/tlsasker.h"
 #include "routerd/backend.h"
 #include "libcommon/stream.h"
 
 struct worker;
 struct upstream;
 
-enum upstream_state { UPSTREAM_CONNECTING, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED };
+enum upstream_state {
+	UPSTREAM_CONNECTING,
+	UPSTREAM_SHAKING, /* connected; tlsd makes the TLS handshake, or is waited for */
+	UPSTREAM_BUSY,
+	UPSTREAM_IDLE,
+	UPSTREAM_CLOSED,
+};
+
+/* What upstream_connected says. */
+enum upstream_progress {
+	UPSTREAM_READY = 1,
+	UPSTREAM_NOT_YET = 0,
+	UPSTREAM_FAILED = -1,     /* errno: there is no connection */
+	UPSTREAM_TLS_FAILED = -2, /* upstream_tls_reason: no TLS, and it is the server's fault */
+	UPSTREAM_NO_TLSD = -3,    /* nobody made the handshake: no evidence against the server */
+};
 
 /* Readiness changed on a connecting or busy connection. */
 typedef void (*upstream_fn)(struct upstream *u);
@@ -36,6 +52,13 @@ struct upstream {
 			  */
 	uint32_t addr_seq; /* the server's when it was connected: another one, another address */
 	uint64_t idle_since_ms;
+	uint64_t tls_id;      /* poolcfg's: only requests of the same may use it; 0: clear text */
+	struct tls_call call; /* while shaking */
+	const char *policy;   /* the pool's, while connecting and shaking */
+	const char *why;      /* the handshake failed: a stable word */
+	bool is_unmade;       /* and it is not the server's fault */
+	bool is_heard;        /* it has said something that nobody had asked for */
+	uint8_t redials;      /* connections that were lost with whoever shook hands on them */
 };
 
 /*
@@ -43,12 +66,23 @@ struct upstream {
  * have been idle: requests that may not be sent twice take only just-used ones, and those are
  * looked at once more.
  */
-struct upstream *upstream_reuse(struct worker *w, struct server *s, uint64_t max_idle_ms);
+struct upstream *upstream_reuse(
+	struct worker *w, struct server *s, const struct poolcfg *pool, uint64_t max_idle_ms);
 /* Begin a new connection; errno tells when NULL. It may be connected at once: ask
- * upstream_connected. */
-struct upstream *upstream_connect(struct worker *w, struct server *s);
-/* After an event on a connecting one: 1 connected (busy now), 0 not yet, -1 failed with errno. */
-int upstream_connected(struct upstream *u);
+ * upstream_connected. The pool's configuration must stay until it is. */
+struct upstream *upstream_connect(struct worker *w, struct server *s, const struct poolcfg *pool);
+/* After an event on one that is not busy yet: how far is it? The first part of it, the connection,
+ * may have come about without that it is READY: then other deadlines hold. */
+enum upstream_progress upstream_connected(struct upstream *u);
+/* Is what is waited for the server's part of the TLS handshake? Else it is the connection, or
+ * whoever makes handshakes: upstream_waits_for_tlsd. */
+bool upstream_is_shaking(const struct upstream *u);
+bool upstream_waits_for_tlsd(const struct upstream *u);
+/* Changes when something else is waited for. */
+uint64_t upstream_steps(const struct upstream *u);
+/* After TLS_FAILED and NO_TLSD: tls_verify_failed tls_handshake_failed tls_early_bytes
+ * tls_unavailable. */
+const char *upstream_tls_reason(const struct upstream *u);
 /* The word for why a connection did not come about: an errno of the two above. */
 const char *upstream_reason(int error);
 /* The request is over and the connection is clean: keep it for others, at most `keep` per server.
@@ -56,7 +90,13 @@ const char *upstream_reason(int error);
 void upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms);
 void upstream_close(struct upstream *u);
 /* Asks the kernel: nothing to read, neither bytes nor the server's end. */
-bool upstream_is_quiet(const struct upstream *u);
+bool upstream_is_quiet(struct upstream *u);
+/* For upstream_tls.c: a stream's event; and a connection's first or next socket: -1 with errno. */
+void upstream_on_stream(struct stream *s);
+int upstream_dial(struct upstream *u);
+/* upstream_tls.c: the connection stands: have the handshake made; and give that up. */
+void upstream_tls_begin(struct upstream *u);
+void upstream_tls_cancel(struct upstream *u);
 /* Every idle connection to a server id. */
 void upstream_close_idle(struct worker *w, uint32_t server_id);
 

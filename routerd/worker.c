@@ -51,6 +51,14 @@ worker_date(struct worker *w)
 	return slice_make(w->date, 29);
 }
 
+struct stream_tls_env *
+worker_tls(struct worker *w)
+{
+	if (!w->has_tls)
+		w->has_tls = stream_tls_env_init(&w->tls);
+	return w->has_tls ? &w->tls : NULL;
+}
+
 struct wsnap *
 worker_pin(struct worker *w)
 {
@@ -616,6 +624,7 @@ worker_free(struct worker *w)
 			handin_free(w->listeners[i]->in);
 		}
 	}
+	tlsasker_free(w->asker);
 	deadline_fini(&w->resume);
 	deadline_fini(&w->trim);
 	loop_free(w->loop);

@@ -185,9 +185,7 @@ worker_open_handoff(struct wlistener *l)
 
 	if (l->slot->handoff_fd < 0)
 		return;
-	if (!w->has_tls)
-		w->has_tls = stream_tls_env_init(&w->tls);
-	if (!w->has_tls) {
+	if (worker_tls(w) == NULL) {
 		LOG_ERROR("handoff_off", L_STR("reason", "OpenSSL does not offer the ciphers"));
 		return;
 	}

@@ -9,6 +9,7 @@
 #include <event2/event_struct.h>
 #include <pthread.h>
 
+#include "libcommon/log.h"
 #include "libcommon/loop.h"
 #include "routerd/accesslog.h"
 #include "routerd/backend.h"
@@ -81,7 +82,9 @@ struct worker {
 	struct freelist upstreams;
 	struct idlepool idle;
 	struct stream_tls_env tls;
-	struct h2_env *h2; /* codec_h2.h; NULL until the first connection that speaks it */
+	struct h2_env *h2;      /* codec_h2.h; NULL until the first connection that speaks it */
+	struct tlsasker *asker; /* for TLS to servers; NULL: none was needed yet */
+	struct log_limit log_tls;
 	struct conn *conn_list;
 	struct wlistener **listeners; /* by slot; NULL: none */
 	unsigned listener_count;
@@ -123,6 +126,9 @@ void worker_count_new(struct wlistener *l);
 void worker_pause(struct worker *w);
 /* A connection has ended: the process-wide count, and accepting again after a pause. */
 void worker_conn_closed(struct worker *w, struct wlistener *l);
+
+/* The record layer's, set up when it is needed first; NULL: OpenSSL does not offer the ciphers. */
+struct stream_tls_env *worker_tls(struct worker *w);
 
 /* worker_handoff.c: take connections from tlsd, where the listener has a socket for it; and no
  * more, when nobody can connect there any longer. */

@@ -275,15 +275,15 @@ tlsctx_cipher_id(const char *name)
 }
 
 /* Names that begin with TLS_ are suites of TLS 1.3; an empty side keeps our own list. */
-static int
-set_ciphers(SSL_CTX *ctx, const struct tlslistencfg *cfg, struct err *err)
+int
+tlsctx_set_ciphers(SSL_CTX *ctx, const struct cfg_list *names, struct err *err)
 {
 	struct sbuf v12 = { 0 };
 	struct sbuf v13 = { 0 };
 	int rc = 0;
 
-	for (size_t i = 0; i < cfg->ciphers.n; i++) {
-		const char *name = *CFG_AT(char *, cfg->ciphers, i);
+	for (size_t i = 0; i < names->n; i++) {
+		const char *name = *CFG_AT(char *, *names, i);
 		struct sbuf *list = strncmp(name, "TLS_", 4) == 0 ? &v13 : &v12;
 
 		sbuf_addf(list, "%s%s", list->n > 0 ? ":" : "", name);
@@ -418,7 +418,7 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, c);
 	if (c->auth != NULL && clientauth_apply(c->auth, ctx, err) < 0)
 		return -1;
-	return set_ciphers(ctx, cfg, err);
+	return tlsctx_set_ciphers(ctx, &cfg->ciphers, err);
 }
 
 /*

@@ -46,6 +46,9 @@ struct tlsctx *tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *ce
 void tlsctx_free(struct tlsctx *c);
 /* The number (IANA's) of the cipher suite with this name, as OpenSSL writes it; 0: none has it. */
 uint16_t tlsctx_cipher_id(const char *name);
+/* Suites by name, best first, of both versions; where none is of a version: AEAD with forward
+ * secrecy. -1 with err. */
+int tlsctx_set_ciphers(SSL_CTX *ctx, const struct cfg_list *names, struct err *err);
 /* The context that a connection begins with. */
 SSL_CTX *tlsctx_default(const struct tlsctx *c);
 

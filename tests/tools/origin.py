@@ -2,6 +2,7 @@
 """origin.py: an HTTP/1.1 server that does what the request's path says, wrong things included.
 
 usage: origin.py [--port N] [--host A] [--unix PATH] [--name NAME] [--log FILE] [--idle S] [--max-requests N]
+                 [--tls PEM [--tls-only 1.2|1.3] [--tls-client-ca PEM] [--tls-ciphers LIST]]
 
 Prints "port N" and "ready". One thread per connection, plain sockets: what goes out is what stands
 here. The first path segment that is a known word is the mode, so a prefix before it does not matter
@@ -13,6 +14,7 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /chunked/N[/SIZE]   the same bytes in chunks of SIZE (1000)
   /trailers           a chunked answer with trailers X-Sum and X-Last
   /until-close/N      N bytes without a length, then the connection is closed
+  /cut/N              the same over TLS, but closed without close_notify
   /status/CODE        that status, a short body where one is allowed
   /delay/MS           waits before the answer
   /drip/N/MS          N bytes, one every MS milliseconds (Content-Length)
@@ -45,9 +47,10 @@ here. The first path segment that is a known word is the mode, so a prefix befor
 
 The log has one JSON object a line: {"event": "request", ...} when a request has been read (the members
 of /echo, without body), "gone" when its peer left before the answer was out, "reset" when it did so
-with a RST, "open" and "close" of connections.
+with a RST, "open" and "close" of connections; over TLS "open" tells version, sni, alpn, cipher and client (the
+subject of its certificate), "refused" a handshake that failed.
 """
-import argparse, base64, hashlib, json, os, signal, socket, struct, sys, threading, time, urllib.parse
+import argparse, base64, hashlib, json, os, signal, socket, ssl, struct, sys, threading, time, urllib.parse
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--port", type=int, default=0)
@@ -57,6 +60,10 @@ ap.add_argument("--name", default="origin")
 ap.add_argument("--log")
 ap.add_argument("--idle", type=float, default=0, help="close idle connections after S seconds")
 ap.add_argument("--max-requests", type=int, default=0, help="close after N requests on a connection")
+ap.add_argument("--tls", help="certificate, chain and key")
+ap.add_argument("--tls-only", choices=["1.2", "1.3"])
+ap.add_argument("--tls-client-ca", help="demand certificates of clients")
+ap.add_argument("--tls-ciphers", help="of TLS 1.2")
 opt = ap.parse_args()
 
 lock = threading.Lock()
@@ -85,7 +92,7 @@ def pattern(n):
 
 class Conn:
     def __init__(self, sock, number):
-        self.sock, self.number, self.nth, self.buf = sock, number, 0, b""
+        self.sock, self.number, self.nth, self.buf, self.is_cut = sock, number, 0, b"", False
 
     # --- bytes ---
     def fill(self):
@@ -238,6 +245,11 @@ def m_trailers(c, args, query):
 def m_until_close(c, args, query):
     c.read_body()
     c.send(c.head(200, [("Connection", "close")]) + pattern(int(args[0])))
+
+
+def m_cut(c, args, query):
+    m_until_close(c, args, query)
+    c.is_cut = True
 
 
 def m_status(c, args, query):
@@ -495,9 +507,59 @@ def one_request(c):
     return goes_on and not (opt.max_requests and c.nth >= opt.max_requests)
 
 
+def make_tls():
+    if not opt.tls:
+        return None
+    ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ctx.load_cert_chain(opt.tls)
+    ctx.set_alpn_protocols(["http/1.1"])
+    ctx.sni_callback = lambda s, name, c: setattr(s, "asked_for", name)
+    if opt.tls_only:
+        ctx.minimum_version = ctx.maximum_version = getattr(ssl.TLSVersion, "TLSv1_" + opt.tls_only[2:])
+    if opt.tls_ciphers:
+        ctx.set_ciphers(opt.tls_ciphers)
+    if opt.tls_client_ca:
+        ctx.load_verify_locations(opt.tls_client_ca)
+        ctx.verify_mode = ssl.CERT_REQUIRED
+    return ctx
+
+
+def shake(sock, number):
+    """The socket as TLS, or None."""
+    try:
+        sock.settimeout(10)
+        tls = TLS.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
+        tls.settimeout(None)
+    except OSError as e:
+        note(event="refused", conn=number, error=str(e))
+        sock.close()
+        return None
+    peer = tls.getpeercert() or {}
+    note(event="open", conn=number, version=tls.version(), sni=getattr(tls, "asked_for", None), cipher=tls.cipher()[0],
+         alpn=tls.selected_alpn_protocol(), client=[v for rdn in peer.get("subject", ()) for _, v in rdn])
+    return tls
+
+
+def bye(c, sock):
+    """close_notify, without waiting for the other one."""
+    try:
+        sock.settimeout(0)
+        sock.unwrap()
+    except OSError:
+        pass
+
+
+TLS = make_tls()
+
+
 def serve(sock, number):
+    if TLS:
+        sock = shake(sock, number)
+        if sock is None:
+            return
+    else:
+        note(event="open", conn=number)
     c = Conn(sock, number)
-    note(event="open", conn=number)
     try:
         if opt.idle:
             sock.settimeout(opt.idle)
@@ -507,6 +569,8 @@ def serve(sock, number):
         if not isinstance(e, Gone):
             note(event="bad", conn=number, error=repr(e))
     finally:
+        if TLS and not c.is_cut:
+            bye(c, sock)
         sock.close()
         note(event="close", conn=number)
 

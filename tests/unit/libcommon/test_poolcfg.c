@@ -211,7 +211,7 @@ static const struct bad_case bad[] = {
 	{ "htpt: {}", "w.yaml:1:1: htpt: unknown key, did you mean \"http\"?\n" },
 	{ "caches: {}",
 		"w.yaml:1:1: caches: unknown key, expected one of run_dir, state_dir, "
-		"control_group, log, shutdown_timeout, pools, tls, http, health, up\n" },
+		"control_group, log, shutdown_timeout, pools, upstream_tls, tls, http, health, up\n" },
 	{ "log: {level: verbose}",
 		"w.yaml:1:14: log.level: \"verbose\" is not known, expected one "
 		"of debug, info, warn, error\n" },
@@ -243,6 +243,15 @@ static const struct bad_case bad[] = {
 	{ "pools:\n  a:\n    servers:\n    - {name: s, address: x}\n    - y\n    - {name: s, address: z}\n",
 		"w.yaml:6:7: pools.a: two servers are called \"s\", the other one is at 4:7, "
 		"expected names of their own\n" },
+	{ "pools: {a: {servers: ['https://x', y]}}",
+		"w.yaml:1:36: pools.a: \"y\" is spoken to in clear text and others of this pool over "
+		"TLS, expected one of both for all\n" },
+	{ "pools: {a: {tls: default, servers: ['http://x']}}",
+		"w.yaml:1:37: pools.a: \"http://x\" is spoken to in clear text and others of this "
+		"pool over TLS, expected one of both for all\n" },
+	{ "pools: {a: {tls: inner, servers: [x]}}\nupstream_tls: {policies: {inter: {}}}",
+		"w.yaml:1:13: pools.a.tls: there is no policy \"inner\" in `upstream_tls.policies`; "
+		"did you mean \"inter\"?\n" },
 	{ "pools: {a: {servers: [{address: x, max_conns: 4}]}}",
 		"w.yaml:1:36: pools.a.servers[0].max_conns: unknown key, expected one of name, "
 		"address, weight, backup, down\n" },
@@ -396,6 +405,52 @@ test_schema(void **state)
 	assert_true(count > 35);
 }
 
+static void
+test_tls(void **state)
+{
+	static const char text[] =
+		"upstream_tls: {policies: {p: {name: n.example}, q: {name: n.example}}}\n"
+		"pools:\n"
+		"  clear: {servers: ['x', 'http://x:81', 'unix:/s']}\n"
+		"  plain: {servers: ['https://x', 'https://[::1]:8443']}\n"
+		"  p: {tls: p, servers: [x, 'https://10.0.0.1', 'unix:/s']}\n"
+		"  again: {tls: p, servers: [x]}\n"
+		"  q: {tls: q, servers: [x]}\n";
+	struct bound b;
+	char host[TLSPOLICY_HOST];
+	const struct poolcfg *clear;
+	const struct poolcfg *plain;
+	const struct poolcfg *p;
+
+	(void)state;
+	bind_text(&b, text);
+	assert_int_equal(b.errs.n, 0);
+	clear = commoncfg_pool(&b.common, "clear");
+	plain = commoncfg_pool(&b.common, "plain");
+	p = commoncfg_pool(&b.common, "p");
+	assert_null(clear->tls);
+	assert_int_equal(clear->tls_id, 0);
+	assert_int_equal(CFG_AT(struct servercfg, clear->servers, 0)->address.port, 80);
+	assert_int_equal(CFG_AT(struct servercfg, clear->servers, 1)->address.port, 81);
+	assert_string_equal(plain->tls, "default");
+	assert_int_equal(CFG_AT(struct servercfg, plain->servers, 0)->address.port, 443);
+	assert_string_equal(CFG_AT(struct servercfg, plain->servers, 0)->address_text, "https://x");
+	assert_string_equal(
+		tlspolicy_host(&CFG_AT(struct servercfg, plain->servers, 1)->address, host), "::1");
+	assert_int_equal(CFG_AT(struct servercfg, p->servers, 0)->address.port, 443);
+	assert_string_equal(CFG_AT(struct servercfg, p->servers, 0)->address_text, "https://x");
+	assert_string_equal(CFG_AT(struct servercfg, p->servers, 0)->name, "x");
+	assert_string_equal(tlspolicy_host(&CFG_AT(struct servercfg, p->servers, 1)->address, host),
+		"10.0.0.1");
+	assert_string_equal(
+		tlspolicy_host(&CFG_AT(struct servercfg, p->servers, 2)->address, host), "");
+	/* The same policy is the same identity, another one of the same content is not. */
+	assert_int_equal(commoncfg_pool(&b.common, "again")->tls_id, p->tls_id);
+	assert_int_not_equal(commoncfg_pool(&b.common, "q")->tls_id, p->tls_id);
+	assert_int_not_equal(plain->tls_id, 0);
+	unbind(&b);
+}
+
 int
 main(void)
 {
@@ -404,6 +459,7 @@ main(void)
 		cmocka_unit_test(test_servers),
 		cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_tls),
 		cmocka_unit_test(test_run_dir),
 		cmocka_unit_test(test_many_servers),
 		cmocka_unit_test(test_merge),

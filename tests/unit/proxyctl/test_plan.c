@@ -77,6 +77,14 @@ test_needs(void **state)
 			"http: {}\nup: { instances: [{ name: a, config: x.yaml }, { name: b }, "
 			"{ program: tlsd, name: c }] }\n",
 			"routerd.a 0, routerd.b 1, tlsd.c 2, routerd.0 1" },
+		{ "servers over TLS need who makes the handshakes, before those who ask",
+			"http: {}\npools: { a: { servers: [\"https://app.example\"] } }\n",
+			"tlsd.connect 0, routerd.0 1" },
+		{ "by policy, too, and one more of them",
+			"upstream_tls: { policies: { p: {} } }\n"
+			"pools: { a: { tls: p, servers: [\"127.0.0.1:1\"] } }\n"
+			"up: { instances: [{ program: tlsd, role: connect, name: c }] }\n",
+			"tlsd.c 0, tlsd.connect 0" },
 	};
 
 	(void)state;

@@ -16,6 +16,10 @@
 
 #define ANY_AGE UINT64_MAX
 
+/* Pools as connections see them. */
+static const struct poolcfg plain;
+static const struct poolcfg secret = { .tls_id = 7 };
+
 struct fixture {
 	struct worker *w;
 	struct server *server;
@@ -104,7 +108,7 @@ turn(struct fixture *f, uint64_t ms)
 static struct upstream *
 busy(struct fixture *f)
 {
-	struct upstream *u = upstream_connect(f->w, f->server);
+	struct upstream *u = upstream_connect(f->w, f->server, &plain);
 
 	assert_non_null(u);
 	u->fn = nothing;
@@ -126,9 +130,9 @@ kept_and_used_again(void **state)
 
 	upstream_keep(u, 4, 10000);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 1);
-	assert_ptr_equal(upstream_reuse(f->w, f->server, ANY_AGE), u);
+	assert_ptr_equal(upstream_reuse(f->w, f->server, &plain, ANY_AGE), u);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
-	assert_null(upstream_reuse(f->w, f->server, ANY_AGE));
+	assert_null(upstream_reuse(f->w, f->server, &plain, ANY_AGE));
 	upstream_close(u);
 }
 
@@ -143,7 +147,7 @@ not_kept_when_the_address_has_changed(void **state)
 
 	server_set_addr(f->server, &elsewhere);
 	upstream_keep(u, 4, 10000);
-	assert_null(upstream_reuse(f->w, f->server, ANY_AGE));
+	assert_null(upstream_reuse(f->w, f->server, &plain, ANY_AGE));
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
 	close(other);
 }
@@ -158,7 +162,7 @@ closed_by_the_server_while_idle(void **state)
 	f->accepted = -1;
 	turn(f, 20);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
-	assert_null(upstream_reuse(f->w, f->server, ANY_AGE));
+	assert_null(upstream_reuse(f->w, f->server, &plain, ANY_AGE));
 }
 
 /* Bytes that nobody asked for would be taken for the answer to the next request. */
@@ -171,7 +175,7 @@ bytes_on_an_idle_one_end_it(void **state)
 	assert_int_equal(send(f->accepted, "HTTP/1.1 200 OK\r\n", 17, 0), 17);
 	turn(f, 20);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
-	assert_null(upstream_reuse(f->w, f->server, ANY_AGE));
+	assert_null(upstream_reuse(f->w, f->server, &plain, ANY_AGE));
 }
 
 /* Who cannot repeat its request looks at the socket itself, and takes only what was just used. */
@@ -183,12 +187,12 @@ careful_ones(void **state)
 
 	upstream_keep(u, 4, 10000);
 	turn(f, 80);
-	assert_null(upstream_reuse(f->w, f->server, 20));
-	assert_ptr_equal(upstream_reuse(f->w, f->server, 10000), u);
+	assert_null(upstream_reuse(f->w, f->server, &plain, 20));
+	assert_ptr_equal(upstream_reuse(f->w, f->server, &plain, 10000), u);
 	upstream_keep(u, 4, 10000);
 	assert_int_equal(send(f->accepted, "x", 1, 0), 1);
 	/* No turn: the loop does not know yet. */
-	assert_null(upstream_reuse(f->w, f->server, 10000));
+	assert_null(upstream_reuse(f->w, f->server, &plain, 10000));
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
 }
 
@@ -202,7 +206,7 @@ no_more_than_asked_for(void **state)
 	upstream_keep(first, 1, 10000);
 	upstream_keep(second, 1, 10000);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 1);
-	assert_ptr_equal(upstream_reuse(f->w, f->server, ANY_AGE), second);
+	assert_ptr_equal(upstream_reuse(f->w, f->server, &plain, ANY_AGE), second);
 	upstream_keep(second, 0, 10000);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
 }
@@ -215,10 +219,28 @@ aged_away(void **state)
 	upstream_keep(busy(f), 4, 30);
 	turn(f, 200);
 	assert_int_equal(f->w->stats[STAT_UPSTREAM_IDLE], 0);
-	assert_null(upstream_reuse(f->w, f->server, ANY_AGE));
+	assert_null(upstream_reuse(f->w, f->server, &plain, ANY_AGE));
 }
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+/* The same server, and another idea of who it is: never each other's connection. */
+static void
+identities_are_kept_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream *u = busy(f);
+
+	upstream_keep(u, 8, 60000);
+	assert_null(upstream_reuse(f->w, f->server, &secret, ANY_AGE));
+	assert_int_equal(u->state, UPSTREAM_CLOSED);
+	turn(f, 10);
+	u = busy(f);
+	u->tls_id = secret.tls_id;
+	upstream_keep(u, 8, 60000);
+	assert_null(upstream_reuse(f->w, f->server, &plain, ANY_AGE));
+	assert_int_equal(u->state, UPSTREAM_CLOSED);
+}
 
 int
 main(void)
@@ -231,6 +253,7 @@ main(void)
 		TEST(careful_ones),
 		TEST(no_more_than_asked_for),
 		TEST(aged_away),
+		TEST(identities_are_kept_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,9 @@ struct pair {
 	struct end server;
 	struct end client;
 	struct keys keys;
+	struct keys client_keys;
+	struct handoff_keys client_got; /* before the client has read any ticket */
+	bool has_client_got;
 };
 
 static SSL_SESSION *ticket; /* the last that a client got */
@@ -160,6 +163,7 @@ open_ctxs(struct pair *p, const struct handoff_suite *suite, size_t tickets)
 	p->client_ctx = SSL_CTX_new(TLS_client_method());
 	use_certificate(p->server_ctx, !is_ecdsa);
 	keys_watch_ctx(p->server_ctx);
+	keys_watch_ctx(p->client_ctx);
 	SSL_CTX_set_num_tickets(p->server_ctx, tickets);
 	SSL_CTX_set_session_id_context(p->server_ctx, (const uint8_t *)"x", 1);
 	SSL_CTX_set_session_cache_mode(
@@ -177,6 +181,7 @@ shake(struct pair *p, const struct handoff_suite *suite, uint8_t fragment)
 	make_end(&p->client, p->client_ctx, &p->queues[1], &p->queues[0]);
 	choose_suite(p->client.ssl, suite);
 	SSL_set_options(p->server.ssl, SSL_OP_ENABLE_KTLS);
+	SSL_set_options(p->client.ssl, SSL_OP_ENABLE_KTLS);
 	if (ticket != NULL)
 		assert_int_equal(SSL_set_session(p->client.ssl, ticket), 1);
 	if (fragment != 0)
@@ -184,16 +189,21 @@ shake(struct pair *p, const struct handoff_suite *suite, uint8_t fragment)
 	SSL_set_accept_state(p->server.ssl);
 	SSL_set_connect_state(p->client.ssl);
 	keys_watch(&p->keys, p->server.ssl);
+	keys_watch(&p->client_keys, p->client.ssl);
 	for (int i = 0; i < 6 && !SSL_is_init_finished(p->server.ssl); i++) {
 		size_t before = p->queues[1].w;
+		size_t said = p->queues[0].w;
 
 		(void)SSL_do_handshake(p->client.ssl);
+		keys_saw_output(&p->client_keys, (const char *)p->queues[0].p + said,
+			p->queues[0].w - said);
 		(void)SSL_do_handshake(p->server.ssl);
 		keys_saw_output(
 			&p->keys, (const char *)p->queues[1].p + before, p->queues[1].w - before);
 	}
 	assert_true(SSL_is_init_finished(p->server.ssl));
 	(void)SSL_do_handshake(p->client.ssl);
+	p->has_client_got = keys_take(&p->client_keys, p->client.ssl, &p->client_got);
 	(void)SSL_read(p->client.ssl, &byte, 1); /* tickets */
 }
 
@@ -272,6 +282,27 @@ check_offer(const struct handoff_keys *k, const struct handoff_side *s, const ui
 		assert_true(k->nonce == nonce + 1);
 }
 
+/* What one end seals with the other opens with, from the record after the handshake on. */
+static void
+check_client(const struct pair *p, const struct handoff_keys *server)
+{
+	const struct handoff_keys *k = &p->client_got;
+	bool is_13 = server->suite->version == HANDOFF_TLS13;
+
+	assert_true(p->has_client_got);
+	assert_ptr_equal(k->suite, server->suite);
+	assert_int_equal(k->role, HANDOFF_CLIENT);
+	assert_int_equal(k->read.seq, is_13 ? 0 : 1);
+	assert_int_equal(k->write.seq, is_13 ? 0 : 1);
+	assert_int_equal(k->write.limit, server->read.limit);
+	assert_memory_equal(k->read.secret, server->write.secret, sizeof(k->read.secret));
+	assert_memory_equal(k->write.secret, server->read.secret, sizeof(k->read.secret));
+	assert_memory_equal(k->read.iv, server->write.iv, sizeof(k->read.iv));
+	assert_memory_equal(k->write.iv, server->read.iv, sizeof(k->read.iv));
+	assert_true(p->client.has_offer[1]);
+	check_offer(k, &k->write, p->client.offer[1], true);
+}
+
 static void
 check(const struct pair *p, const struct handoff_suite *suite, size_t tickets)
 {
@@ -288,6 +319,7 @@ check(const struct pair *p, const struct handoff_suite *suite, size_t tickets)
 	check_offer(&k, &k.write, p->server.offer[1], true);
 	if (!is_13)
 		check_offer(&k, &k.read, p->server.offer[0], false);
+	check_client(p, &k);
 	handoff_wipe(&k);
 }
 
