@@ -239,12 +239,14 @@ join_cookies(struct h2_head *h)
 			m->fields[to++] = f;
 			continue;
 		}
-		if (i > first) {
+		/* An empty one adds nothing, and would leave a space at the end. */
+		if (f.value.n == 0)
+			continue;
+		if (at > text) {
 			*at++ = ';';
 			*at++ = ' ';
 		}
-		if (f.value.n > 0)
-			memcpy(at, f.value.p, f.value.n);
+		memcpy(at, f.value.p, f.value.n);
 		at += f.value.n;
 	}
 	m->fields[first].value = slice_make(text, (size_t)(at - text));
