@@ -270,7 +270,7 @@ begin_tls(struct probe *p)
 	p->call = (struct tls_call){
 		.fn = on_answer,
 		.fd = p->fd,
-		.protocols = TLSASK_HTTP1,
+		.protocols = p->kind == &probe_h2 ? TLSASK_HTTP2 : TLSASK_HTTP1,
 		.policy = p->policy,
 		.host = p->host,
 	};
@@ -397,7 +397,7 @@ probe_start(struct loop *l, const struct probe_to *to, probe_done_fn done, void 
 	p->done = done;
 	p->arg = arg;
 	p->begun_us = loop_now_us(l);
-	p->kind = is_http ? &probe_http : &probe_tcp;
+	p->kind = !is_http ? &probe_tcp : to->check->is_h2 ? &probe_h2 : &probe_http;
 	p->tell.fn = on_tell;
 	deadline_init(&p->deadline, on_deadline);
 	DL_APPEND(all, p);

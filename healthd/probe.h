@@ -57,6 +57,7 @@ struct probe_kind {
 
 extern const struct probe_kind probe_tcp;
 extern const struct probe_kind probe_http;
+extern const struct probe_kind probe_h2;
 
 /* As recv and send do it: -1 with errno, 0 at the end of what the server says. Over TLS the end is
  * told from a connection that was cut off (ECONNRESET). */

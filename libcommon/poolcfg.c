@@ -216,7 +216,7 @@ check_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, 
 
 static const struct cfg_row check_rows[] = {
 	CFG_SUB_ROW("http", &http_check_schema, .flags = CFG_OPTIONAL,
-		.help = "probe with an HTTP/1.1 request"),
+		.help = "probe with a request, in the protocol of the pool"),
 	CFG_ROW(struct checkcfg, is_tcp, "tcp", CFGT_BOOL, .def = "off",
 		.help = "probe by connecting, nothing more"),
 	CFG_ROW(struct checkcfg, port, "port", CFGT_INT, .def = "0", .max = 65535,
@@ -266,6 +266,12 @@ static const struct cfg_schema passive_schema = {
 
 static const char *const balance_methods[] = {
 	[BALANCE_ROUND_ROBIN] = "round_robin",
+	NULL,
+};
+
+static const char *const protocols[] = {
+	[PROTOCOL_HTTP1] = "http/1.1",
+	[PROTOCOL_H2] = "h2",
 	NULL,
 };
 
@@ -333,6 +339,7 @@ check_pool(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, v
 	size_t n = pool->servers.n;
 	const struct servercfg **sorted = xcalloc(n, sizeof(*sorted));
 
+	pool->check.is_h2 = pool->protocol == PROTOCOL_H2;
 	(void)node;
 	check_schemes(ctx, path, pool);
 	for (size_t i = 0; i < n; i++)
@@ -360,6 +367,11 @@ static const struct cfg_row pool_rows[] = {
 	CFG_ROW(struct poolcfg, servers, "servers", CFGT_LIST, .sub = &server_schema,
 		.flags = CFG_REQUIRED | CFG_NONEMPTY,
 		.help = "the servers; one that is only an address may stand without a mapping"),
+	CFG_ROW(struct poolcfg, protocol, "protocol", CFGT_ENUM, .def = "http/1.1",
+		.choices = protocols,
+		.help = "what the servers speak: h2 is HTTP/2, in clear text by prior knowledge, over TLS by ALPN"),
+	CFG_ROW(struct poolcfg, streams, "streams", CFGT_INT, .def = "100", .min = 1, .max = 10000,
+		.help = "requests at a time on one connection of protocol h2, if the server takes as many"),
 	CFG_ROW(struct poolcfg, keepalive, "keepalive", CFGT_INT, .def = "32", .max = 65536,
 		.help = "idle connections that each worker keeps; 0: none"),
 	CFG_ROW(struct poolcfg, keepalive_requests, "keepalive_requests", CFGT_INT, .def = "0",

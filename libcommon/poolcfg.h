@@ -30,6 +30,7 @@ struct checkcfg {
 	const struct cfg_node *node;
 	enum check_kind kind;     /* from which of `http` / `tcp` is there */
 	bool is_tcp;              /* tcp: on */
+	bool is_h2;               /* http, of a pool that speaks h2 */
 	char *method;             /* http.method, default GET */
 	char *path;               /* http.path, default / */
 	char *host;               /* http.host; NULL: the server's address as written */
@@ -49,12 +50,16 @@ struct passivecfg {
 	int64_t fail_timeout_ms; /* 10s */
 };
 
+enum pool_protocol { PROTOCOL_HTTP1, PROTOCOL_H2 };
+
 enum balance_method { BALANCE_ROUND_ROBIN };
 
 struct poolcfg {
 	const struct cfg_node *node;
 	char *name;
 	int balance;
+	int protocol;                 /* enum pool_protocol */
+	int64_t streams;              /* requests at a time on one connection of h2, 100 */
 	char *tls;                    /* a policy of upstream_tls; NULL: clear text */
 	uint64_t tls_id;              /* of what the policy says; 0: clear text */
 	struct cfg_list servers;      /* struct servercfg */

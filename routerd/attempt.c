@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "routerd/exchange_h2.h"
+#include "routerd/exchange_h2_head.h"
 #include "routerd/request_state.h"
 
 /* Interim responses a server may send in front of one final response. */
@@ -96,17 +98,24 @@ attempt_end(struct request *r, unsigned how)
 	}
 }
 
+/* Is all of the body still here that the server was given? */
+static bool
+may_replay(const struct request *r)
+{
+	return !has_body(r) || r->is_collected || (r->kept.is_on && !r->kept.is_lost);
+}
+
 /* Never after a byte reached the client; what was sent only if it may be done twice, and a body
  * only if we still have it. A race is repeated on a new connection, so it happens once per try, and
  * is no retry that the operator counts. */
 static bool
-may_retry(const struct request *r, enum server_outcome how, bool is_race)
+may_retry(const struct request *r, enum server_outcome how, bool is_race, bool is_unseen)
 {
 	if (r->head_sent || r->interim_sent || r->pool == NULL)
 		return false;
 	if (how == SERVER_TIMEOUT || how == SERVER_NO_TLSD)
 		return false;
-	if (r->was_sent && !is_repeatable(r))
+	if (r->was_sent && !(is_unseen ? may_replay(r) : is_repeatable(r)))
 		return false;
 	if (is_race)
 		return true;
@@ -148,15 +157,28 @@ count_failure(struct request *r, enum server_outcome how)
 		worker_count(r->w, STAT_UPSTREAM_BROKEN);
 }
 
+/* The body comes from the client yet: until the next server is there it is kept. */
 static void
-failed(struct request *r, enum server_outcome how, uint16_t status, const char *reason)
+hold_body(struct request *r)
 {
-	bool is_race = how == SERVER_BROKEN && is_idle_race(r);
-	bool again = may_retry(r, how, is_race);
+	if (!r->is_streamed || r->up_flow != FLOW_OPEN)
+		return;
+	r->cl->ops->body_to(r->cl, &r->kept.sink);
+	r->is_streamed = false;
+	r->up_flow = FLOW_NONE;
+}
+
+/* is_race: of a request and its connection's end; is_unseen: the server says that it has not looked
+ * at the request. */
+static void
+give_up(struct request *r, enum server_outcome how, uint16_t status, const char *reason,
+	bool is_race, bool is_unseen)
+{
+	bool again = may_retry(r, how, is_race, is_unseen);
 	char who = status == 504 ? 's' : 'S';
 
 	if (is_race) {
-		reason = "idle_close_race";
+		reason = is_unseen ? reason : "idle_close_race";
 		how = SERVER_ABANDONED;
 		r->wants_fresh = true;
 		r->races++;
@@ -168,6 +190,7 @@ failed(struct request *r, enum server_outcome how, uint16_t status, const char *
 		if (!is_race)
 			server_retried(r->server);
 		worker_count(r->w, STAT_RETRIES);
+		hold_body(r);
 		attempt_end(r, how);
 		r->last_status = status;
 		r->last_reason = reason;
@@ -178,6 +201,12 @@ failed(struct request *r, enum server_outcome how, uint16_t status, const char *
 	r->reason = reason;
 	attempt_end(r, how);
 	request_fail(r, status, reason, who);
+}
+
+static void
+failed(struct request *r, enum server_outcome how, uint16_t status, const char *reason)
+{
+	give_up(r, how, status, reason, how == SERVER_BROKEN && is_idle_race(r), false);
 }
 
 /* --- PICK, CONNECT
@@ -228,20 +257,32 @@ attempt_connect(struct request *r)
 		.user = r,
 		.is_repeatable = is_repeatable(r),
 		.wants_fresh = r->wants_fresh,
+		.is_websocket = r->fwd.is_upgrade && exchange_h2_is_websocket(&r->m),
 	};
-	int opened = exchange_h1_open(&r->h1, &how);
+	struct exchange *x = &r->h1.x;
+	int opened;
 
+	if (how.pool->protocol == PROTOCOL_H2) {
+		if (has_body(r) && !r->is_collected && !r->kept.is_on)
+			kept_init(&r->kept, &r->w->bufs);
+		opened = exchange_h2_open(&x, &how);
+	} else {
+		opened = exchange_h1_open(&r->h1, &how);
+	}
 	r->wants_fresh = false;
 	if (opened < 0) {
 		int error = errno;
 
-		/* Our own want of descriptors says nothing of the server. */
-		failed(r, error == EMFILE || error == ENFILE ? SERVER_ABANDONED : SERVER_CONNECT,
+		/* Our own want of descriptors says nothing of the server, nor do our wishes. */
+		failed(r,
+			error == EMFILE || error == ENFILE || error == EPROTONOSUPPORT
+				? SERVER_ABANDONED
+				: SERVER_CONNECT,
 			502, upstream_reason(error));
 		return REQ_STAY;
 	}
-	r->x = &r->h1.x;
-	r->is_reused = r->x->is_reused;
+	r->x = x;
+	r->is_reused = x->is_reused;
 	if (opened > 0)
 		return REQ_SEND;
 	arm(r);
@@ -259,6 +300,12 @@ attempt_send(struct request *r)
 	struct sink *to = x->sink;
 
 	r->t.connected_us = request_us(r);
+	if (r->kept.is_lost && r->was_replayed) {
+		/* The client went on sending while there was no server. */
+		failed(r, SERVER_ABANDONED, 502, "body_not_kept");
+		return REQ_STAY;
+	}
+	r->was_replayed = r->kept.is_on;
 	r->was_sent = true;
 	r->interims = 0;
 	r->down_flow = FLOW_NONE;
@@ -272,11 +319,14 @@ attempt_send(struct request *r)
 	x->ops->send(x);
 	if (r->is_collected)
 		to->ops->data(to, r->collect.b, r->collect.b->data, r->collect.b->w);
-	if (r->is_collected || !has_body(r)) {
+	else if (r->kept.b != NULL)
+		to->ops->data(to, r->kept.b, r->kept.b->data, r->kept.b->w);
+	if (r->is_collected || !has_body(r) || r->kept.has_end) {
 		to->ops->end(to, NULL, 0);
 		r->up_flow = FLOW_ENDED;
 		r->t.sent_us = request_us(r);
 	}
+	x->kept = r->kept.is_on ? &r->kept : NULL;
 	/* A server that has gone may have answered first: reading tells. */
 	to->ops->flush(to);
 	if (r->up_flow != FLOW_ENDED) {
@@ -318,21 +368,24 @@ on_refused(struct exchange *x)
 static void
 on_failed(struct exchange *x, enum exchange_failure why, uint16_t status, const char *reason)
 {
-	static const enum server_outcome outcomes[] = {
-		[EXCHANGE_CONNECT] = SERVER_CONNECT,
-		[EXCHANGE_TLS] = SERVER_TLS,
-		[EXCHANGE_NO_TLSD] = SERVER_NO_TLSD,
-		[EXCHANGE_BROKEN] = SERVER_BROKEN,
-		[EXCHANGE_BAD] = SERVER_BROKEN,
-	};
 	struct request *r = x->user;
 
 	if (why == EXCHANGE_BAD)
 		worker_count(r->w, STAT_BAD_RESPONSES);
-	if (r->is_tunnel)
+	if (r->is_tunnel) {
 		request_end(r, "tunnel_reset", 'S', CLIENT_ABORT);
-	else
-		failed(r, outcomes[why], status, reason);
+		return;
+	}
+	switch (why) {
+	case EXCHANGE_CONNECT: failed(r, SERVER_CONNECT, status, reason); break;
+	case EXCHANGE_TLS: failed(r, SERVER_TLS, status, reason); break;
+	case EXCHANGE_NO_TLSD: failed(r, SERVER_NO_TLSD, status, reason); break;
+	case EXCHANGE_BROKEN:
+	case EXCHANGE_BAD: failed(r, SERVER_BROKEN, status, reason); break;
+	case EXCHANGE_REFUSED: give_up(r, SERVER_ABANDONED, status, reason, false, true); break;
+	case EXCHANGE_GONE: give_up(r, SERVER_ABANDONED, status, reason, x->is_reused, true); break;
+	case EXCHANGE_UNFIT: failed(r, SERVER_ABANDONED, status, reason); break;
+	}
 }
 
 /*
@@ -398,12 +451,23 @@ pass_interim(struct request *r)
 		r->cl->ops->interim(r->cl, &r->resp);
 }
 
+/* Nothing will be sent again. */
+static void
+drop_kept(struct request *r)
+{
+	if (!r->kept.is_on)
+		return;
+	r->x->kept = NULL;
+	kept_drop(&r->kept);
+}
+
 static void
 pass_final(struct request *r)
 {
 	struct exchange *x = r->x;
 
 	r->t.response_us = request_us(r);
+	drop_kept(r);
 	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
 	/* Nobody will read the rest of the request body once the answer is out; or it may never
 	 * come. */
@@ -413,11 +477,8 @@ pass_final(struct request *r)
 	r->down_flow = FLOW_OPEN;
 	r->state = REQ_FLOW;
 	x->ops->body_to(x, r->cl->out);
-	if (r->state == REQ_FLOW && r->down_flow == FLOW_OPEN) {
-		if (!request_flush_client(r))
-			return;
+	if (r->state == REQ_FLOW && r->down_flow == FLOW_OPEN)
 		arm(r);
-	}
 }
 
 static void

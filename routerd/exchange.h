@@ -17,6 +17,7 @@
 #include "routerd/sink.h"
 
 struct exchange;
+struct kept;
 struct poolcfg;
 struct server;
 struct worker;
@@ -28,6 +29,9 @@ enum exchange_failure {
 	EXCHANGE_NO_TLSD, /* nobody made the handshake: no evidence against the server */
 	EXCHANGE_BROKEN,  /* the server closed or reset it, or our end of it failed */
 	EXCHANGE_BAD,     /* what came is no HTTP */
+	EXCHANGE_REFUSED, /* the server says that it has not looked at it */
+	EXCHANGE_GONE,    /* the same, and its connection ends */
+	EXCHANGE_UNFIT,   /* it cannot be said in the server's version of HTTP */
 };
 
 /* What becomes of the connection when an exchange is over. */
@@ -75,8 +79,8 @@ struct exchange_ops {
 	/* Look for an answer now, without an event: the sink may have found the connection closed.
 	 */
 	void (*read)(struct exchange *x);
-	/* After the final head: let its body flow into `to`. May end in an event before it returns.
-	 */
+	/* After the final head: let its body flow into `to`, which is flushed within this turn of
+	 * the loop. May end in an event before it returns. */
 	void (*body_to)(struct exchange *x, struct sink *to);
 	/* After a 101: bytes go as they are in both directions; the server's into `to`, not before
 	 * the caller has returned. */
@@ -102,6 +106,7 @@ struct exchange {
 	bool is_spent; /* with its answer: the server reads no more of the request behind it */
 	/* Set by the caller before send; good until done. */
 	bool is_upgrade;
+	struct kept *kept; /* also gets what the sink is given; NULL: nobody keeps it */
 	struct slice path;
 	struct msg *m;
 	struct msg *resp; /* heads of the answer: fields go into resp_fields, text lives until the
@@ -120,6 +125,7 @@ struct exchange_open {
 	void *user;
 	bool is_repeatable; /* the request may be sent twice: any connection will do */
 	bool wants_fresh;   /* not one that others have used */
+	bool is_websocket;  /* the request is an upgrade to it */
 };
 
 #endif

@@ -233,11 +233,14 @@ static void
 h1_body_to(struct exchange *x, struct sink *to)
 {
 	struct exchange_h1 *h = of(x);
+	const struct upstream *u = h->u;
 
 	h->in.to = to;
 	h->in.fn = on_body_end;
 	h1_in_body(&h->in, x->resp->body, x->resp->content_length, UINT64_MAX);
 	h1_in_pump(&h->in);
+	if (u->user == h && h->in.state != H1_IN_ENDED && to->ops->flush(to) == SINK_GONE)
+		x->events->refused(x);
 }
 
 static void

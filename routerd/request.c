@@ -313,6 +313,8 @@ finish(struct request *r, enum client_end how)
 		pool_retry_put(r->pool);
 	worker_add(r->w, STAT_ACTIVE, (uint64_t)-1);
 	buf_unref(r->collect.b);
+	if (r->kept.is_on)
+		kept_drop(&r->kept);
 	buf_unref(r->head);
 	if (r->pin != NULL)
 		worker_unpin(r->w, r->pin);
@@ -483,8 +485,9 @@ to_pool(struct request *r)
 	r->path = r->route->strip.n > 0 ? route_strip(r->route, r->m.path, &r->arena) : r->m.path;
 	r->m.field_cap = REQUEST_FIELDS;
 	forward_request(&r->m, &r->fwd, &r->arena);
+	/* gRPC streams, also where it says a length. */
 	if (r->m.body == BODY_LENGTH && r->m.content_length <= COLLECT_MAX &&
-		!r->m.expect_continue && r->m.content_length > 0)
+		!r->m.expect_continue && r->m.content_length > 0 && !respond_is_grpc(&r->m))
 		return REQ_COLLECT;
 	return REQ_PICK;
 }
@@ -700,7 +703,10 @@ request_fail(struct request *r, uint16_t status, const char *reason, char who)
 	struct respond_info info = info_of(r);
 	struct answer *a = arena_alloc(&r->arena, sizeof(*a));
 
-	respond_error(a, status, &info, &r->arena);
+	if (respond_is_grpc(&r->m))
+		respond_grpc_error(a, status, reason, &info, &r->arena);
+	else
+		respond_error(a, status, &info, &r->arena);
 	answer(r, a);
 }
 

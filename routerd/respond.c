@@ -170,6 +170,60 @@ respond_error(struct answer *out, uint16_t status, const struct respond_info *in
 	finish(out, status_text(status, info, a), TEXT_TYPE);
 }
 
+/* --- gRPC
+ * ------------------------------------------------------------------------------------------
+ */
+
+/* application/grpc, also with "+proto" and parameters; not application/grpc-web, which is HTTP like
+ * any other. */
+bool
+respond_is_grpc(const struct msg *m)
+{
+	const struct slice prefix = SLICE("application/grpc");
+	const struct field *f = msg_field(m, FIELD_CONTENT_TYPE);
+
+	if (f == NULL || f->value.n < prefix.n || !ascii_caseeq(f->value.p, prefix.p, prefix.n))
+		return false;
+	return f->value.n == prefix.n || strchr("+; \t", f->value.p[prefix.n]) != NULL;
+}
+
+/* What gRPC makes of an HTTP status, and more exactly where we know more: what is too large, what
+ * was too late, and a method that no route leads to. */
+static const char *
+grpc_status(uint16_t status)
+{
+	switch (status) {
+	case 400: return "13";
+	case 401: return "16";
+	case 403: return "7";
+	case 404: return "12";
+	case 413:
+	case 431: return "8";
+	case 429:
+	case 502:
+	case 503: return "14";
+	case 408:
+	case 504: return "4";
+	default: return "2";
+	}
+}
+
+void
+respond_grpc_error(struct answer *out, uint16_t status, const char *reason,
+	const struct respond_info *info, struct arena *a)
+{
+	struct slice phrase = respond_phrase(status);
+
+	start(out, 200, info);
+	add(out, SLICE("Content-Type"), SLICE("application/grpc"));
+	add(out, SLICE("grpc-status"), slice_str(grpc_status(status)));
+	add(out, SLICE("grpc-message"),
+		slice_str(arena_printf(a, "%u %.*s: %s, request %.*s", status, SLICE_ARG(phrase),
+			reason, SLICE_ARG(info->request_id))));
+	/* The head is all there is: what gRPC calls Trailers-Only. */
+	out->head.body = BODY_NONE;
+}
+
 /* --- fixed answers
  * ---------------------------------------------------------------------------------
  */

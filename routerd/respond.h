@@ -42,6 +42,13 @@ void respond_token(
 void respond_error(
 	struct answer *out, uint16_t status, const struct respond_info *info, struct arena *a);
 
+/* Does the message speak gRPC? */
+bool respond_is_grpc(const struct msg *m);
+/* The same for one that does: 200, and the status that gRPC knows for it (gRPC's mapping of HTTP
+ * status codes), in a head without a body. reason: a word for the message. */
+void respond_grpc_error(struct answer *out, uint16_t status, const char *reason,
+	const struct respond_info *info, struct arena *a);
+
 /* "Not Found" for 404; "" for codes without a phrase. */
 struct slice respond_phrase(uint16_t status);
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "libcommon/sock.h"
+#include "routerd/exchange_h2.h"
 #include "routerd/worker_state.h"
 
 static void
@@ -105,6 +106,7 @@ upstream_connect(struct worker *w, struct server *s, const struct poolcfg *pool)
 		.server_id = s->id,
 		.tls_id = pool->tls_id,
 		.policy = pool->tls,
+		.is_h2 = pool->protocol == PROTOCOL_H2,
 	};
 	if (upstream_dial(u) < 0) {
 		freelist_give(&w->upstreams, u);
@@ -148,6 +150,7 @@ upstream_reason(int error)
 	case EHOSTUNREACH:
 	case ENETUNREACH: return "unreachable";
 	case EDESTADDRREQ: return "no_address";
+	case EPROTONOSUPPORT: return "no_extended_connect";
 	case EMFILE:
 	case ENFILE: return "no_descriptors";
 	default: return "connect_failed";
@@ -228,4 +231,14 @@ upstream_close_idle(struct worker *w, uint32_t server_id)
 
 	while ((u = idlepool_take_oldest(&w->idle, server_id)) != NULL)
 		upstream_close(u);
+	if (w->up_h2 != NULL)
+		exchange_h2_close_idle(w, server_id);
+}
+
+void
+upstream_close_all(struct worker *w)
+{
+	for (uint32_t id = 0; id < w->idle.cap; id++)
+		upstream_close_idle(w, id);
+	exchange_h2_drain(w);
 }

@@ -54,6 +54,7 @@ struct upstream {
 	uint64_t idle_since_ms;
 	uint64_t tls_id;      /* poolcfg's: only requests of the same may use it; 0: clear text */
 	struct tls_call call; /* while shaking */
+	bool is_h2;           /* what it is for */
 	const char *policy;   /* the pool's, while connecting and shaking */
 	const char *why;      /* the handshake failed: a stable word */
 	bool is_unmade;       /* and it is not the server's fault */
@@ -97,7 +98,9 @@ int upstream_dial(struct upstream *u);
 /* upstream_tls.c: the connection stands: have the handshake made; and give that up. */
 void upstream_tls_begin(struct upstream *u);
 void upstream_tls_cancel(struct upstream *u);
-/* Every idle connection to a server id. */
+/* Every idle connection to a server id; those that carry many take no more. */
 void upstream_close_idle(struct worker *w, uint32_t server_id);
+/* To any server. */
+void upstream_close_all(struct worker *w);
 
 #endif

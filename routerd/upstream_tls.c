@@ -140,7 +140,7 @@ upstream_tls_begin(struct upstream *u)
 	u->call = (struct tls_call){
 		.fn = on_answer,
 		.fd = stream_detach(&u->s),
-		.protocols = TLSASK_HTTP1,
+		.protocols = u->is_h2 ? TLSASK_HTTP2 : TLSASK_HTTP1,
 		.policy = u->policy,
 		.host = u->server->host,
 	};

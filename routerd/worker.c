@@ -18,6 +18,7 @@
 #include "routerd/codec_h1.h"
 #include "routerd/codec_h2.h"
 #include "routerd/conn.h"
+#include "routerd/exchange_h2.h"
 #include "routerd/listen.h"
 #include "routerd/request_state.h"
 #include "routerd/worker_state.h"
@@ -187,6 +188,7 @@ on_trim(struct deadline *d)
 	more |= freelist_trim(&w->clients, OBJECTS_BASE);
 	more |= freelist_trim(&w->requests, OBJECTS_BASE);
 	more |= codec_h2_env_trim(w->h2);
+	more |= exchange_h2_env_trim(w->up_h2);
 	if (more || w->snap->active > 0)
 		deadline_set(w->loop, &w->trim, TRIM_MS);
 }
@@ -473,6 +475,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 	freelist_init(&w->clients, codec_h1_client_size(), 256);
 	freelist_init(&w->requests, sizeof(struct request), 1024);
 	freelist_init(&w->upstreams, sizeof(struct upstream), 512);
+	w->up_h2 = exchange_h2_env_new(w);
 	deadline_init(&w->resume, on_resume);
 	deadline_init(&w->trim, on_trim);
 	if (getrandom(&w->id_seed, sizeof(w->id_seed), 0) != (ssize_t)sizeof(w->id_seed))
@@ -583,8 +586,7 @@ drain_one(void *arg)
 		next = c->next;
 		conn_drain(c);
 	}
-	for (uint32_t id = 0; id < w->idle.cap; id++)
-		upstream_close_idle(w, id);
+	upstream_close_all(w);
 	w->is_draining = true;
 	look_drained(w);
 }
@@ -614,8 +616,7 @@ worker_free(struct worker *w)
 		next = c->next;
 		conn_abort(c);
 	}
-	for (uint32_t id = 0; id < w->idle.cap; id++)
-		upstream_close_idle(w, id);
+	upstream_close_all(w);
 	for (unsigned i = 0; i < w->listener_count; i++) {
 		if (w->listeners[i] != NULL && w->listeners[i]->is_watched)
 			event_del(&w->listeners[i]->ev);
@@ -643,6 +644,7 @@ worker_free(struct worker *w)
 	freelist_fini(&w->clients);
 	freelist_fini(&w->requests);
 	freelist_fini(&w->upstreams);
+	exchange_h2_env_free(w->up_h2);
 	bufs_fini(&w->bufs);
 	if (w->has_tls)
 		stream_tls_env_fini(&w->tls);

@@ -21,6 +21,7 @@
 
 struct acme;
 struct conn;
+struct exchange_h2_env;
 struct h2_env;
 struct listen_set;
 
@@ -81,6 +82,7 @@ struct worker {
 	struct freelist requests;
 	struct freelist upstreams;
 	struct idlepool idle;
+	struct exchange_h2_env *up_h2; /* connections to servers that carry many */
 	struct stream_tls_env tls;
 	struct h2_env *h2;      /* codec_h2.h; NULL until the first connection that speaks it */
 	struct tlsasker *asker; /* for TLS to servers; NULL: none was needed yet */

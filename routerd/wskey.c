@@ -7,7 +7,9 @@
 
 #include <openssl/evp.h>
 
-#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+/* Longer than 16 bytes in base64: no key. */
+#define KEY_MAX 64
+#define GUID    "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 bool
 wskey_make(char key[WSKEY_TEXT])
@@ -20,20 +22,27 @@ wskey_make(char key[WSKEY_TEXT])
 	return true;
 }
 
+struct slice
+wskey_accept(struct slice key, char text[WSKEY_ACCEPT])
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	char both[KEY_MAX + sizeof(GUID)];
+	unsigned n = 0;
+
+	if (key.n == 0 || key.n > KEY_MAX)
+		return slice_make(NULL, 0);
+	memcpy(both, key.p, key.n);
+	memcpy(both + key.n, GUID, sizeof(GUID) - 1);
+	if (EVP_Digest(both, key.n + sizeof(GUID) - 1, hash, &n, EVP_sha1(), NULL) != 1)
+		return slice_make(NULL, 0);
+	return slice_make(text, (size_t)EVP_EncodeBlock((unsigned char *)text, hash, (int)n));
+}
+
 bool
 wskey_accepts(const char key[WSKEY_TEXT], struct slice accept)
 {
-	char text[WSKEY_TEXT - 1 + sizeof(GUID) - 1];
-	unsigned char hash[EVP_MAX_MD_SIZE];
-	char want[4 * EVP_MAX_MD_SIZE / 3 + 4];
-	unsigned n = 0;
+	char text[WSKEY_ACCEPT];
+	struct slice want = wskey_accept(slice_make(key, WSKEY_TEXT - 1), text);
 
-	memcpy(text, key, WSKEY_TEXT - 1);
-	memcpy(text + WSKEY_TEXT - 1, GUID, sizeof(GUID) - 1);
-	if (EVP_Digest(text, sizeof(text), hash, &n, EVP_sha1(), NULL) != 1)
-		return false;
-
-	int len = EVP_EncodeBlock((unsigned char *)want, hash, (int)n);
-
-	return slice_eq(accept, slice_make(want, (size_t)len));
+	return want.n > 0 && slice_eq(accept, want);
 }

@@ -1,0 +1,704 @@
+/*
+ * exchange_h2: one exchange on a connection that carries many. A sink that is full withholds the
+ * stream's window; what the server had sent by then is kept, a window at most.
+ */
+#include "routerd/exchange_h2.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "routerd/exchange_h2_int.h"
+#include "routerd/forward.h"
+#include "routerd/kept.h"
+
+/* A sink may be given so many pieces before it must be flushed. */
+#define FEED_MAX 4
+
+static void again(struct run_item *item);
+
+static struct h2s *
+of(struct exchange *x)
+{
+	return (struct h2s *)((char *)x - offsetof(struct h2s, x));
+}
+
+static const struct h2s *
+of_const(const struct exchange *x)
+{
+	return (const struct h2s *)(const void *)((const char *)x - offsetof(struct h2s, x));
+}
+
+static struct h2s *
+of_sink(struct sink *k)
+{
+	return (struct h2s *)((char *)k - offsetof(struct h2s, out));
+}
+
+/* --- life
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+void
+h2s_link(struct h2s *s, struct h2up *c)
+{
+	s->c = c;
+	s->heard = c->heard;
+	s->next = c->streams;
+	s->link = &c->streams;
+	if (s->next != NULL)
+		s->next->link = &s->next;
+	c->streams = s;
+}
+
+void
+h2s_unlink(struct h2s *s)
+{
+	struct h2up *c = s->c;
+
+	*s->link = s->next;
+	if (s->next != NULL)
+		s->next->link = s->link;
+	if (c->fed == s)
+		c->fed = NULL;
+	if (c->heard != s->heard)
+		s->x.heard = true;
+	s->c = NULL;
+}
+
+static void
+release(void *p)
+{
+	struct h2s *s = p;
+
+	freelist_give(&s->env->streams, s);
+}
+
+/* Nothing points to it any more but callers on the stack. */
+void
+h2s_free(struct h2s *s)
+{
+	loop_defer(s->env->w->loop, release, s);
+}
+
+static void
+drop_out(struct h2s *s)
+{
+	for (unsigned i = 0; i < s->seg_count; i++)
+		buf_unref(s->seg[s->seg_first + i].b);
+	s->seg_count = 0;
+	s->queued = 0;
+	free(s->out_trailers);
+	s->out_trailers = NULL;
+}
+
+static void
+drop_in(struct h2s *s)
+{
+	for (unsigned i = 0; i < s->kept_count; i++)
+		buf_unref(s->kept[i]);
+	s->kept_count = 0;
+	free(s->trailers);
+	s->trailers = NULL;
+	s->trailer_count = 0;
+	loop_run_cancel(s->env->w->loop, &s->again);
+	if (s->to != NULL && s->to->producer == &s->again)
+		s->to->producer = NULL;
+	s->to = NULL;
+}
+
+/* --- the answer
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static void
+give_back(struct h2s *s)
+{
+	if (s->unfed == 0)
+		return;
+	if (s->c != NULL && s->id > 0 && !s->is_closed) {
+		nghttp2_session_consume_stream(s->c->session, s->id, s->unfed);
+		if (!s->c->is_receiving)
+			h2up_soon(s->c);
+	}
+	s->unfed = 0;
+}
+
+/* The answer is wrong: the stream is reset, and the attempt hears of it when nghttp2 has closed it.
+ */
+static void
+spoil(struct h2s *s, const char *reason)
+{
+	s->bad = reason;
+	nghttp2_submit_rst_stream(s->c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_PROTOCOL_ERROR);
+	h2up_soon(s->c);
+}
+
+static void
+tell_end(struct h2s *s)
+{
+	if (s->is_told || !s->in_ended || s->is_paused || s->kept_count > 0 || s->to == NULL)
+		return;
+	s->is_told = true;
+	if (s->c != NULL && s->c->fed == s)
+		s->c->fed = NULL;
+	give_back(s);
+	s->to->ops->end(s->to, s->trailers, s->trailer_count);
+	s->x.events->ended(&s->x);
+}
+
+/* Flush what the sink was given. False: it is full, or all is over. */
+static bool
+flush_in(struct h2s *s)
+{
+	switch (s->to->ops->flush(s->to)) {
+	case SINK_OK: give_back(s); return true;
+	case SINK_FULL:
+		s->is_paused = true;
+		s->to->producer = &s->again;
+		return false;
+	case SINK_GONE: s->x.events->refused(&s->x); return false;
+	}
+	return false;
+}
+
+void
+h2s_fed(struct h2up *c)
+{
+	struct h2s *s = c->fed;
+
+	c->fed = NULL;
+	c->fed_count = 0;
+	(void)flush_in(s);
+	if (!s->is_done)
+		s->x.events->moved(&s->x);
+}
+
+static void
+mark_fed(struct h2s *s)
+{
+	struct h2up *c = s->c;
+
+	if (c->fed != NULL && c->fed != s)
+		h2s_fed(c);
+	if (s->is_done || s->is_paused)
+		return;
+	c->fed = s;
+	if (++c->fed_count >= FEED_MAX)
+		h2s_fed(c);
+}
+
+/* The sink is full: in memory of the stream's own, so that a byte does not hold on to a read. */
+static void
+keep(struct h2s *s, const char *p, size_t n)
+{
+	while (n > 0) {
+		struct buf *b = s->kept_count > 0 ? s->kept[s->kept_count - 1] : NULL;
+		size_t part;
+
+		if (b == NULL || buf_room(b) == 0) {
+			/* The window is smaller than this holds. */
+			if (s->kept_count == H2UP_KEPT)
+				abort();
+			b = buf_get(&s->env->w->bufs, BUF_64K);
+			s->kept[s->kept_count++] = b;
+		}
+		part = n < buf_room(b) ? n : buf_room(b);
+		memcpy(b->data + b->w, p, part);
+		b->w += (uint32_t)part;
+		p += part;
+		n -= part;
+	}
+}
+
+void
+h2s_data(struct h2s *s, struct buf *b, const char *p, size_t n)
+{
+	s->in_bytes += n;
+	if (!s->is_tunnel && s->kind == BODY_NONE) {
+		spoil(s, "unexpected_body");
+		return;
+	}
+	if (!s->is_tunnel && s->kind == BODY_LENGTH && s->in_bytes > s->length) {
+		spoil(s, "content_length_mismatch");
+		return;
+	}
+	if (s->to == NULL || s->is_paused || s->kept_count > 0) {
+		keep(s, p, n);
+		return;
+	}
+	s->unfed += n;
+	switch (s->to->ops->data(s->to, b, p, n)) {
+	case SINK_OK: mark_fed(s); break;
+	case SINK_FULL:
+		s->c->fed_count = FEED_MAX;
+		mark_fed(s);
+		break;
+	case SINK_GONE: s->x.events->refused(&s->x); break;
+	}
+}
+
+void
+h2s_in_end(struct h2s *s)
+{
+	if (s->in_ended)
+		return;
+	if (!s->is_tunnel && s->kind == BODY_LENGTH && s->in_bytes != s->length) {
+		spoil(s, "content_length_mismatch");
+		return;
+	}
+	s->in_ended = true;
+	tell_end(s);
+}
+
+/* The sink takes again. */
+static void
+again(struct run_item *item)
+{
+	struct h2s *s = (struct h2s *)((char *)item - offsetof(struct h2s, again));
+
+	s->is_paused = false;
+	while (s->kept_count > 0) {
+		struct buf *b = s->kept[0];
+		size_t n = buf_len(b);
+
+		memmove(s->kept, s->kept + 1, --s->kept_count * sizeof(s->kept[0]));
+		b->r = b->w;
+		s->unfed += n;
+		if (s->to->ops->data(s->to, b, b->data + b->w - n, n) == SINK_GONE) {
+			buf_unref(b);
+			s->x.events->refused(&s->x);
+			return;
+		}
+		buf_unref(b);
+		if (!flush_in(s))
+			return;
+	}
+	give_back(s);
+	tell_end(s);
+	if (!s->is_done)
+		s->x.events->moved(&s->x);
+}
+
+void
+h2s_trailers(struct h2s *s, const struct msg *m)
+{
+	size_t n = m->field_count * sizeof(struct field);
+	size_t text = 0;
+	char *at;
+
+	if (s->trailers != NULL || m->field_count == 0)
+		return;
+	for (unsigned i = 0; i < m->field_count; i++)
+		text += m->fields[i].name.n + m->fields[i].value.n;
+	s->trailers = xmalloc(n + text);
+	memcpy(s->trailers, m->fields, n);
+	at = (char *)s->trailers + n;
+	for (unsigned i = 0; i < m->field_count; i++) {
+		struct field *f = &s->trailers[i];
+
+		memcpy(at, f->name.p, f->name.n);
+		f->name.p = at;
+		at += f->name.n;
+		if (f->value.n > 0)
+			memcpy(at, f->value.p, f->value.n);
+		f->value.p = at;
+		at += f->value.n;
+	}
+	s->trailer_count = m->field_count;
+	forward_trailers(NULL, s->trailers, s->trailer_count);
+}
+
+void
+h2s_head(struct h2s *s, bool is_end)
+{
+	struct msg *m = s->x.resp;
+
+	if (!h2_answer_end(&s->c->answer, s->is_tunnel ? METHOD_GET : s->x.m->method, is_end)) {
+		spoil(s, s->c->answer.reason);
+		return;
+	}
+	s->x.heard = true;
+	if (s->is_tunnel && m->status >= 200 && m->status < 300) {
+		h2_answer_to_101(m, s->x.m, s->accept);
+		s->has_final = true;
+	} else if (m->status >= 200) {
+		s->has_final = true;
+		s->is_tunnel = false;
+		s->kind = m->body;
+		s->length = m->content_length;
+	}
+	s->x.events->head(&s->x);
+}
+
+/* --- ends
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
+
+static void
+let_go(struct h2s *s)
+{
+	drop_out(s);
+	drop_in(s);
+	deadline_fini(&s->dl);
+}
+
+void
+h2s_lost(struct h2s *s, enum exchange_failure why, uint16_t status, const char *reason)
+{
+	if (s->is_waiting && s->c != NULL) {
+		s->c->waiting--;
+		s->is_waiting = false;
+	}
+	/* The answer is whole: only its client is slow. */
+	if (s->in_ended) {
+		s->is_closed = true;
+		if (s->is_told)
+			s->x.events->moved(&s->x);
+		return;
+	}
+	s->is_closed = true;
+	s->x.events->failed(&s->x, why, status, reason);
+}
+
+void
+h2s_closed(struct h2s *s, uint32_t error)
+{
+	s->is_closed = true;
+	if (s->is_done) {
+		h2s_unlink(s);
+		h2s_free(s);
+		return;
+	}
+	s->x.heard = s->x.heard || s->c->heard != s->heard;
+	if (s->in_ended && s->bad == NULL) {
+		/* It wants no more of the request (RFC 9113 §8.1). */
+		if (s->is_told)
+			s->x.events->moved(&s->x);
+		return;
+	}
+	if (s->bad != NULL) {
+		s->x.events->failed(&s->x, EXCHANGE_BAD, 502, s->bad);
+	} else if (error == NGHTTP2_REFUSED_STREAM || !s->head_sent) {
+		worker_count(s->c->w, STAT_H2_UPSTREAM_REFUSED);
+		s->x.events->failed(&s->x,
+			s->c->state == H2UP_OPEN ? EXCHANGE_REFUSED : EXCHANGE_GONE, 502,
+			"refused_by_server");
+	} else if (s->peer_reset) {
+		worker_count(s->c->w, STAT_H2_UPSTREAM_RESETS);
+		s->x.events->failed(&s->x, EXCHANGE_BROKEN, 502,
+			s->error == NGHTTP2_HTTP_1_1_REQUIRED ? "http_1_1_required"
+							      : "reset_by_server");
+	} else {
+		s->x.events->failed(&s->x, EXCHANGE_BAD, 502,
+			s->has_final && s->kind == BODY_LENGTH && s->in_bytes != s->length
+				? "content_length_mismatch"
+				: "h2_protocol_error");
+	}
+}
+
+void
+h2s_opened(struct h2s *s)
+{
+	s->is_waiting = false;
+	s->c->waiting--;
+	s->c->u->served++;
+	s->heard = s->c->heard;
+	s->x.events->opened(&s->x);
+}
+
+static void
+on_deadline(struct deadline *d)
+{
+	struct h2s *s = (struct h2s *)((char *)d - offsetof(struct h2s, dl));
+
+	s->x.events->expired(&s->x);
+}
+
+/* --- the request: a sink
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static enum sink_result
+out_head(struct sink *k, struct msg *m)
+{
+	(void)k;
+	(void)m;
+	return SINK_OK;
+}
+
+static bool
+is_out_gone(const struct h2s *s)
+{
+	return s->is_closed || s->is_done || s->unsent || s->c == NULL;
+}
+
+static void
+wake(struct h2s *s)
+{
+	if (s->is_deferred) {
+		s->is_deferred = false;
+		nghttp2_session_resume_data(s->c->session, s->id);
+	}
+	h2up_soon(s->c);
+}
+
+static bool
+is_out_full(const struct h2s *s)
+{
+	return s->queued >= H2UP_OUT_HIGH || s->seg_count >= H2UP_OUT_SEGS / 2;
+}
+
+static enum sink_result
+out_data(struct sink *k, struct buf *b, const char *p, size_t n)
+{
+	struct h2s *s = of_sink(k);
+
+	if (is_out_gone(s))
+		return SINK_GONE;
+	if (n == 0)
+		return SINK_OK;
+	s->out_given += n;
+	if (s->x.kept != NULL)
+		kept_add(s->x.kept, p, n);
+	s->queued += n;
+	if (s->seg_first > 0 && s->seg_first + s->seg_count == H2UP_OUT_SEGS) {
+		memmove(s->seg, s->seg + s->seg_first, s->seg_count * sizeof(s->seg[0]));
+		s->seg_first = 0;
+	}
+	/* A producer stops at SINK_FULL, so what one turn of it adds always fits. */
+	if (s->seg_count == H2UP_OUT_SEGS)
+		abort();
+	s->seg[s->seg_first + s->seg_count++] =
+		(struct h1_seg){ b != NULL ? buf_ref(b) : NULL, p, n };
+	wake(s);
+	return is_out_full(s) ? SINK_FULL : SINK_OK;
+}
+
+static enum sink_result
+out_end(struct sink *k, const struct field *trailers, uint16_t count)
+{
+	struct h2s *s = of_sink(k);
+	size_t text = 0;
+	char *at;
+
+	if (is_out_gone(s))
+		return SINK_GONE;
+	s->out_ended = true;
+	if (s->x.kept != NULL)
+		kept_end(s->x.kept, count);
+	for (unsigned i = 0; i < count; i++)
+		text += trailers[i].name.n + trailers[i].value.n;
+	if (text > 0) {
+		s->out_trailers = xmalloc(count * sizeof(nghttp2_nv) + text);
+		at = (char *)(s->out_trailers + count);
+		for (unsigned i = 0; i < count; i++) {
+			const struct field *f = &trailers[i];
+			nghttp2_nv *nv = &s->out_trailers[s->out_trailer_count];
+
+			if (f->flags & MSG_FIELD_DROP)
+				continue;
+			s->out_trailer_count++;
+			*nv = (nghttp2_nv){ .name = (uint8_t *)at, .namelen = f->name.n };
+			memcpy(at, f->name.p, f->name.n);
+			at += f->name.n;
+			nv->value = (uint8_t *)at;
+			nv->valuelen = f->value.n;
+			if (f->value.n > 0)
+				memcpy(at, f->value.p, f->value.n);
+			at += f->value.n;
+		}
+	}
+	wake(s);
+	return SINK_OK;
+}
+
+static enum sink_result
+out_flush(struct sink *k)
+{
+	struct h2s *s = of_sink(k);
+
+	if (is_out_gone(s))
+		return SINK_GONE;
+	return is_out_full(s) ? SINK_FULL : SINK_OK;
+}
+
+static const struct sink_ops out_ops = {
+	.head = out_head, .data = out_data, .end = out_end, .flush = out_flush
+};
+
+/* --- what an attempt asks for
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static bool
+has_body(const struct msg *m)
+{
+	return m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->content_length > 0);
+}
+
+static void
+h2_send(struct exchange *x)
+{
+	struct h2s *s = of(x);
+	struct h2up *c = s->c;
+	size_t cap = x->path.n + x->m->query.n + 1 + EXCHANGE_H2_TEXT;
+	struct buf *text = buf_get(&c->w->bufs, cap <= 16384 ? BUF_16K : BUF_256K);
+	nghttp2_data_provider body = { .source.ptr = s, .read_callback = h2s_read_out };
+	int32_t id = NGHTTP2_ERR_NOMEM;
+
+	/* HTTP/2 has no other upgrade: whoever asks for one is answered without. */
+	s->is_tunnel = s->needs_connect;
+	if (cap <= text->cap) {
+		size_t n =
+			exchange_h2_request(x, c->u->tls_id != 0 ? SLICE("https") : SLICE("http"),
+				s->is_tunnel, text->data, c->env->nvs);
+
+		id = nghttp2_submit_request(c->session, NULL, c->env->nvs, n,
+			s->is_tunnel || has_body(x->m) ? &body : NULL, s);
+	}
+	buf_unref(text);
+	if (id < 0) {
+		/* Its numbers are used up, as a rule. */
+		s->unsent = true;
+		h2up_retire(c);
+		return;
+	}
+	s->id = id;
+	c->budget += 20;
+	h2up_soon(c);
+}
+
+static void
+h2_read(struct exchange *x)
+{
+	struct h2s *s = of(x);
+
+	if (s->unsent)
+		x->events->failed(x, EXCHANGE_GONE, 502, "refused_by_server");
+}
+
+static void
+h2_body_to(struct exchange *x, struct sink *to)
+{
+	struct h2s *s = of(x);
+
+	s->to = to;
+	/* The head rides with what comes behind it. */
+	if (s->c != NULL)
+		mark_fed(s);
+}
+
+static void
+h2_tunnel(struct exchange *x, struct sink *to)
+{
+	of(x)->to = to;
+}
+
+static struct exchange_state
+h2_state(const struct exchange *x)
+{
+	const struct h2s *s = of_const(x);
+	struct exchange_state st = {
+		.progress = s->in_bytes + s->out_bytes,
+		.wait = EXCHANGE_QUIET,
+	};
+
+	if (s->c != NULL && s->c->is_connecting) {
+		st.progress = upstream_steps(s->c->u);
+		st.wait = upstream_is_shaking(s->c->u)     ? EXCHANGE_SHAKING
+			: upstream_waits_for_tlsd(s->c->u) ? EXCHANGE_TLSD
+							   : EXCHANGE_QUIET;
+	} else if (s->queued > 0)
+		st.wait = EXCHANGE_SENDING;
+	else if (s->has_final && !s->in_ended && !s->is_paused)
+		st.wait = EXCHANGE_READING;
+	return st;
+}
+
+static uint64_t
+h2_given(const struct exchange *x)
+{
+	return of_const(x)->out_given;
+}
+
+static bool
+h2_wants_rest(const struct exchange *x)
+{
+	return !is_out_gone(of_const(x));
+}
+
+static void
+h2_look(struct exchange *x)
+{
+	struct h2s *s = of(x);
+	struct h2up *c = s->c;
+
+	if (c == NULL || c->is_connecting || !stream_is_dead(&c->u->s))
+		return;
+	c->u->s.readable = true;
+	h2up_read(c);
+}
+
+static void
+h2_done(struct exchange *x, enum exchange_end how)
+{
+	struct h2s *s = of(x);
+	struct h2up *c = s->c;
+
+	s->is_done = true;
+	let_go(s);
+	if (c == NULL) {
+		h2s_free(s);
+		return;
+	}
+	if (c->fed == s)
+		c->fed = NULL;
+	if (s->is_waiting)
+		c->waiting--;
+	if (s->id > 0 && !s->is_closed) {
+		bool is_whole = s->in_ended && s->end_sent;
+
+		/* A connection on which nothing is heard any more takes no others. */
+		if (how == EXCHANGE_CANCEL && !x->heard && c->heard == s->heard)
+			h2up_retire(c);
+		if (!is_whole)
+			nghttp2_submit_rst_stream(
+				c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
+		h2up_soon(c);
+	} else {
+		h2s_unlink(s);
+		h2s_free(s);
+	}
+	h2up_left(c);
+}
+
+static const struct exchange_ops ops = {
+	.send = h2_send,
+	.read = h2_read,
+	.body_to = h2_body_to,
+	.tunnel = h2_tunnel,
+	.state = h2_state,
+	.given = h2_given,
+	.wants_rest = h2_wants_rest,
+	.look = h2_look,
+	.done = h2_done,
+};
+
+struct h2s *
+h2s_new(struct exchange_h2_env *env, const struct exchange_open *how)
+{
+	struct h2s *s = freelist_take(&env->streams);
+
+	memset(s, 0, offsetof(struct h2s, seg));
+	s->x.ops = &ops;
+	s->x.events = how->events;
+	s->x.user = how->user;
+	s->x.sink = &s->out;
+	s->x.dl = &s->dl;
+	s->out.ops = &out_ops;
+	s->env = env;
+	s->pool = how->pool;
+	s->again.fn = again;
+	deadline_init(&s->dl, on_deadline);
+	return s;
+}

@@ -1,0 +1,653 @@
+/*
+ * exchange_h2_conn: connections to servers: which one an exchange goes on, connecting, reading, and
+ * how they end.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "routerd/exchange_h2_int.h"
+
+/* What one turn of a connection may read before others get theirs. */
+#define TURN_BYTES (256u << 10)
+/* A connection that was quiet for so long is read before it is used again: its end may be there. */
+#define JUST_USED_MS 1000
+#define BUDGET       2000
+/* Bytes of unknown frames in the life of a connection, beyond those that known ones paid for. */
+#define UNKNOWN_MAX (64 << 10)
+
+static void run(struct run_item *item);
+static void settle(struct h2up *c);
+
+/* --- what a worker has
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+struct exchange_h2_env *
+exchange_h2_env_new(struct worker *w)
+{
+	struct exchange_h2_env *env = xcalloc(1, sizeof(*env));
+
+	env->w = w;
+	env->mem = h2_mem_new();
+	freelist_init(&env->conns, sizeof(struct h2up), 256);
+	freelist_init(&env->streams, sizeof(struct h2s), 1024);
+	if (nghttp2_session_callbacks_new(&env->callbacks) != 0 ||
+		nghttp2_option_new(&env->option) != 0)
+		abort();
+	h2up_recv_callbacks(env->callbacks);
+	h2up_out_callbacks(env->callbacks);
+	nghttp2_option_set_no_auto_window_update(env->option, 1);
+	nghttp2_option_set_no_closed_streams(env->option, 1);
+	nghttp2_option_set_max_settings(env->option, 32);
+	return env;
+}
+
+bool
+exchange_h2_env_trim(struct exchange_h2_env *env)
+{
+	bool more = freelist_trim(&env->conns, 4);
+
+	more = h2_mem_trim(env->mem) || more;
+	return freelist_trim(&env->streams, 16) || more;
+}
+
+static struct h2up_list *
+list_of(struct exchange_h2_env *env, uint32_t id)
+{
+	if (id >= env->cap) {
+		uint32_t cap = env->cap ? env->cap : 16;
+
+		while (cap <= id)
+			cap *= 2;
+		env->by_server = xreallocarray(env->by_server, cap, sizeof(*env->by_server));
+		memset(env->by_server + env->cap, 0, (cap - env->cap) * sizeof(*env->by_server));
+		for (uint32_t i = 0; i < env->cap; i++)
+			if (env->by_server[i].first != NULL)
+				env->by_server[i].first->link = &env->by_server[i].first;
+		env->cap = cap;
+	}
+	return &env->by_server[id];
+}
+
+/* --- the end
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static void
+set_idle(struct h2up *c, bool is_idle)
+{
+	if (c->is_idle == is_idle)
+		return;
+	c->is_idle = is_idle;
+	worker_add(c->w, STAT_UPSTREAM_IDLE, is_idle ? 1 : (uint64_t)-1);
+	list_of(c->env, c->u->server_id)->idle += is_idle ? 1u : (unsigned)-1;
+}
+
+static void
+release(void *p)
+{
+	struct h2up *c = p;
+
+	freelist_give(&c->env->conns, c);
+}
+
+/* Not from within nghttp2. Exchanges hear of it. */
+static void
+die(struct h2up *c, enum exchange_failure why, uint16_t status, const char *reason)
+{
+	if (c->state == H2UP_DEAD)
+		return;
+	set_idle(c, false);
+	c->state = H2UP_DEAD;
+	*c->link = c->next;
+	if (c->next != NULL)
+		c->next->link = c->link;
+	loop_run_cancel(c->w->loop, &c->run);
+	worker_add(c->w, STAT_H2_UPSTREAM_CONNECTIONS, (uint64_t)-1);
+	while (c->streams != NULL) {
+		struct h2s *s = c->streams;
+
+		h2s_unlink(s);
+		if (s->is_done)
+			h2s_free(s);
+		else
+			h2s_lost(s, why, status, reason);
+	}
+	nghttp2_session_del(c->session);
+	h2up_out_fini(c);
+	buf_unref(c->text);
+	c->text = NULL;
+	c->u->user = NULL;
+	upstream_close(c->u);
+	loop_defer(c->w->loop, release, c);
+}
+
+static void
+tell_bad(struct h2up *c)
+{
+	static _Thread_local struct log_limit limit = { .burst = 5 };
+	uint32_t held;
+
+	worker_count(c->w, c->is_flood ? STAT_H2_UPSTREAM_FLOODS : STAT_H2_UPSTREAM_ERRORS);
+	if (log_allow(&limit, &held))
+		LOG_WARN("upstream_h2_error", L_STR("pool", c->u->server->pool_name),
+			L_STR("server", c->u->server->name), L_STR("reason", c->bad),
+			L_INT("suppressed", held));
+}
+
+/* The server has broken the protocol, or floods: it is told, and that is all. */
+static void
+die_bad(struct h2up *c, uint32_t error)
+{
+	tell_bad(c);
+	nghttp2_session_terminate_session(c->session, error);
+	(void)h2up_flush(c);
+	die(c, EXCHANGE_BAD, 502, c->bad);
+}
+
+void
+h2up_soon(struct h2up *c)
+{
+	loop_run_soon(c->w->loop, &c->run);
+}
+
+void
+h2up_retire(struct h2up *c)
+{
+	if (c->state != H2UP_OPEN)
+		return;
+	c->state = H2UP_RETIRED;
+	set_idle(c, false);
+	h2up_soon(c);
+}
+
+void
+h2up_left(struct h2up *c)
+{
+	if (--c->active > 0 || c->state == H2UP_DEAD)
+		return;
+	/* While it connects it needs what its exchanges have brought along. */
+	if (c->state != H2UP_OPEN || c->is_connecting || c->keep == 0 || c->w->is_draining ||
+		(c->max_requests > 0 && c->u->served >= c->max_requests) ||
+		list_of(c->env, c->u->server_id)->idle >= c->keep) {
+		h2up_retire(c);
+		h2up_soon(c);
+		return;
+	}
+	set_idle(c, true);
+	deadline_set(c->w->loop, &c->u->dl, c->idle_timeout_ms);
+}
+
+/* --- frames both ways
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static const char *
+reason_of(uint32_t error)
+{
+	switch (error) {
+	case NGHTTP2_FLOW_CONTROL_ERROR: return "h2_flow_control_error";
+	case NGHTTP2_FRAME_SIZE_ERROR: return "h2_frame_size_error";
+	case NGHTTP2_COMPRESSION_ERROR: return "h2_compression_error";
+	default: return "h2_protocol_error";
+	}
+}
+
+static uint32_t
+error_of(ssize_t nghttp2_error)
+{
+	switch (nghttp2_error) {
+	case NGHTTP2_ERR_FLOW_CONTROL: return NGHTTP2_FLOW_CONTROL_ERROR;
+	case NGHTTP2_ERR_FRAME_SIZE_ERROR: return NGHTTP2_FRAME_SIZE_ERROR;
+	case NGHTTP2_ERR_HEADER_COMP: return NGHTTP2_COMPRESSION_ERROR;
+	default: return NGHTTP2_PROTOCOL_ERROR;
+	}
+}
+
+/* False: the connection is dead. */
+static bool
+take(struct h2up *c, struct buf *b, size_t n)
+{
+	ssize_t used;
+
+	c->heard += n;
+	c->heard_ms = loop_now_ms(c->w->loop);
+	c->unknown += (int64_t)n;
+	c->is_receiving = true;
+	used = nghttp2_session_mem_recv(c->session, (const uint8_t *)b->data, n);
+	if (c->fed != NULL)
+		h2s_fed(c);
+	c->is_receiving = false;
+	if (used >= 0 && c->unknown > UNKNOWN_MAX) {
+		c->bad = "unknown_frames";
+		c->is_flood = true;
+		used = NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
+	if (used < 0) {
+		bool is_ours = c->bad != NULL;
+		uint32_t error = is_ours ? NGHTTP2_ENHANCE_YOUR_CALM : error_of(used);
+
+		if (used == NGHTTP2_ERR_FLOODED) {
+			c->bad = "h2_flood";
+			c->is_flood = true;
+		} else if (!is_ours) {
+			c->bad = reason_of(error);
+		}
+		die_bad(c, error);
+		return false;
+	}
+	return true;
+}
+
+void
+h2up_read(struct h2up *c)
+{
+	struct upstream *u = c->u;
+	size_t total = 0;
+
+	while (c->state != H2UP_DEAD && u->s.readable) {
+		ssize_t n;
+
+		if (total >= TURN_BYTES) {
+			c->wants_read = true;
+			h2up_soon(c);
+			return;
+		}
+		if (u->in == NULL)
+			u->in = buf_get(&c->w->bufs, total > 0 ? BUF_64K : BUF_16K);
+		n = stream_read(&u->s, u->in->data, u->in->cap);
+		if (n == 0 || n == STREAM_ERROR) {
+			die(c, EXCHANGE_BROKEN, 502, n == 0 ? "closed_early" : "reset_by_server");
+			return;
+		}
+		if (n > 0) {
+			if (!take(c, u->in, (size_t)n))
+				return;
+			total += (size_t)n;
+		}
+		/* What a sink has kept is its own now; a full read means that more is coming. */
+		buf_unref(u->in);
+		u->in = NULL;
+		if (n == STREAM_AGAIN)
+			break;
+	}
+	if (c->state != H2UP_DEAD && nghttp2_session_want_write(c->session))
+		h2up_soon(c);
+}
+
+static void
+run(struct run_item *item)
+{
+	struct h2up *c = (struct h2up *)((char *)item - offsetof(struct h2up, run));
+
+	if (c->is_connecting) {
+		if (c->state == H2UP_RETIRED && c->active == 0)
+			die(c, EXCHANGE_CONNECT, 502, "connect_failed");
+		return;
+	}
+	if (c->is_settling)
+		settle(c);
+	if (c->wants_read) {
+		c->wants_read = false;
+		h2up_read(c);
+		if (c->state == H2UP_DEAD)
+			return;
+	}
+	if (c->state == H2UP_RETIRED && c->active == 0 && !c->is_told)
+		nghttp2_session_terminate_session(c->session, NGHTTP2_NO_ERROR);
+	if (!h2up_flush(c)) {
+		/* What it said before it went may still be there. */
+		c->u->s.readable = true;
+		h2up_read(c);
+		if (c->state != H2UP_DEAD)
+			die(c, EXCHANGE_BROKEN, 502, "reset_by_server");
+		return;
+	}
+	if (c->state == H2UP_RETIRED && c->active == 0) {
+		die(c, EXCHANGE_BROKEN, 502, "closed_early");
+	} else if (c->goaway_error != 0) {
+		/* nghttp2 has ended the session, for what the server sent. */
+		c->bad = reason_of(c->goaway_error);
+		tell_bad(c);
+		die(c, EXCHANGE_BAD, 502, c->bad);
+	}
+}
+
+/* --- connecting
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static uint32_t
+room_of(const struct h2up *c)
+{
+	uint32_t limit = c->limit < c->peer_limit ? c->limit : c->peer_limit;
+
+	return limit > c->active ? limit - c->active : 0;
+}
+
+static void
+begin_session(struct h2up *c)
+{
+	const nghttp2_settings_entry settings[] = {
+		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2UP_WINDOW },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+			c->w->snap->s->response_limits.head_bytes },
+	};
+
+	nghttp2_submit_settings(
+		c->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(*settings));
+	nghttp2_session_set_local_window_size(
+		c->session, NGHTTP2_FLAG_NONE, 0, (int32_t)H2UP_CONN_WINDOW);
+	c->is_connecting = false;
+	h2up_soon(c);
+}
+
+/* The first exchange goes at once; the others when it is known how many the server takes: those
+ * that are too many would only be refused. */
+static void
+open_waiting(struct h2up *c)
+{
+	struct h2s *next;
+
+	for (struct h2s *s = c->streams; s != NULL && c->state != H2UP_DEAD; s = next) {
+		next = s->next;
+		if (!s->is_waiting || s->is_done || (s->needs_connect && !c->has_settings))
+			continue;
+		if (!c->has_settings && c->u->served > 0)
+			return;
+		h2s_opened(s);
+		/* It may have taken others along. */
+		next = c->streams;
+	}
+}
+
+/* A step of what leads to a connection: other deadlines hold. */
+static void
+moved_on(struct h2up *c)
+{
+	struct h2s *next;
+
+	for (struct h2s *s = c->streams; s != NULL; s = next) {
+		next = s->next;
+		if (!s->is_done)
+			s->x.events->moved(&s->x);
+	}
+}
+
+static void
+connected(struct h2up *c)
+{
+	switch (upstream_connected(c->u)) {
+	case UPSTREAM_NOT_YET: moved_on(c); break;
+	case UPSTREAM_READY:
+		begin_session(c);
+		open_waiting(c);
+		break;
+	case UPSTREAM_TLS_FAILED: die(c, EXCHANGE_TLS, 502, upstream_tls_reason(c->u)); break;
+	case UPSTREAM_NO_TLSD: die(c, EXCHANGE_NO_TLSD, 502, upstream_tls_reason(c->u)); break;
+	case UPSTREAM_FAILED:
+		die(c, EXCHANGE_CONNECT, errno == ETIMEDOUT ? 504 : 502, upstream_reason(errno));
+		break;
+	}
+}
+
+static void
+on_upstream(struct upstream *u)
+{
+	struct h2up *c = u->user;
+
+	if (c->is_connecting) {
+		connected(c);
+		return;
+	}
+	if (u->s.readable)
+		h2up_read(c);
+	if (c->state != H2UP_DEAD && u->s.writable && c->queued > 0)
+		h2up_soon(c);
+}
+
+/* Idle for long enough. */
+static void
+on_expired(struct upstream *u)
+{
+	struct h2up *c = u->user;
+
+	if (c->is_idle)
+		h2up_retire(c);
+}
+
+static struct h2up *
+conn_new(struct worker *w, struct server *server, const struct poolcfg *pool)
+{
+	struct exchange_h2_env *env = w->up_h2;
+	struct upstream *u = upstream_connect(w, server, pool);
+	struct h2up_list *l;
+	struct h2up *c;
+
+	if (u == NULL)
+		return NULL;
+	c = freelist_take(&env->conns);
+	memset(c, 0, offsetof(struct h2up, seg));
+	c->env = env;
+	c->w = w;
+	c->u = u;
+	c->run.fn = run;
+	c->is_connecting = true;
+	c->budget = BUDGET;
+	c->budget_ms = loop_now_ms(w->loop);
+	c->heard_ms = c->budget_ms;
+	l = list_of(env, server->id);
+	c->peer_limit = l->peer_limit > 0 ? l->peer_limit : 100;
+	if (nghttp2_session_client_new3(
+		    &c->session, env->callbacks, c, env->option, h2_mem_of(env->mem)) != 0)
+		abort();
+	u->user = c;
+	u->fn = on_upstream;
+	u->expired = on_expired;
+	c->next = l->first;
+	c->link = &l->first;
+	if (c->next != NULL)
+		c->next->link = &c->next;
+	l->first = c;
+	worker_count(w, STAT_H2_UPSTREAM_CONNECTIONS);
+	if (upstream_connected(u) > 0)
+		begin_session(c);
+	return c;
+}
+
+/* --- which connection
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* A quiet one is read first: what it says then is its end, more often than not. */
+static bool
+is_alive(struct h2up *c)
+{
+	if (c->active > 0 || c->state != H2UP_OPEN || c->is_receiving ||
+		loop_now_ms(c->w->loop) - c->heard_ms <= JUST_USED_MS)
+		return c->state != H2UP_DEAD;
+	c->u->s.readable = true;
+	h2up_read(c);
+	return c->state == H2UP_OPEN;
+}
+
+static bool
+is_worn(const struct h2up *c)
+{
+	return c->max_requests > 0 && c->u->served + c->waiting >= c->max_requests;
+}
+
+static struct h2up *
+find(const struct exchange_open *how)
+{
+	struct h2up_list *l = list_of(how->w->up_h2, how->server->id);
+	uint32_t addr_seq = atomic_load_explicit(&how->server->addr_seq, memory_order_acquire);
+	struct h2up *next;
+
+	for (struct h2up *c = l->first; c != NULL; c = next) {
+		next = c->next;
+		c->limit = (uint32_t)how->pool->streams;
+		if (c->state > H2UP_OPEN || room_of(c) == 0)
+			continue;
+		if (c->u->tls_id != how->pool->tls_id)
+			continue;
+		if (how->wants_fresh && c->u->served > 0)
+			continue;
+		if (c->u->addr_seq != addr_seq || is_worn(c)) {
+			h2up_retire(c);
+			continue;
+		}
+		if (is_alive(c))
+			return c;
+	}
+	return NULL;
+}
+
+void
+h2up_settled(struct h2up *c)
+{
+	uint32_t streams = nghttp2_session_get_remote_settings(
+		c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+
+	c->has_settings = true;
+	c->peer_limit = streams;
+	list_of(c->env, c->u->server_id)->peer_limit = streams;
+	c->may_connect = nghttp2_session_get_remote_settings(
+				 c->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+	/* Not from within nghttp2: an exchange that cannot go on this connection leaves it. */
+	c->is_settling = true;
+	h2up_soon(c);
+}
+
+/* The server takes fewer at a time than wait here: it goes on another connection. */
+static void
+move_away(struct h2s *s)
+{
+	struct h2up *from = s->c;
+	struct h2up_list *l = list_of(from->env, from->u->server_id);
+	struct h2up *to = l->first;
+
+	while (to != NULL &&
+		(to == from || to->state > H2UP_OPEN || room_of(to) == 0 ||
+			to->u->tls_id != from->u->tls_id || to->has_settings))
+		to = to->next;
+	if (to == NULL)
+		to = conn_new(from->w, from->u->server, s->pool);
+	h2s_unlink(s);
+	from->active--;
+	from->waiting--;
+	if (to == NULL) {
+		h2s_lost(s, EXCHANGE_CONNECT, 502, upstream_reason(errno));
+		return;
+	}
+	to->limit = from->limit;
+	to->max_requests = from->max_requests;
+	to->keep = from->keep;
+	to->idle_timeout_ms = from->idle_timeout_ms;
+	h2s_link(s, to);
+	to->active++;
+	to->waiting++;
+	if (!to->is_connecting)
+		open_waiting(to);
+}
+
+static void
+settle(struct h2up *c)
+{
+	struct h2s *next;
+
+	c->is_settling = false;
+	for (struct h2s *s = c->streams; s != NULL; s = next) {
+		next = s->next;
+		if (!s->is_waiting || s->is_done)
+			continue;
+		if (s->needs_connect && !c->may_connect) {
+			h2s_lost(s, EXCHANGE_UNFIT, 502, "no_extended_connect");
+			next = c->streams;
+		} else if (c->active > (c->limit < c->peer_limit ? c->limit : c->peer_limit)) {
+			move_away(s);
+			next = c->streams;
+		}
+	}
+	open_waiting(c);
+}
+
+int
+exchange_h2_open(struct exchange **x, const struct exchange_open *how)
+{
+	struct h2up *c = find(how);
+	struct h2s *s;
+	bool is_reused = c != NULL && c->u->served > 0;
+
+	if (c == NULL)
+		c = conn_new(how->w, how->server, how->pool);
+	if (c == NULL)
+		return -1;
+	if (how->is_websocket && c->has_settings && !c->may_connect) {
+		errno = EPROTONOSUPPORT;
+		return -1;
+	}
+	c->limit = (uint32_t)how->pool->streams;
+	c->max_requests = (uint32_t)how->pool->keepalive_requests;
+	c->keep = (unsigned)how->pool->keepalive;
+	c->idle_timeout_ms = (uint64_t)how->pool->idle_timeout_ms;
+	if (c->is_idle) {
+		set_idle(c, false);
+		deadline_clear(&c->u->dl);
+	}
+	s = h2s_new(c->env, how);
+	s->x.is_reused = is_reused;
+	s->needs_connect = how->is_websocket;
+	h2s_link(s, c);
+	c->active++;
+	*x = &s->x;
+	if (!c->is_connecting && (c->has_settings || (c->u->served == 0 && !how->is_websocket))) {
+		if (is_reused)
+			worker_count(c->w, STAT_UPSTREAM_REUSED);
+		c->u->served++;
+		return 1;
+	}
+	s->is_waiting = true;
+	c->waiting++;
+	return 0;
+}
+
+void
+exchange_h2_close_idle(struct worker *w, uint32_t server_id)
+{
+	struct exchange_h2_env *env = w->up_h2;
+	struct h2up *next;
+
+	if (server_id >= env->cap)
+		return;
+	for (struct h2up *c = env->by_server[server_id].first; c != NULL; c = next) {
+		next = c->next;
+		if (c->active > 0)
+			h2up_retire(c);
+		else
+			die(c, EXCHANGE_BROKEN, 502, "closed_early");
+	}
+	env->by_server[server_id].peer_limit = 0;
+}
+
+void
+exchange_h2_drain(struct worker *w)
+{
+	for (uint32_t id = 0; id < w->up_h2->cap; id++)
+		exchange_h2_close_idle(w, id);
+}
+
+void
+exchange_h2_env_free(struct exchange_h2_env *env)
+{
+	if (env == NULL)
+		return;
+	freelist_fini(&env->conns);
+	freelist_fini(&env->streams);
+	nghttp2_session_callbacks_del(env->callbacks);
+	nghttp2_option_del(env->option);
+	h2_mem_free(env->mem);
+	free(env->by_server);
+	free(env);
+}

@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""grpc_peer.py server | client PORT WHAT..: both ends of gRPC by Debian's python3-grpcio, messages as plain bytes.
+
+server: prints "port N" and "ready". Methods of /t.T: Unary (echo), Sum (client stream: bytes in all), Count (server
+stream: N messages), Chat (both ways, echo), Fail (status 9 with a message and a trailer), Slow (1 s), Time (the time
+left of the caller's deadline, in ms).
+client WHAT: one line each; ends with 1 when something is not as it should be.
+"""
+import sys, time
+from concurrent import futures
+
+import grpc
+
+same = lambda b: b
+
+
+def unary(q, c):
+    c.set_trailing_metadata((("x-trailer", "t"),))
+    return q
+
+
+def fail(q, c):
+    c.set_trailing_metadata((("x-why", "because"),))
+    c.abort(grpc.StatusCode.FAILED_PRECONDITION, "no way")
+
+
+def slow(q, c):
+    time.sleep(1)
+    return q
+
+
+def chat(qs, c):
+    for q in qs:
+        yield q
+
+
+class Handler(grpc.GenericRpcHandler):
+    def service(self, call):
+        name = call.method.rsplit("/", 1)[1]
+        return {
+            "Unary": grpc.unary_unary_rpc_method_handler(unary),
+            "Sum": grpc.stream_unary_rpc_method_handler(lambda qs, c: str(sum(len(q) for q in qs)).encode()),
+            "Count": grpc.unary_stream_rpc_method_handler(lambda q, c: (b"%d" % i for i in range(int(q)))),
+            "Chat": grpc.stream_stream_rpc_method_handler(chat),
+            "Fail": grpc.unary_unary_rpc_method_handler(fail),
+            "Slow": grpc.unary_unary_rpc_method_handler(slow),
+            "Time": grpc.unary_unary_rpc_method_handler(lambda q, c: b"%d" % (c.time_remaining() * 1000)),
+        }.get(name)
+
+
+def server():
+    s = grpc.server(futures.ThreadPoolExecutor(8), handlers=(Handler(),))
+    port = s.add_insecure_port("127.0.0.1:0")
+    s.start()
+    print("port", port, flush=True)
+    print("ready", flush=True)
+    s.wait_for_termination()
+
+
+def client(port, what):
+    channel = grpc.insecure_channel("127.0.0.1:%s" % port)
+    m = "/t.T/"
+    big = bytes(range(256)) * 4000
+    ok = True
+
+    def check(name, good, seen=""):
+        nonlocal ok
+        ok = ok and good
+        print(name, "ok" if good else "WRONG: %r" % (seen,), flush=True)
+
+    def status(name, want, method, **kw):
+        try:
+            r = channel.unary_unary(m + method)(b"x", **kw)
+            check(name, False, r)
+        except grpc.RpcError as e:
+            check(name, e.code().name == want, (e.code().name, e.details()))
+            return e
+
+    for w in what:
+        if w == "unary":
+            r, call = channel.unary_unary(m + "Unary").with_call(b"hello", timeout=10)
+            check(w, r == b"hello" and ("x-trailer", "t") in [tuple(t) for t in call.trailing_metadata()], (r, call.trailing_metadata()))
+        elif w == "big":
+            r = channel.unary_unary(m + "Unary")(big, timeout=20)
+            check(w, r == big, len(r))
+        elif w == "sum":
+            r = channel.stream_unary(m + "Sum")((b"x" * 1000 for _ in range(500)), timeout=20)
+            check(w, r == b"500000", r)
+        elif w == "count":
+            r = list(channel.unary_stream(m + "Count")(b"1000", timeout=20))
+            check(w, len(r) == 1000 and r[-1] == b"999", len(r))
+        elif w == "chat":
+            # Each message goes out when the answer to the one before is here: nothing on the way may collect.
+            import queue
+            q = queue.Queue()
+            answers = channel.stream_stream(m + "Chat")(iter(q.get, None), timeout=20)
+            seen = []
+            for i in range(50):
+                q.put(b"%d" % i)
+                seen.append(next(answers))
+            q.put(None)
+            check(w, seen == [b"%d" % i for i in range(50)] and list(answers) == [], seen)
+        elif w == "fail":
+            e = status(w, "FAILED_PRECONDITION", "Fail", timeout=10)
+            check("fail-trailer", ("x-why", "because") in [tuple(t) for t in e.trailing_metadata()], e.trailing_metadata())
+        elif w == "deadline":
+            status(w, "DEADLINE_EXCEEDED", "Slow", timeout=0.2)
+        elif w == "time":
+            r = int(channel.unary_unary(m + "Time")(b"x", timeout=7))
+            check(w, 5000 < r <= 7500, r)
+        elif w == "unimplemented":
+            status(w, "UNIMPLEMENTED", "Nothing", timeout=10)
+        elif w == "many":
+            calls = [channel.unary_unary(m + "Unary").future(b"%d" % i, timeout=20) for i in range(500)]
+            check(w, [c.result() for c in calls] == [b"%d" % i for i in range(500)])
+        elif w.startswith("status="):
+            status(w, w[7:], "Unary", timeout=10)
+    return 0 if ok else 1
+
+
+if sys.argv[1] == "server":
+    server()
+sys.exit(client(sys.argv[2], sys.argv[3:]))

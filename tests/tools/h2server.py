@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""h2server.py MODE..: HTTP/2 servers in clear text that misbehave, one port each, frame by frame.
+
+Prints "port MODE N" for each and then "ready"; for every connection and request a line "MODE connection" or
+"MODE request STREAM", for every RST_STREAM and GOAWAY that it gets "MODE reset STREAM CODE", "MODE goaway CODE".
+What requests say is not decoded: the mode alone decides. `ok` answers each with 200 and "ok".
+"""
+import socket, struct, sys, threading, time
+
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = range(10)
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def length(n):
+    if n < 127:
+        return bytes([n])
+    out, n = b"\x7f", n - 127
+    while n >= 128:
+        out, n = out + bytes([n % 128 | 128]), n // 128
+    return out + bytes([n])
+
+
+def fields(*pairs):
+    """Literal, not indexed, no Huffman."""
+    out = b""
+    for name, value in pairs:
+        name, value = name.encode("latin1"), value.encode("latin1")
+        out += b"\x00" + length(len(name)) + name + length(len(value)) + value
+    return out
+
+
+OK = (":status", "200")
+
+
+def head(stream, *pairs, end=False):
+    return frame(HEADERS, 4 | end, stream, fields(*pairs))
+
+
+def answer(stream, body=b"ok", *more):
+    return head(stream, OK, *more) + frame(DATA, 1, stream, body)
+
+
+def bomb(stream):
+    """One large field in the table, then referred to again and again."""
+    big = b"\x40" + length(1) + b"a" + length(4000) + b"b" * 4000
+    block = fields(OK) + big + b"\xbe" * 12000
+    return frame(HEADERS, 4, stream, block)
+
+
+def continuations(stream):
+    out = frame(HEADERS, 0, stream, fields(OK))
+    return out + b"".join(frame(CONT, 0, stream, fields(("a%d" % i, "b"))) for i in range(5000))
+
+
+# What is sent when a request has come.
+REQUEST = {
+    "ok": lambda s: answer(s),
+    "settings_flood": lambda s: frame(SETTINGS, 0, 0) * 5000,
+    "ping_flood": lambda s: frame(PING, 0, 0, b"12345678") * 5000,
+    "window_update_flood": lambda s: frame(WINDOW, 0, 0, struct.pack(">I", 1)) * 5000,
+    "unknown_frames": lambda s: frame(0x42, 0, 0, b"x" * 1000) * 5000,
+    "empty_frames": lambda s: head(s, OK) + frame(DATA, 0, s) * 5000,
+    "reset_flood": lambda s: frame(RST, 0, s, struct.pack(">I", 8)) * 5000,
+    "continuation_flood": continuations,
+    "hpack_bomb": bomb,
+    "many_fields": lambda s: head(s, OK, *[("f%d" % i, "v") for i in range(1000)]),
+    "push": lambda s: frame(PUSH, 4, s, struct.pack(">I", 2) + fields((":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a"))),
+    "upper_case": lambda s: answer(s, b"ok", ("X-Upper", "v")),
+    "crlf_value": lambda s: answer(s, b"ok", ("x-split", "a\r\nSet-Cookie: b")),
+    "nul_value": lambda s: answer(s, b"ok", ("x-nul", "a\0b")),
+    "crlf_name": lambda s: answer(s, b"ok", ("x-split\r\nx", "b")),
+    "colon_name": lambda s: answer(s, b"ok", ("x:y", "b")),
+    "blank_value": lambda s: answer(s, b"ok", ("x-blank", " b")),
+    "connection_field": lambda s: answer(s, b"ok", ("connection", "close")),
+    "transfer_encoding": lambda s: answer(s, b"ok", ("transfer-encoding", "chunked")),
+    "two_lengths": lambda s: answer(s, b"ok", ("content-length", "2"), ("content-length", "2")),
+    "bad_length": lambda s: answer(s, b"ok", ("content-length", "+2")),
+    "short_body": lambda s: answer(s, b"ok", ("content-length", "10")),
+    "long_body": lambda s: answer(s, b"ok" * 100, ("content-length", "10")),
+    "length_no_body": lambda s: head(s, OK, ("content-length", "10"), end=True),
+    "no_status": lambda s: head(s, ("a", "b"), end=True),
+    "two_status": lambda s: head(s, OK, OK, end=True),
+    "late_status": lambda s: head(s, ("a", "b"), OK, end=True),
+    "bad_status": lambda s: head(s, (":status", "20x"), end=True),
+    "request_pseudo": lambda s: head(s, OK, (":path", "/"), end=True),
+    "switching": lambda s: head(s, (":status", "101"), end=True),
+    "bad_trailer": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, (":status", "200"), end=True),
+    "unknown_stream": lambda s: frame(DATA, 0, 99, b"x"),
+    "even_stream": lambda s: head(2, OK),
+    "large_frame": lambda s: frame(DATA, 0, s, b"x" * 20000),
+    "bad_padding": lambda s: head(s, OK) + frame(DATA, 8, s, b"\xff"),
+    "bad_hpack": lambda s: frame(HEADERS, 4, s, b"\xff\xff\xff\xff\xff\xff"),
+    "window_overflow": lambda s: frame(WINDOW, 0, s, struct.pack(">I", 0x7FFFFFFF)) * 2,
+    "http1": lambda s: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "refused": lambda s: frame(RST, 0, s, struct.pack(">I", 7)),
+    "reset": lambda s: frame(RST, 0, s, struct.pack(">I", 2)),
+    "reset_later": lambda s: head(s, OK) + frame(DATA, 0, s, b"part") + frame(RST, 0, s, struct.pack(">I", 2)),
+    "goaway": lambda s: frame(GOAWAY, 0, 0, struct.pack(">II", s - 2 if s > 2 else 0, 0)),
+    "interims": lambda s: head(s, (":status", "103"), ("link", "<a>")) * 50,
+    "silent": lambda s: b"",
+    "crumbs": lambda s: answer(s, b"ok", ("set-cookie", "a=1"), ("set-cookie", "b=2")),
+    "early": lambda s: head(s, OK) + frame(DATA, 1, s, b"early") + frame(RST, 0, s, struct.pack(">I", 0)),
+    "small_window": lambda s: b"",
+    "one_at_a_time": lambda s: b"",
+    "drop": lambda s: b"",
+    "trailers": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("x-sum", "1"), ("x-forwarded-for", "evil"), end=True),
+    "long_stream": lambda s: head(s, OK) + frame(DATA, 0, s, b"part"),
+}
+SETTINGS_OF = {
+    "small_window": struct.pack(">HI", 4, 10),
+    "one_at_a_time": struct.pack(">HI", 3, 1),
+}
+lock = threading.Lock()
+
+
+def say(*words):
+    with lock:
+        print(*words, flush=True)
+
+
+def exactly(c, n):
+    out = b""
+    while len(out) < n:
+        part = c.recv(n - len(out))
+        if not part:
+            raise EOFError
+        out += part
+    return out
+
+
+def serve(c, mode):
+    say(mode, "connection")
+    try:
+        c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        c.sendall(frame(SETTINGS, 0, 0, SETTINGS_OF.get(mode, b"")))
+        exactly(c, 24)
+        while True:
+            h = exactly(c, 9)
+            payload = exactly(c, int.from_bytes(h[:3], "big"))
+            kind, flags, stream = h[3], h[4], int.from_bytes(h[5:], "big")
+            if kind == SETTINGS and not flags & 1:
+                c.sendall(frame(SETTINGS, 1, 0))
+            elif kind == PING and not flags & 1:
+                c.sendall(frame(PING, 1, 0, payload))
+            elif kind == RST:
+                say(mode, "reset", stream, int.from_bytes(payload, "big"))
+            elif kind == GOAWAY:
+                say(mode, "goaway", int.from_bytes(payload[4:8], "big"))
+            elif kind == HEADERS:
+                say(mode, "request", stream)
+                if mode == "drop":
+                    return
+                if mode == "one_at_a_time":
+                    time.sleep(0.2)
+                    c.sendall(answer(stream))
+                else:
+                    c.sendall(REQUEST[mode](stream))
+    except (EOFError, OSError):
+        pass
+    finally:
+        say(mode, "closed")
+        c.close()
+
+
+def accept(s, mode):
+    while True:
+        threading.Thread(target=serve, args=(s.accept()[0], mode), daemon=True).start()
+
+
+for m in sys.argv[1:]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    say("port", m, listener.getsockname()[1])
+    threading.Thread(target=accept, args=(listener, m), daemon=True).start()
+say("ready")
+while True:
+    time.sleep(3600)
