@@ -8,7 +8,7 @@ pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and 
 demo_up() {
 	HTTPS=$(free_port)
 	HTTP=$(free_port)
-	sed -e "s/8443/$HTTPS/; s/8080/$HTTP/; s/9001/$(free_port)/; s/9002/$(free_port)/; s/9003/$(free_port)/" \
+	sed -e "s/\\b8443\\b/$HTTPS/; s/\\b8080\\b/$HTTP/; s/\\b9001\\b/$(free_port)/; s/\\b9002\\b/$(free_port)/; s/\\b9003\\b/$(free_port)/" \
 		"$ROOT/examples/demo.yaml" >demo.yaml
 	# Each port stands twice: of the server and of its instance.
 	local n port
@@ -120,9 +120,11 @@ two_routers() {
 			stop routerd.0
 			[ "$status" -eq 0 ]
 			start routerd
+			wait_for "[ \$(grep -c asked '$(log_of load1)') -ge $((2 * i - 1)) ]"
 			stop routerd.b
 			[ "$status" -eq 0 ]
 			start routerd -i b -c "$T/b.yaml"
+			wait_for "[ \$(grep -c asked '$(log_of load1)') -ge $((2 * i)) ]"
 		done
 		touch over
 		for n in 1 2 3; do

@@ -10,7 +10,7 @@ tree() {
 	PORTS=()
 	for port in 8443 8080 9001 9002 9003; do
 		PORTS+=("$port=$(free_port)")
-		sed -i "s/${PORTS[-1]/=//}/" examples/*.yaml
+		sed -i "s/\\b$port\\b/${PORTS[-1]#*=}/" examples/*.yaml
 	done
 }
 

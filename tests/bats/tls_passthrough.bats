@@ -92,7 +92,8 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 		through pieces record=$1 segment=$2 want=legacy.test
 	done
 	# and one of a name of our own goes on to our own handshake
-	spawn backend socat "UNIX-LISTEN:$RUN/b.sock,fork" SYSTEM:'echo served here'
+	# It hears before it answers: what is written to who has ended already would end the answer, too.
+	spawn backend socat "UNIX-LISTEN:$RUN/b.sock,fork" SYSTEM:'dd bs=4096 count=1 >/dev/null 2>&1; echo served here'
 	until_ok test -S "$RUN/b.sock"
 	through pieces name=site.test record=1 segment=2 'want=served here'
 	through pieces name=site.test record=0 segment=11 'want=served here'

@@ -10,7 +10,7 @@ demo() {
 	A1=$(free_port)
 	A2=$(free_port)
 	A3=$(free_port)
-	sed -e "s/8443/$HTTPS/; s/8080/$HTTP/; s/9001/$A1/; s/9002/$A2/; s/9003/$A3/" \
+	sed -e "s/\\b8443\\b/$HTTPS/; s/\\b8080\\b/$HTTP/; s/\\b9001\\b/$A1/; s/\\b9002\\b/$A2/; s/\\b9003\\b/$A3/" \
 		"$ROOT/examples/demo.yaml" >demo.yaml
 	cp "$ROOT/examples/demo-app.yaml" .
 }
