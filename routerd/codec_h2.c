@@ -287,11 +287,15 @@ fail(struct h2 *x, int error)
 static bool
 feed(struct h2 *x, const char *p, size_t n)
 {
-	ssize_t used = nghttp2_session_mem_recv(x->session, (const uint8_t *)p, n);
+	ssize_t used;
 
+	h2_guard_bytes(x, p, n);
+	used = nghttp2_session_mem_recv(x->session, (const uint8_t *)p, n);
 	h2_stream_fed(x);
 	if (x->head_ms != 0)
 		h2_deadline(x, x->c->w->snap->s->timeouts.head);
+	if (used >= 0 && !h2_guard_skipped(x))
+		used = NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (used < 0) {
 		fail(x, (int)used);
 		return false;

@@ -14,6 +14,10 @@
 #define CONTINUATIONS_MAX 32
 /* Decoded bytes of one section, in limits.head: up to here the rest is only counted. */
 #define SECTION_MAX 8
+/* Bytes in front of the first frame. */
+#define PREFACE 24
+/* Smaller DATA than this on average is not expected of what was on its way. */
+#define PIECE_MIN 64
 
 void
 h2_guard_init(struct h2 *x)
@@ -23,6 +27,7 @@ h2_guard_init(struct h2 *x)
 
 	x->resets = (struct h2_budget){ http->limits.h2_resets, now_ms };
 	x->frames = (struct h2_budget){ http->limits.h2_frames, now_ms };
+	h2_frames_init(&x->seen, PREFACE, NGHTTP2_PRIORITY_UPDATE);
 }
 
 static bool
@@ -93,9 +98,37 @@ h2_guard_empty(struct h2 *x)
 	return spend_frame(x, 1, "empty_frames");
 }
 
+void
+h2_guard_bytes(struct h2 *x, const char *p, size_t n)
+{
+	h2_frames_walk(&x->seen, p, n);
+}
+
+void
+h2_guard_cut(struct h2 *x)
+{
+	x->in_flight += H2_STREAM_WINDOW / PIECE_MIN;
+}
+
+/* Frames of a type that nobody knows, and those of streams that are over: nghttp2 skips them. */
+bool
+h2_guard_skipped(struct h2 *x)
+{
+	uint32_t unknown = x->seen.unknown;
+	uint32_t stray = x->seen.all - x->begun - unknown;
+	uint32_t expected = stray < x->in_flight ? stray : x->in_flight;
+
+	x->seen.all = x->seen.unknown = x->begun = 0;
+	x->in_flight -= expected;
+	stray -= expected;
+	return (unknown == 0 || spend_frame(x, unknown, "unknown_frames")) &&
+		(stray == 0 || spend_frame(x, stray, "stray_frames"));
+}
+
 bool
 h2_guard_frame(struct h2 *x, const nghttp2_frame_hd *hd)
 {
+	x->begun++;
 	switch (hd->type) {
 	case NGHTTP2_HEADERS: x->continuations = 0; return true;
 	case NGHTTP2_CONTINUATION: return continuation(x);

@@ -20,6 +20,7 @@
 #include "routerd/codec.h"
 #include "routerd/codec_h2.h"
 #include "routerd/h1_out.h"
+#include "routerd/h2_frames.h"
 #include "routerd/h2_head.h"
 #include "routerd/request.h"
 #include "routerd/worker_state.h"
@@ -117,7 +118,10 @@ struct h2 {
 	unsigned fed_count;
 	struct h2_budget resets;
 	struct h2_budget frames;
-	const char *abuse; /* the budget that is overdrawn; why it was */
+	struct h2_frames seen; /* what came, by our own count */
+	uint32_t begun;        /* what nghttp2 has told of */
+	uint32_t in_flight;    /* frames that may still come for streams that we have reset */
+	const char *abuse;     /* the budget that is overdrawn; why it was */
 };
 
 struct h2_trailing {
@@ -235,6 +239,11 @@ bool h2_guard_empty(struct h2 *x);
 bool h2_guard_reset(struct h2 *x);
 /* n bytes more of a decoded header section. False: more than is bearable. */
 bool h2_guard_section(struct h2 *x, size_t n);
+/* The next n bytes; once nghttp2 has taken them, false: enough of frames that nobody takes. */
+void h2_guard_bytes(struct h2 *x, const char *p, size_t n);
+bool h2_guard_skipped(struct h2 *x);
+/* A stream was reset while its body was on its way. */
+void h2_guard_cut(struct h2 *x);
 /* Useful work, which is paid with frames of the other side. */
 void h2_guard_earn(struct h2 *x, unsigned frames);
 /* Tell and count why the connection ends. */

@@ -98,6 +98,8 @@ h2_stream_reset(struct h2_stream *st, uint32_t error)
 	if (st->is_reset || st->is_closed || st->x->is_dead)
 		return;
 	st->is_reset = true;
+	if (!st->in_ended)
+		h2_guard_cut(st->x);
 	nghttp2_submit_rst_stream(st->x->session, NGHTTP2_FLAG_NONE, st->id, error);
 	h2_soon(st->x);
 }
@@ -594,6 +596,8 @@ h2_stream_start(struct h2 *x, int32_t id, bool is_end)
 	 * of their streams. */
 	if (x->active >= (unsigned)x->c->w->snap->s->http->limits.h2_streams) {
 		request_drop(r);
+		if (!is_end)
+			h2_guard_cut(x);
 		nghttp2_submit_rst_stream(
 			x->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
 		return;

@@ -12,8 +12,6 @@
 /* A connection that was quiet for so long is read before it is used again: its end may be there. */
 #define JUST_USED_MS 1000
 #define BUDGET       2000
-/* Bytes of unknown frames in the life of a connection, beyond those that known ones paid for. */
-#define UNKNOWN_MAX (64 << 10)
 
 static void run(struct run_item *item);
 static void settle(struct h2up *c);
@@ -212,17 +210,14 @@ take(struct h2up *c, struct buf *b, size_t n)
 
 	c->heard += n;
 	c->heard_ms = loop_now_ms(c->w->loop);
-	c->unknown += (int64_t)n;
+	h2_frames_walk(&c->seen, b->data, n);
 	c->is_receiving = true;
 	used = nghttp2_session_mem_recv(c->session, (const uint8_t *)b->data, n);
 	if (c->fed != NULL)
 		h2s_fed(c);
 	c->is_receiving = false;
-	if (used >= 0 && c->unknown > UNKNOWN_MAX) {
-		c->bad = "unknown_frames";
-		c->is_flood = true;
+	if (used >= 0 && !h2up_skipped(c))
 		used = NGHTTP2_ERR_CALLBACK_FAILURE;
-	}
 	if (used < 0) {
 		bool is_ours = c->bad != NULL;
 		uint32_t error = is_ours ? NGHTTP2_ENHANCE_YOUR_CALM : error_of(used);

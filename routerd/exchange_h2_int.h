@@ -19,6 +19,7 @@
 #include "routerd/exchange_h2.h"
 #include "routerd/exchange_h2_head.h"
 #include "routerd/h1_out.h"
+#include "routerd/h2_frames.h"
 #include "routerd/h2_mem.h"
 #include "routerd/upstream.h"
 #include "routerd/worker_state.h"
@@ -31,6 +32,9 @@
 #define H2UP_CONN_WINDOW (1u << 20)
 /* Pieces of BUF_64K that hold a window, when it neither begins nor ends with one. */
 #define H2UP_KEPT (H2UP_WINDOW / 65536 + 2)
+/* Smaller DATA than this on average is not expected of what was on its way to a stream that we have
+ * reset. */
+#define H2UP_PIECE_MIN 64
 /* Of a request's body, waiting for frames: more, and the producer stops. */
 #define H2UP_OUT_HIGH (128u << 10)
 #define H2UP_OUT_SEGS 16
@@ -104,8 +108,10 @@ struct h2up {
 	/* What frames without use may cost. */
 	int64_t budget;
 	uint64_t budget_ms;
-	int64_t unknown; /* bytes of frames that nghttp2 skips without a word */
-	const char *bad; /* why it is ended */
+	struct h2_frames seen; /* what came, by our own count */
+	uint32_t begun;        /* what nghttp2 has told of */
+	uint32_t in_flight;    /* frames that may still come for streams that we have reset */
+	const char *bad;       /* why it is ended */
 	/* The stream whose sink was given bytes that are not flushed. */
 	struct h2s *fed;
 	unsigned fed_count;
@@ -204,6 +210,8 @@ void h2up_settled(struct h2up *c);
 void h2up_read(struct h2up *c);
 
 /* exchange_h2_recv.c */
+/* nghttp2 has taken all bytes. False: enough of frames that nobody takes. */
+bool h2up_skipped(struct h2up *c);
 void h2up_recv_callbacks(nghttp2_session_callbacks *cb);
 
 /* exchange_h2_out.c */

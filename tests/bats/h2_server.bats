@@ -118,16 +118,16 @@ X
 }
 
 @test "servers that flood, break the protocol or push lose the connection, with a word why" {
-	modes="settings_flood ping_flood window_update_flood unknown_frames empty_frames reset_flood continuation_flood push unknown_stream
+	modes="settings_flood ping_flood window_update_flood unknown_frames stray_frames empty_frames reset_flood continuation_flood push unknown_stream
 		even_stream large_frame bad_padding bad_hpack http1"
 	misbehaving ok $modes
 	for m in $modes; do
 		code=$(http -o got -w '%{http_code}' "$URL/$m") || true
-		[ "$code" = 502 ] || [ "$m" = empty_frames ] || [ "$m" = bad_padding ] || { echo "$m: $code"; false; }
+		[ "$code" = 502 ] || [[ "$m" == @(empty_frames|stray_frames|bad_padding) ]] || { echo "$m: $code"; false; }
 		wait_for "grep -q '^$m closed' '$T/proc/h2.log'"
 	done
 	grep -q 'upstream_h2_error pool=settings_flood .*reason=settings_flood' "$(log_of routerd.0)"
-	grep -q 'upstream_h2_error pool=ping_flood .*reason=ping_flood' "$(log_of routerd.0)"
+	for m in ping_flood unknown_frames stray_frames; do grep -q "upstream_h2_error pool=$m .*reason=$m" "$(log_of routerd.0)"; done
 	[ "$(counter h2_upstream_floods)" -ge 5 ]
 	[ "$(counter h2_upstream_errors)" -ge 5 ]
 	[ "$(http "$URL/ok")" = ok ]
@@ -217,6 +217,23 @@ X
 	wait_for '[ -s got2 ]'
 	[ "$(seen 'long_stream connection')" = 1 ]
 	kill -9 $client
+	wait_for all_is_quiet
+}
+
+@test "what was on its way to a stream that we have reset, and frames that nobody knows, cost no connection" {
+	misbehaving in_flight grease ok
+	for i in 1 2 3 4 5 6; do
+		curl -q -s --noproxy '*' -m 20 --no-buffer "$URL/in_flight" >got 2>/dev/null 3>&- &
+		client=$!
+		wait_for '[ -s got ]'
+		kill -9 $client
+		wait_for "[ \"\$(grep -c '^in_flight reset' '$T/proc/h2.log')\" = $i ]"
+		rm got
+		[ "$(http "$URL/grease")" = ok ]
+	done
+	[ "$(seen 'in_flight connection')" = 1 ]
+	[ "$(seen 'grease connection')" = 1 ]
+	[ "$(counter h2_upstream_floods)" = 0 ]
 	wait_for all_is_quiet
 }
 

@@ -187,16 +187,18 @@ X
 @test "floods, bombs and resets end the connection, with a word and a counter" {
 	proxy
 	for a in rapid_reset made_you_reset malformed_flood continuation_flood continuation_flood_with_fields hpack_bomb \
-		settings_flood ping_flood ping_flood_unread empty_data_flood padded_data_flood priority_flood window_update_flood; do
+		settings_flood ping_flood ping_flood_unread empty_data_flood padded_data_flood priority_flood window_update_flood \
+		unknown_flood unknown_flood_of_a_stream priority_update_flood stray_empty_data_flood stray_data_flood; do
 		run raw attack $a
 		[[ "$output" == goaway:ENHANCE_YOUR_CALM || "$output" == close ]] || fail "$a: $output"
 	done
 	[ "$(raw attack hpack_bomb_small)" = status:431+end+alive ]
+	[ "$(raw attack stray_data_in_flight)" = alive ]
 	for reason in rapid_reset continuation_flood header_bomb; do log_has "h2_abuse.*reason=$reason" || fail "no $reason"; done
 	[ "$(counter h2_rapid_resets)" = 3 ]
 	[ "$(counter h2_continuation_floods)" = 2 ]
 	[ "$(counter h2_header_bombs)" = 1 ]
-	[ "$(counter h2_frame_floods)" = 7 ]
+	[ "$(counter h2_frame_floods)" = 12 ]
 	wait_for '[ "$(counter requests_active)" = 0 ] && [ "$(counter h2_connections_open)" = 0 ]'
 	[ "$(h2 "$URL/local")" = "from weir" ]
 }

@@ -243,6 +243,12 @@ simple("unknown_between_sections", CONN, (HEADERS, 1, 1, G[:10]), (0x16, 0, 1, b
 simple("continuation_after_the_end", CONN, (HEADERS, 5, 1, G), (CONT, 4, 1, G))
 simple("data_after_end_stream", ("rst:STREAM_CLOSED", "goaway:STREAM_CLOSED"), (HEADERS, 5, 1, fields(req("/silent"))), (DATA, 1, 1, b"x"))
 simple("headers_after_end_stream", ("rst:STREAM_CLOSED", "goaway:STREAM_CLOSED"), (HEADERS, 5, 1, fields(req("/silent"))), (HEADERS, 5, 1, G))
+simple("priority_between_sections", CONN, (HEADERS, 1, 1, G[:10]), (PRIORITY, 0, 1, b"\0\0\0\0\x10"))
+simple("continuation_behind_the_last", CONN, (HEADERS, 1, 1, G[:10]), (CONT, 4, 1, G[10:]), (CONT, 4, 1, G))
+simple("continuation_behind_data", CONN, (HEADERS, 4, 1, P), (DATA, 0, 1, b"x"), (CONT, 4, 1, G))
+simple("continuation_of_a_reset_stream", CONN, (HEADERS, 4, 1, P), (RST, 0, 1, b"\0\0\0\x08"), (CONT, 4, 1, G))
+simple("padding_longer_than_the_rest", CONN, (HEADERS, 5 | PADDED | PRIO, 1, b"\x06\0\0\0\0\x10" + b"\0" * 5))
+simple("padding_without_its_length", ("goaway:FRAME_SIZE_ERROR", "goaway:PROTOCOL_ERROR"), (HEADERS, 4, 1, P), (DATA, PADDED, 1, b""))
 # §6.5: settings
 for name, key, value, code in (("enable_push_2", 2, 2, "PROTOCOL_ERROR"), ("window_above_2_31", 4, 1 << 31, "FLOW_CONTROL_ERROR"),
                                ("frame_size_small", 5, 16383, "PROTOCOL_ERROR"), ("frame_size_large", 5, 1 << 24, "PROTOCOL_ERROR")):
@@ -385,6 +391,232 @@ def more_streams_than_announced(p):
     return p.outcome(sid)
 
 
+def half_closed(p):
+    return p.ask(req("/silent"))
+
+
+def serves(p):
+    """The connection has taken no harm."""
+    return ["ok"] if p.is_alive() and "status:200" in p.outcome(p.ask()) else ["broken"]
+
+
+def body_of(p, sid, seconds=3):
+    """What the answer's DATA has brought, and how."""
+    got, sizes, until = b"", [], time.monotonic() + seconds
+    while time.monotonic() < until:
+        f = p.read(until - time.monotonic())
+        p.word(f)
+        if f in (None, "close"):
+            break
+        if f[0] == DATA and f[2] == sid:
+            got += f[3]
+            sizes.append(len(f[3]))
+            p.put(WINDOW, 0, 0, struct.pack(">I", max(len(f[3]), 1)))
+        if f[0] in (DATA, HEADERS) and f[2] == sid and f[1] & END_STREAM:
+            return got, sizes
+    return None, sizes
+
+
+@rule("ok")
+def half_closed_streams_take_what_is_no_request(p):
+    """RFC 9113 §5.1, half-closed (remote): WINDOW_UPDATE, PRIORITY, RST_STREAM."""
+    sid = half_closed(p)
+    p.put(WINDOW, 0, sid, b"\0\0\0\1")
+    p.put(PRIORITY, 0, sid, b"\0\0\0\0\x10")
+    p.put(RST, 0, sid, b"\0\0\0\x08")
+    return serves(p)
+
+
+@rule("ok")
+def priority_opens_no_stream(p):
+    """On an idle stream; one with a lower number may still be opened."""
+    p.put(PRIORITY, 0, 99, b"\x80\0\0\x03\xff")
+    return serves(p)
+
+
+@rule("rst:STREAM_CLOSED", "goaway:STREAM_CLOSED", "ok")
+def data_after_the_client_has_reset(p):
+    sid = p.ask(req("/silent", "POST"), end=False)
+    p.put(RST, 0, sid, b"\0\0\0\x08")
+    p.put(DATA, END_STREAM, sid, b"x")
+    return serves(p)
+
+
+@rule("goaway:STREAM_CLOSED", "goaway:PROTOCOL_ERROR")
+def headers_after_the_client_has_reset(p):
+    sid = p.ask(req("/silent", "POST"), end=False)
+    p.put(RST, 0, sid, b"\0\0\0\x08")
+    p.put(HEADERS, 5, sid, G)
+    return p.outcome(sid)
+
+
+@rule("goaway:STREAM_CLOSED", "goaway:PROTOCOL_ERROR")
+def headers_for_a_stream_that_is_over(p):
+    sid = p.ask()
+    p.outcome(sid)
+    p.put(HEADERS, 5, sid, G)
+    return p.outcome(None, wants=("close",))
+
+
+@rule("ok")
+def reserved_bits_and_flags_are_ignored(p):
+    """§4.1: the bit in front of the stream, and flags that a type does not have."""
+    p.send(Peer.frame(PING, 0xfe, 0x80000000, b"reserved"))
+    sid = p.next
+    p.next += 2
+    p.send(Peer.frame(HEADERS, 0xc0 | 5, 0x80000000 | sid, G))
+    return ["ok"] if "status:200" in p.outcome(sid) and p.is_alive() else ["broken"]
+
+
+@rule("ok")
+def a_frame_of_the_largest_size_is_taken(p):
+    sid = p.ask(req("/echo", "POST"), end=False)
+    p.put(DATA, END_STREAM, sid, b"x" * 16384)
+    return ["ok"] if "status:200" in p.outcome(sid) and p.is_alive() else ["broken"]
+
+
+@rule("ok")
+def frames_are_no_larger_than_announced(p):
+    q = Peer(p.port, settings=((1, 0), (4, 1 << 30)))
+    q.put(WINDOW, 0, 0, struct.pack(">I", 1 << 30))
+    got, sizes = body_of(q, q.ask(req("/bytes/200000")))
+    return ["ok"] if got is not None and len(got) == 200000 and max(sizes) <= 16384 else [str(sizes)]
+
+
+@rule("ok")
+def an_error_is_said_and_then_the_connection_ends(p):
+    """§5.4.1"""
+    p.put(PING, 0, 0, b"1234567")
+    seen = p.outcome(None, wants=("close",))
+    return ["ok"] if seen == ["goaway:FRAME_SIZE_ERROR", "close"] else seen
+
+
+@rule("ok")
+def unknown_error_codes_are_codes(p):
+    """§7"""
+    sid = p.ask(req("/silent"))
+    p.put(RST, 0, sid, b"\0\0\0\xff")
+    p.put(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\xffwhy")
+    return ["ok"] if p.is_alive() else ["broken"]
+
+
+@rule("ok")
+def what_was_asked_before_goaway_is_answered(p):
+    """§6.8"""
+    sid = p.ask(req("/delay/200"))
+    p.put(GOAWAY, 0, 0, b"\0" * 8)
+    return ["ok"] if p.outcome(sid)[:1] == ["status:200"] else ["broken"]
+
+
+@rule("ok")
+def an_acknowledgement_is_not_answered(p):
+    """§6.7: PING with ACK that nobody had asked for."""
+    p.outcome(None, 0.2)
+    p.put(PING, ACK, 0, b"nobody!!")
+    until = time.monotonic() + 0.4
+    while time.monotonic() < until:
+        f = p.read(until - time.monotonic())
+        if f not in (None, "close") and f[0] == PING:
+            return ["answered"]
+    return serves(p)
+
+
+@rule("ok")
+def the_last_of_several_settings_holds(p):
+    """§6.5.3"""
+    q = Peer(p.port, settings=((1, 0), (4, 100), (4, 1)))
+    sid = q.ask(req("/bytes/100"))
+    until, got = time.monotonic() + 0.5, 0
+    while time.monotonic() < until:
+        f = q.read(until - time.monotonic())
+        q.word(f)
+        got += len(f[3]) if f not in (None, "close") and f[0] == DATA else 0
+    return ["ok"] if got == 1 else [str(got)]
+
+
+@rule("ok")
+def the_window_of_the_connection_is_kept(p):
+    """§6.9.1: 65535 bytes for all streams together, however large theirs are."""
+    q = Peer(p.port, settings=((1, 0), (4, 1 << 20)))
+    for _ in range(3):
+        q.ask(req("/bytes/50000"))
+    until, got = time.monotonic() + 0.7, 0
+    while time.monotonic() < until:
+        f = q.read(until - time.monotonic())
+        q.word(f)
+        got += len(f[3]) if f not in (None, "close") and f[0] == DATA else 0
+    return ["ok"] if got == 65535 and q.is_alive() else [str(got)]
+
+
+@rule("ok")
+def an_end_without_a_byte_needs_no_window(p):
+    q = Peer(p.port, settings=((1, 0), (4, 0)))
+    return ["ok"] if q.outcome(q.ask(req("/bytes/0"))) == ["status:200", "end"] else ["broken"]
+
+
+@rule("ok")
+def good_trailers_are_taken(p):
+    sid = p.ask(req("/echo", "POST"), end=False)
+    p.put(DATA, 0, sid, b"abc")
+    p.put(HEADERS, 5, sid, fields([("x-sum", "3")]))
+    got, _ = body_of(p, sid)
+    return ["ok"] if got and b"x-sum" in got and p.is_alive() else [str(got)]
+
+
+def reads(p, block, *wants):
+    """A request with this behind its pseudo fields: what the origin says that it got."""
+    got, _ = body_of(p, p.ask(block=fields(req("/echo")) + block))
+    return [w for w in wants if w not in (got or b"")]
+
+
+@rule("ok")
+def each_representation_of_hpack_is_read(p):
+    """RFC 7541 §6: indexed and literal, with and without indexing, never indexed; Huffman; sizes of the table."""
+    missing = reads(p, b"\x40" + text("x-one") + text("first"), b"first")
+    missing += reads(p, b"\xbe" + b"\x0f\x2f" + text("second"), b"first", b"second")
+    missing += reads(p, b"\x10" + text("x-never") + text("third") + b"\x00" + text("x-not") + text("fourth"), b"third", b"fourth")
+    # Huffman: "www.example.com" of RFC 7541 C.4.1, as a name's value
+    missing += reads(p, b"\x00" + text("x-huff") + b"\x8c" + bytes.fromhex("f1e3c2e5f23a6ba0ab90f4ff"), b"www.example.com")
+    # the table is emptied and used again
+    missing += reads_raw(p, b"\x20\x3f\xe1\x1f" + fields(req("/echo")) + b"\x40" + text("x-two") + text("fifth"), b"fifth")
+    missing += reads(p, b"\xbe", b"x-two", b"fifth")
+    return ["ok"] if not missing and p.is_alive() else [str(missing)]
+
+
+def reads_raw(p, block, *wants):
+    got, _ = body_of(p, p.ask(block=block))
+    return [w for w in wants if w not in (got or b"")]
+
+
+@rule("ok")
+def the_oldest_entries_leave_the_table(p):
+    """RFC 7541 §4.4: 4096 bytes of table, entries of 32 and their text."""
+    missing = []
+    for i in range(12):
+        missing += reads(p, b"\x40" + text("x-%02d" % i) + text("v" * 400 + "%02d" % i), b"v%02d" % i)
+    # 440 bytes each: the newest nine are there
+    missing += reads(p, b"\xbe\xc6", b"v11", b"v03")
+    p.ask(block=fields(req("/echo")) + b"\xc7")
+    seen = p.outcome(None, wants=("close",))
+    return ["ok"] if not missing and "goaway:COMPRESSION_ERROR" in seen else [str(missing)] + seen
+
+
+@rule("ok")
+def the_size_of_our_table_is_kept(p):
+    """We have announced a table of 0: the first section says so, and nothing of a table is used."""
+    q = Peer(p.port, settings=((1, 0),))
+    q.ask()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        f = q.read(3)
+        if f in (None, "close"):
+            break
+        q.word(f)
+        if f[0] == HEADERS:
+            return ["ok"] if f[3][0] == 0x20 else [f[3][:4].hex()]
+    return ["nothing"]
+
+
 # --- messages: what is malformed, and what HTTP/1 could read in two ways ---
 def with_field(*pairs):
     return req("/smuggled", "GET", *pairs)
@@ -456,6 +688,8 @@ MALFORMED = {
     "no_method": [(":scheme", "http"), (":path", "/smuggled"), (":authority", "h.test")],
     "no_scheme": [(":method", "GET"), (":path", "/smuggled"), (":authority", "h.test")],
     "no_path": [(":method", "GET"), (":scheme", "http"), (":authority", "h.test")],
+    "scheme_twice": [(":scheme", "http")] + req("/smuggled"),
+    "authority_twice": req("/smuggled") + [(":authority", "h.test")],
     "method_twice": [(":method", "GET")] + req("/smuggled"),
     "path_twice": req("/smuggled") + [(":path", "/evil")],
     "pseudo_after_field": [(":method", "GET"), (":scheme", "http"), ("x", "1"), (":path", "/smuggled"), (":authority", "h.test")],
@@ -693,6 +927,46 @@ def priority_flood(p):
 @attack
 def window_update_flood(p):
     return flood(p, Peer.frame(WINDOW, 0, 0, b"\0\0\0\1"))
+
+
+@attack
+def unknown_flood(p):
+    return flood(p, Peer.frame(0x42, 0, 0, b""))
+
+
+@attack
+def unknown_flood_of_a_stream(p):
+    """Behind each other with requests, and with bytes in them."""
+    return flood(p, Peer.frame(0x42, 0xff, 1, b"x" * 100))
+
+
+@attack
+def priority_update_flood(p):
+    return flood(p, Peer.frame(0x10, 0, 0, b"\0\0\0\1u=1"))
+
+
+@attack
+def stray_empty_data_flood(p):
+    """DATA for a stream that has ended: skipped, but not for ever."""
+    p.outcome(p.ask())
+    return flood(p, Peer.frame(DATA, 0, 1, b""))
+
+
+@attack
+def stray_data_flood(p):
+    sid = p.ask(req("/smuggled", "POST", ("connection", "x")), end=False)
+    p.outcome(sid, wants=("rst",))
+    return flood(p, Peer.frame(DATA, 0, sid, b"x"))
+
+
+@attack
+def stray_data_in_flight(p):
+    """What a client had sent when its stream was reset costs it nothing."""
+    for _ in range(20):
+        sid = p.ask(req("/smuggled", "POST", ("connection", "x")), end=False)
+        p.outcome(sid, wants=("rst",))
+        p.send(Peer.frame(DATA, 0, sid, b"x" * 100) * 600)
+    return "alive" if p.is_alive() else "dead"
 
 
 @attack

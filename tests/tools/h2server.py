@@ -62,6 +62,9 @@ REQUEST = {
     "ping_flood": lambda s: frame(PING, 0, 0, b"12345678") * 5000,
     "window_update_flood": lambda s: frame(WINDOW, 0, 0, struct.pack(">I", 1)) * 5000,
     "unknown_frames": lambda s: frame(0x42, 0, 0, b"x" * 1000) * 5000,
+    "stray_frames": lambda s: answer(s) + frame(DATA, 0, s) * 5000,
+    "grease": lambda s: frame(0x42, 0, 0, b"x" * 8000) * 20 + answer(s),
+    "in_flight": lambda s: head(s, OK) + frame(DATA, 0, s, b"part"),
     "empty_frames": lambda s: head(s, OK) + frame(DATA, 0, s) * 5000,
     "reset_flood": lambda s: frame(RST, 0, s, struct.pack(">I", 8)) * 5000,
     "continuation_flood": continuations,
@@ -146,6 +149,9 @@ def serve(c, mode):
             elif kind == PING and not flags & 1:
                 c.sendall(frame(PING, 1, 0, payload))
             elif kind == RST:
+                if mode == "in_flight":
+                    # A window of it was on its way when the reset came.
+                    c.sendall(frame(DATA, 0, stream, b"x" * 100) * 2500)
                 say(mode, "reset", stream, int.from_bytes(payload, "big"))
             elif kind == GOAWAY:
                 say(mode, "goaway", int.from_bytes(payload[4:8], "big"))
