@@ -42,7 +42,7 @@ put_ref(struct h2_stage *g, struct buf *b, const char *p, size_t n)
 	g->total += n;
 }
 
-/* Room for the frame that may come next, of whatever kind? */
+/* Room for the next DATA frame, and one of another kind behind it? */
 static bool
 has_room(const struct h2_stage *g)
 {
@@ -100,13 +100,17 @@ h2_out_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n, uint32
 	nghttp2_data_source *source, void *arg)
 {
 	struct h2_stream *st = source->ptr;
+	const struct h2 *x = arg;
 
 	(void)buf;
-	(void)arg;
 	if (st->is_gone || (st->queued == 0 && !st->out_ended)) {
 		st->is_deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
+	/* Before nghttp2 is promised a frame: what the stream has now may be dropped before there
+	 * is room for it. */
+	if (!has_room(&x->env->stage))
+		return NGHTTP2_ERR_PAUSE;
 	if (n > st->queued)
 		n = st->queued;
 	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
@@ -133,8 +137,6 @@ on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head
 
 	(void)session;
 	(void)frame;
-	if (!has_room(g))
-		return NGHTTP2_ERR_WOULDBLOCK;
 	put_bytes(g, header, 9);
 	if (n > 0) {
 		st->since_ms = loop_now_ms(x->c->w->loop);

@@ -20,6 +20,8 @@ push(struct h2up *c, struct buf *b, const char *p, size_t n)
 	c->queued += n;
 	if (last != NULL && last->b == b && last->p + last->n == p)
 		last->n += n;
+	else if (c->seg_first + c->seg_count == H2UP_SEND_SEGS)
+		abort();
 	else
 		c->seg[c->seg_first + c->seg_count++] =
 			(struct h1_seg){ b != NULL ? buf_ref(b) : NULL, p, n };
@@ -30,19 +32,21 @@ push_copy(struct h2up *c, const void *p, size_t n)
 {
 	char *to = c->scratch->data + c->scratch->w;
 
+	if (buf_room(c->scratch) < n)
+		abort();
 	memcpy(to, p, n);
 	c->scratch->w += (uint32_t)n;
 	push(c, c->scratch, to, n);
 }
 
-/* Room for the frame that may come next, of whatever kind? */
+/* Room for the next DATA frame, and one of another kind behind it? */
 static bool
 make_room(struct h2up *c)
 {
 	if (c->queued >= H2UP_SEND_BYTES ||
 		c->seg_first + c->seg_count + H2UP_OUT_SEGS + 2 > H2UP_SEND_SEGS)
 		return false;
-	if (c->scratch != NULL && buf_room(c->scratch) < FRAME_MAX) {
+	if (c->scratch != NULL && buf_room(c->scratch) < 2 * FRAME_MAX) {
 		buf_unref(c->scratch);
 		c->scratch = NULL;
 	}
@@ -98,11 +102,13 @@ h2s_read_out(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n, uint3
 	struct h2s *s = source->ptr;
 
 	(void)buf;
-	(void)arg;
 	if (s->is_done || (s->queued == 0 && !s->out_ended)) {
 		s->is_deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
+	/* nghttp2 goes from one DATA frame to the next without asking us in between. */
+	if (!make_room(arg))
+		return NGHTTP2_ERR_PAUSE;
 	if (n > s->queued)
 		n = s->queued;
 	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;

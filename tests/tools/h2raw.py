@@ -5,6 +5,7 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT smuggle              messages that HTTP/1 could read in two ways: all refused
        h2raw.py PORT attack NAME          what the server did about it, as one word
        h2raw.py PORT get PATH [N]         N (1) requests at once: statuses and body lengths
+       h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py --list                    the names of attacks and rules
 
 Results are words: status:200, rst:PROTOCOL_ERROR, goaway:FRAME_SIZE_ERROR, close, ok, nothing. Plain sockets
@@ -1011,6 +1012,26 @@ def no_reading(p):
         return "nothing"
 
 
+def read_late(port, path, n):
+    """Asks n times, reads when a line comes from stdin: how each of them has ended, and of how many bytes."""
+    q = Peer(port, settings=((1, 0), (4, (1 << 31) - 1)), rcvbuf=4096)
+    q.put(WINDOW, 0, 0, struct.pack(">I", (1 << 31) - 65536))
+    open_ = {q.ask(req(path)): 0 for _ in range(n)}
+    sys.stdin.readline()
+    while open_:
+        f = q.read(5)
+        if f in (None, "close"):
+            print(f or "nothing")
+            return 1
+        word = q.word(f)
+        if f[2] in open_:
+            open_[f[2]] += len(f[3]) if f[0] == DATA else 0
+            if f[0] == RST or f[1] & END_STREAM and f[0] in (DATA, HEADERS):
+                print(word or "end", open_.pop(f[2]))
+    print("alive" if q.is_alive() else "dead")
+    return 0
+
+
 def conform(port, names):
     bad = 0
     for name, fn, expected in RULES:
@@ -1041,6 +1062,8 @@ def main(argv):
     if word == "attack":
         print(ATTACKS[rest[0]](p))
         return 0
+    if word == "late":
+        return read_late(port, rest[0], int(rest[1]))
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:

@@ -5,7 +5,7 @@ Prints "port MODE N" for each and then "ready"; for every connection and request
 "MODE request STREAM", for every RST_STREAM and GOAWAY that it gets "MODE reset STREAM CODE", "MODE goaway CODE".
 What requests say is not decoded: the mode alone decides. `ok` answers each with 200 and "ok".
 """
-import socket, struct, sys, threading, time
+import hashlib, socket, struct, sys, threading, time
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = range(10)
 
@@ -111,10 +111,13 @@ REQUEST = {
     "drop": lambda s: b"",
     "trailers": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("x-sum", "1"), ("x-forwarded-for", "evil"), end=True),
     "long_stream": lambda s: head(s, OK) + frame(DATA, 0, s, b"part"),
+    "settles_late": lambda s: b"",
+    "much": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 15,
 }
 SETTINGS_OF = {
     "small_window": struct.pack(">HI", 4, 10),
     "one_at_a_time": struct.pack(">HI", 3, 1),
+    "settles_late": struct.pack(">HI", 4, 1 << 20),
 }
 lock = threading.Lock()
 
@@ -136,9 +139,15 @@ def exactly(c, n):
 
 def serve(c, mode):
     say(mode, "connection")
+    got = {}
     try:
         c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if mode == "settles_late":
+            # Until then requests wait; all of them go at once, and nothing holds their bodies back.
+            time.sleep(1)
         c.sendall(frame(SETTINGS, 0, 0, SETTINGS_OF.get(mode, b"")))
+        if mode == "settles_late":
+            c.sendall(frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)))
         exactly(c, 24)
         while True:
             h = exactly(c, 9)
@@ -155,10 +164,17 @@ def serve(c, mode):
                 say(mode, "reset", stream, int.from_bytes(payload, "big"))
             elif kind == GOAWAY:
                 say(mode, "goaway", int.from_bytes(payload[4:8], "big"))
+            elif kind == DATA and mode == "settles_late":
+                got[stream] = got.get(stream, b"") + payload
+                if flags & 1:
+                    c.sendall(answer(stream, hashlib.sha256(got.pop(stream)).hexdigest().encode()))
             elif kind == HEADERS:
                 say(mode, "request", stream)
                 if mode == "drop":
                     return
+                if mode == "much":
+                    # A client that does not read has most of it before it, and the server gives up.
+                    threading.Timer(1, c.sendall, [frame(RST, 0, stream, struct.pack(">I", 2))]).start()
                 if mode == "one_at_a_time":
                     time.sleep(0.2)
                     c.sendall(answer(stream))
