@@ -143,6 +143,9 @@ sbuf_add_json(struct sbuf *b, struct slice s)
 			sbuf_addc(b, (char)c);
 		} else if (c < 0x20 || c == 0x7f) {
 			sbuf_addf(b, "\\u%04x", c);
+		} else if (c == 0xc2 && (unsigned char)s.p[1] < 0xa0) {
+			/* C1: terminals take them for commands, too */
+			sbuf_addf(b, "\\u%04x", (unsigned char)s.p[1]);
 		} else {
 			sbuf_add(b, s.p, n);
 		}

@@ -33,6 +33,19 @@ _proxyctl_servers()
 	"${COMP_WORDS[0]}" "${config[@]}" status --names 2>/dev/null
 }
 
+# Those of the words that begin like what is typed. Not by `compgen -W`, which would run what names
+# of servers have in them: they come from daemons.
+_proxyctl_offer()
+{
+	local word all=()
+
+	read -r -d '' -a all <<<"$1"
+	COMPREPLY=()
+	for word in "${all[@]}"; do
+		[[ ${word:0:${#2}} != "$2" ]] || COMPREPLY+=("$word")
+	done
+}
+
 _proxyctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command words=
@@ -65,7 +78,7 @@ _proxyctl()
 			;;
 		esac
 	fi
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	_proxyctl_offer "$words" "$cur"
 	# Servers' names may have colons, at which bash splits words.
 	declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
 	return 0

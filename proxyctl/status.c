@@ -22,6 +22,17 @@ wants_colour(void)
 		(term == NULL || strcmp(term, "dumb") != 0);
 }
 
+/* What shells are given must be nothing but a word to them, whoever says it. */
+static const char *
+plain_name(const json_t *o)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:[]%@+-/";
+	const char *name = json_string_value(json_object_get(o, "name"));
+
+	return name != NULL && name[0] != '\0' && name[strspn(name, plain)] == '\0' ? name : NULL;
+}
+
 /* POOL/SERVER, one a line: what completion offers. */
 static void
 print_names(const struct fleet *f)
@@ -36,8 +47,8 @@ print_names(const struct fleet *f)
 	{
 		json_array_foreach(json_object_get(pool, "servers"), k, server)
 		{
-			printf("%s/%s\n", json_string_value(json_object_get(pool, "name")),
-				json_string_value(json_object_get(server, "name")));
+			if (plain_name(pool) != NULL && plain_name(server) != NULL)
+				printf("%s/%s\n", plain_name(pool), plain_name(server));
 		}
 	}
 	json_decref(pools);

@@ -42,6 +42,7 @@ table_fini(struct table *t)
 void
 table_add(struct table *t, enum tint tint, const char *fmt, ...)
 {
+	struct sbuf said = { 0 };
 	struct sbuf text = { 0 };
 	va_list ap;
 
@@ -52,8 +53,10 @@ table_add(struct table *t, enum tint tint, const char *fmt, ...)
 		t->at = 0;
 	}
 	va_start(ap, fmt);
-	sbuf_vaddf(&text, fmt, ap);
+	sbuf_vaddf(&said, fmt, ap);
 	va_end(ap);
+	plain_add(&text, said.p != NULL ? said.p : "", PLAIN_ONE_LINE);
+	sbuf_fini(&said);
 	t->rows[t->n - 1][t->at++] = (struct table_cell){ sbuf_take(&text), tint };
 }
 
@@ -92,6 +95,30 @@ pad(struct sbuf *out, size_t n)
 		sbuf_addc(out, ' ');
 }
 
+/* C0 and DEL; C1 (U+0080 to U+009F), which terminals obey in UTF-8 as well. */
+static size_t
+control_len(const char *p)
+{
+	unsigned char c = (unsigned char)p[0];
+	unsigned char next = (unsigned char)p[c != '\0'];
+
+	if (c < 0x20 || c == 0x7f)
+		return 1;
+	return c == 0xc2 && next >= 0x80 && next < 0xa0 ? 2 : 0;
+}
+
+void
+plain_add(struct sbuf *out, const char *text, enum plain_lines lines)
+{
+	while (*text != '\0') {
+		bool is_kept = *text == '\n' && lines == PLAIN_LINES;
+		size_t n = is_kept ? 0 : control_len(text);
+
+		sbuf_addc(out, n > 0 ? '?' : *text);
+		text += n > 0 ? n : 1;
+	}
+}
+
 void
 tint_add(struct sbuf *out, bool is_coloured, enum tint tint, const char *text)
 {
@@ -99,9 +126,7 @@ tint_add(struct sbuf *out, bool is_coloured, enum tint tint, const char *text)
 
 	if (is_tinted)
 		sbuf_adds(out, codes[tint]);
-	/* What servers and configurations are called may not move a terminal's cursor. */
-	for (const char *p = text; *p != '\0'; p++)
-		sbuf_addc(out, (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+	plain_add(out, text, PLAIN_ONE_LINE);
 	if (is_tinted)
 		sbuf_adds(out, "\033[0m");
 }

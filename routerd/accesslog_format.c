@@ -254,6 +254,12 @@ put_json_odd(struct out *o, struct slice s)
 		PUT(o, "\xef\xbf\xbd");
 		return 1;
 	}
+	/* C1 controls: terminals obey them in UTF-8 as well. */
+	if (c == 0xc2 && (unsigned char)s.p[1] < 0xa0) {
+		PUT(o, "\\u00");
+		put_hex(o, (unsigned char)s.p[1]);
+		return n;
+	}
 	put(o, slice_make(s.p, n));
 	return n;
 }

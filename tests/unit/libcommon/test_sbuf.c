@@ -103,6 +103,7 @@ static const struct json_case json_cases[] = {
 	J("a/b", "\"a/b\""),
 	J("\"\\", "\"\\\"\\\\\""),
 	J("\n\t\0\x1f\x7f", "\"\\u000a\\u0009\\u0000\\u001f\\u007f\""),
+	J("\xc2\x9b\xc2\x80\xc2\xa0", "\"\\u009b\\u0080\xc2\xa0\""), /* C1, and what follows it */
 	J("\xc3\xa4", "\"\xc3\xa4\""),
 	J("\xe2\x82\xac", "\"\xe2\x82\xac\""),
 	J("\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""),

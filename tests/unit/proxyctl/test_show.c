@@ -88,7 +88,7 @@ test_odd_answers(void **state)
 			"\"overrides\":{\"unmatched\":2}}"),
 		member(name1, routerd, MEMBER_GONE, NULL),
 		member(name2, tlsd, MEMBER_OK,
-			"{\"connections\":{\"open\":42},\"listeners\":[{\"to\":\"\\u001b[2J\"}]}"),
+			"{\"connections\":{\"open\":42},\"listeners\":[{\"to\":\"\\u001b[2J\\u009b2J\"}]}"),
 	};
 	struct fleet f = { .v = v, .n = 3 };
 	struct sbuf out = { 0 };
@@ -100,6 +100,7 @@ test_odd_answers(void **state)
 	assert_non_null(strstr(out.p, "routerd.0: 2 of the operator's decisions match no server"));
 	/* A name may not move the cursor of whoever looks. */
 	assert_null(strchr(out.p, '\033'));
+	assert_null(strstr(out.p, "\xc2\x9b"));
 
 	json_t *o = show_json(&f);
 

@@ -228,6 +228,7 @@ test_utf8(void **state)
 		{ "caf\xc3\xa9", "caf\xc3\xa9" },
 		{ "\xe2\x82\xac", "\xe2\x82\xac" },
 		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
+		{ "\xc2\x9b\xc2\xa0", "\xc2\x9b\xc2\xa0" },
 		{ "\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd" },
 		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
 		{ "\xf5x", "\xef\xbf\xbdx" },
@@ -247,6 +248,7 @@ test_utf8(void **state)
 		json_t *o = json_loads(json, 0, NULL);
 
 		assert_non_null(o);
+		assert_null(strstr(json, "\xc2\x9b")); /* what a terminal takes for a command */
 		assert_string_equal(
 			json_string_value(json_object_get(o, "user_agent")), cases[i][1]);
 		json_decref(o);
