@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "libcommon/ctlclient.h"
+#include "libcommon/sock.h"
+#include "proxyctl/table.h"
 
 #define ANSWER_MAX (64u << 20)
 
@@ -173,9 +175,37 @@ fleet_member(const struct fleet *f, const char *name)
 static void
 set_why(struct member *m, enum member_state state, const char *why)
 {
+	struct sbuf plain = { 0 };
+
 	m->state = state;
 	free(m->why);
-	m->why = xstrdup(why);
+	plain_add(&plain, why, PLAIN_LINES);
+	m->why = sbuf_take(&plain);
+}
+
+/*
+ * Whose process is it? The socket was bound before its owner dropped its rights, so its own
+ * credentials tell no more than which process that was.
+ */
+static bool
+is_stranger(int fd)
+{
+	char path[48];
+	char line[256];
+	unsigned uid = 0;
+	bool is_known = false;
+	pid_t pid = 0;
+	FILE *f;
+
+	if (!sock_peer(fd, NULL, NULL, &pid) || pid <= 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f != NULL && !is_known && fgets(line, sizeof(line), f) != NULL)
+		is_known = sscanf(line, "Uid: %u", &uid) == 1;
+	if (f != NULL)
+		fclose(f);
+	return !is_known || uid != geteuid();
 }
 
 static void
@@ -191,6 +221,8 @@ member_open(struct member *m, const char *line, const int *fds, size_t nfds, int
 		m->state = MEMBER_GONE;
 	else if (m->fd < 0)
 		set_why(m, MEMBER_SILENT, err.text);
+	if (m->fd >= 0)
+		m->is_stranger = is_stranger(m->fd);
 	free(asked);
 }
 

@@ -24,6 +24,7 @@ struct member {
 	char *name;    /* "routerd.0" */
 	char *program; /* "routerd"; "up" */
 	enum member_state state;
+	bool is_stranger;      /* runs as another user than we do, as the kernel tells */
 	struct json_t *answer; /* of the last question */
 	char *why;             /* REFUSED, SILENT */
 	/* The question being asked. */

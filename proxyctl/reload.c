@@ -15,6 +15,7 @@
 #include "proxyctl/findings.h"
 #include "proxyctl/fleet.h"
 #include "proxyctl/give.h"
+#include "proxyctl/table.h"
 
 enum { ASK_MS = 5000, PREPARE_MS = 25000, COMMIT_MS = 60000 };
 
@@ -72,20 +73,44 @@ sources_fini(struct sources *all)
 	free(all->v);
 }
 
-/* `status` was answered: prepare by the file that this daemon says it runs by. */
 static void
-prepare_one(struct member *m, struct sources *all)
+refuse(struct member *m, char *why)
+{
+	struct sbuf plain = { 0 };
+
+	plain_add(&plain, why, PLAIN_ONE_LINE);
+	free(why);
+	free(m->why);
+	m->state = MEMBER_REFUSED;
+	m->why = sbuf_take(&plain);
+}
+
+/*
+ * `status` was answered: prepare by the file that this daemon says it runs by. What a daemon of
+ * another user says is believed only where our own configuration says it, too: we may be able to
+ * read what it may not, and are about to tell it of that, or to hand it over.
+ */
+static void
+prepare_one(struct member *m, const struct site *site, struct sources *all)
 {
 	const char *file = answer_text(m, "config");
-	bool is_other_user =
-		geteuid() == 0 && json_integer_value(json_object_get(m->answer, "uid")) != 0;
-	const struct source *s = file != NULL ? source_get(all, file) : NULL;
 
-	if (s == NULL || s->why != NULL) {
-		free(m->why);
-		m->state = MEMBER_REFUSED;
-		m->why = s != NULL ? xasprintf("%s: %s", file, s->why)
-				   : xstrdup("it does not say which file it runs by");
+	if (file == NULL) {
+		refuse(m, xstrdup("it does not say which file it runs by"));
+		return;
+	}
+	if (m->is_stranger && !site_names(site, file)) {
+		refuse(m,
+			xasprintf("it runs as another user, and by %s, which is not what %s "
+				  "names",
+				file, site->file));
+		return;
+	}
+
+	const struct source *s = source_get(all, file);
+
+	if (s->why != NULL) {
+		refuse(m, xasprintf("%s: %s", file, s->why));
 		return;
 	}
 
@@ -94,7 +119,7 @@ prepare_one(struct member *m, struct sources *all)
 	sbuf_adds(&line, "prepare");
 	ctlproto_add_word(&line, s->hash);
 	ctlproto_add_word(&line, file);
-	if (is_other_user)
+	if (m->is_stranger && geteuid() == 0)
 		give_files(m, file, s->cfg);
 	fleet_ask_one(m, line.p, NULL, 0, PREPARE_MS);
 	sbuf_fini(&line);
@@ -124,14 +149,14 @@ drop_leaving(struct fleet *f, const json_t *pids)
 }
 
 static void
-prepare_up(struct fleet *f, struct sources *all)
+prepare_up(struct fleet *f, const struct site *s, struct sources *all)
 {
 	json_t *leaving = json_array();
 
 	for (size_t i = 0; i < f->n; i++) {
 		if (strcmp(f->v[i].program, "up") != 0)
 			continue;
-		prepare_one(&f->v[i], all);
+		prepare_one(&f->v[i], s, all);
 		json_array_extend(leaving, json_object_get(f->v[i].answer, "leaving"));
 	}
 	drop_leaving(f, leaving);
@@ -153,13 +178,16 @@ print_findings(const struct fleet *f)
 {
 	struct errs errs = { 0 };
 	struct sbuf text = { 0 };
+	struct sbuf plain = { 0 };
 	size_t n;
 
 	collect_findings(f, &errs);
 	errs_sort(&errs);
 	errs_format(&errs, &text);
-	fputs(text.p ? text.p : "", stderr);
+	plain_add(&plain, text.p ? text.p : "", PLAIN_LINES);
+	fputs(plain.p ? plain.p : "", stderr);
 	n = errs.error_count;
+	sbuf_fini(&plain);
 	sbuf_fini(&text);
 	errs_fini(&errs);
 	return n;
@@ -174,14 +202,14 @@ is_prepared(const struct member *m, void *arg)
 
 /* All prepared, or none: false, and why has been said. */
 static bool
-prepare_all(struct fleet *f, int *code)
+prepare_all(struct fleet *f, const struct site *s, int *code)
 {
 	struct sources all = { 0 };
 
-	prepare_up(f, &all);
+	prepare_up(f, s, &all);
 	for (size_t i = 0; i < f->n; i++)
 		if (strcmp(f->v[i].program, "up") != 0)
-			prepare_one(&f->v[i], &all);
+			prepare_one(&f->v[i], s, &all);
 	sources_fini(&all);
 
 	size_t errors = print_findings(f);
@@ -230,7 +258,7 @@ reload(struct fleet *f, const struct site *s)
 		fprintf(stderr, "nothing was changed\n");
 		return EXIT_FAILED;
 	}
-	return prepare_all(f, &code) ? commit_all(f) : code;
+	return prepare_all(f, s, &code) ? commit_all(f) : code;
 }
 
 int

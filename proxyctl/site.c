@@ -208,6 +208,37 @@ site_read(struct site *s, const char *file, char hash[static CFG_HASH])
 	return 0;
 }
 
+/* Absolute, links followed in its folder alone; NULL when that is not there. */
+static char *
+full_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = xstrndup(path, (size_t)(slash - path));
+	char *real = realpath(dir[0] != '\0' ? dir : "/", NULL);
+	char *full = NULL;
+
+	if (real != NULL)
+		full = xasprintf("%s%s", strcmp(real, "/") == 0 ? "" : real, slash);
+	free(real);
+	free(dir);
+	return full;
+}
+
+bool
+site_names(const struct site *s, const char *file)
+{
+	bool is_named = strcmp(s->file, file) == 0;
+
+	for (size_t i = 0; i < s->up.instances.n && !is_named; i++) {
+		const char *config = CFG_AT(struct instancecfg, s->up.instances, i)->config;
+		char *full = config != NULL ? full_name(config) : NULL;
+
+		is_named = full != NULL && strcmp(full, file) == 0;
+		free(full);
+	}
+	return is_named;
+}
+
 int
 site_load(struct site *s, const char *file)
 {

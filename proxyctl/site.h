@@ -51,6 +51,8 @@ int site_load(struct site *s, const char *file);
  * is that of the bytes, "" when there are none. */
 int site_read(struct site *s, const char *file, char hash[static CFG_HASH]);
 void site_free(struct site *s);
+/* Is it this file, or one that an instance of `up` runs by? As daemons name theirs. */
+bool site_names(const struct site *s, const char *file);
 /* What may stand behind -i. */
 bool site_is_instance(const char *name);
 /* Has the configuration this section? */

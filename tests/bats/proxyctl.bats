@@ -304,6 +304,58 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	assert_output -- --wait
 }
 
+# A daemon that was broken into: it listens where NAME did, and says what stands in $T/NAME.json.
+liar() { # NAME [UID]
+	mkdir -p run
+	spawn "$1" python3 "$TOOLS/liar.py" "run/$1.sock" "$T/$1.json" ${2:+"$2"}
+	wait_for "grep -qs '^ready' '$(log_of "$1")'"
+}
+
+@test "completion runs nothing of what daemons call their servers" {
+	config <<<'run_dir: run'
+	jq -n '{status: {pools: [{name: "app", servers: [{name: "$(touch ran)"}, {name: "`touch ran`"},
+		{name: "app1"}, {name: "a b"}, {name: "x;touch ran"}, {}]}, {servers: [{name: "y"}]}]}}' >routerd.0.json
+	liar routerd.0
+	run env PATH="$BIN:$PATH" bash -c '
+		source "$ROOT/proxyctl/completion.bash"
+		COMP_WORDS=(proxyctl -c weir.yaml drain "") COMP_CWORD=4
+		_proxyctl
+		printf "%s\n" "${COMPREPLY[@]}"'
+	assert_output app/app1
+	assert_not_exist ran
+	# Neither does what is offered, whoever says it.
+	run bash -c 'source "$ROOT/proxyctl/completion.bash"; _proxyctl_offer "\$(touch ran) abc" ""; printf "%s\n" "${COMPREPLY[@]}"'
+	assert_line abc
+	assert_not_exist ran
+}
+
+@test "what daemons say moves no cursor" {
+	config <<<'run_dir: run'
+	local odd='a\u001b[2J\u009b2Jb'
+	cat >tlsd.0.json <<-EOF
+	{"status": {"state": "$odd", "listeners": [{"to": "$odd", "address": "$odd"}]},
+	 "cert list": [{"names": ["$odd"], "issuer": "$odd", "path": "$odd"}],
+	 "cert reload": {"error": "one\n$odd"}, "stop": {"error": "$odd"}, "version": ""}
+	EOF
+	cat >routerd.0.json <<-EOF
+	{"status": {"config": "$T/weir.yaml", "state": "running", "pools": [{"name": "$odd",
+	  "servers": [{"name": "$odd", "verdict": "$odd", "reason": "$odd"}]}], "overrides": {"error": "$odd"}},
+	 "prepare": {"error": "$odd", "findings": [{"file": "$odd", "path": "$odd", "text": "$odd"}]},
+	 "stop": {"error": "$odd"}, "version": ""}
+	EOF
+	liar tlsd.0
+	liar routerd.0
+	local said all=
+	for words in status "status --names" "cert list" "cert reload" reload stop; do
+		said=$(pctl $words 2>&1 || true)
+		[[ $said != *$'\e'* && $said != *$'\u9b'* ]] || { echo "$words: $said" | cat -v; return 1; }
+		all+=$said
+	done
+	# It was there, and is shown as what it is.
+	[[ $all == *'a?[2J?2Jb'* ]]
+	[[ $(pctl cert reload 2>&1) == *$'one\na?[2J?2Jb'* ]]
+}
+
 @test "completion knows every command that there is" {
 	complete_line() { # WORDS..
 		PATH=$BIN:$PATH bash -c '

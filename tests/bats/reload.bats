@@ -205,6 +205,49 @@ while True:
 	rm -rf "$open"
 }
 
+@test "a daemon that was broken into gets no file by saying that it runs by it" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	local open
+	open=$(mktemp -d /tmp/weir.XXXXXX)
+	chmod 755 "$open"
+	mkdir "$open/run"
+	echo "of root alone" >"$open/secret"
+	chmod 600 "$open/secret"
+	echo "run_dir: $open/run" >"$open/weir.yaml"
+	cat >"$open/own.yaml" <<-EOF
+	tls: { listen: [{ certificates: [{ cert: $open/secret, key: $open/secret }] }] }
+	EOF
+	for uid in 0 65534; do # what it says of itself
+		for file in secret own.yaml; do
+			jq -n --arg f "$open/$file" --argjson u "$uid" '{status: {config: $f, uid: $u}, prepare: {}, give: {},
+				"cert reload": {}, abort: {}, commit: {}}' >"$open/says.json"
+			spawn liar python3 "$TOOLS/liar.py" "$open/run/tlsd.0.sock" "$open/says.json" 65534
+			wait_for 'grep -qs ^ready "$(log_of liar)"'
+			run "$BIN/proxyctl" -c "$open/weir.yaml" reload
+			[ "$status" -eq 1 ]
+			assert_output --partial "tlsd.0: it runs as another user, and by $open/$file, which is not what $open/weir.yaml names"
+			run "$BIN/proxyctl" -c "$open/weir.yaml" cert reload
+			run cat "$(log_of liar)"
+			assert_output --partial "line status"
+			assert_output --partial "line cert reload"
+			refute_output --partial "line prepare" # and with it the hash of what it may not read
+			refute_output --partial descriptor
+			kill_hard liar
+			rm -f "$open/run/tlsd.0.sock" "$(log_of liar)"
+		done
+	done
+	# What our own configuration names is handed over.
+	echo "tls: { listen: [{ certificates: [{ cert: $open/secret }] }] }" >>"$open/weir.yaml"
+	jq -n --arg f "$open/weir.yaml" '{status: {config: $f, uid: 65534}, prepare: {}, give: {}, commit: {generation: 2}}' >"$open/says.json"
+	spawn liar python3 "$TOOLS/liar.py" "$open/run/tlsd.0.sock" "$open/says.json" 65534
+	wait_for 'grep -qs ^ready "$(log_of liar)"'
+	run "$BIN/proxyctl" -c "$open/weir.yaml" reload
+	assert_success
+	run grep -c "descriptor b'of root alone" "$(log_of liar)"
+	assert_output 1
+	rm -rf "$open"
+}
+
 # A routerd in front of an origin, watched by healthd; the second port is for `listen`.
 proxy() {
 	origin app
