@@ -1,6 +1,6 @@
 /*
- * asks: see the header. An answer that the asker's queue has no room for waits in the channel; the
- * serials bound how many there can be.
+ * asks: see the header. An answer that the asker's queue has no room for waits in the channel, and
+ * nothing more is read from it then: so there are never more of them than serials.
  */
 #include "tlsd/asks.h"
 
@@ -66,7 +66,7 @@ struct asks {
 static void
 watch(struct channel *c)
 {
-	bool reads = !c->all->is_paused && !c->all->is_draining;
+	bool reads = !c->all->is_paused && !c->all->is_draining && c->held == NULL;
 
 	loop_io_set(c->io, (reads ? LOOP_READ : 0) | (c->held != NULL ? LOOP_WRITE : 0));
 }
@@ -306,18 +306,22 @@ receive(struct channel *c)
 
 	if (n < 0 && errno == EAGAIN)
 		return false;
-	if (n <= 0) {
-		if (n < 0 && errno == EMSGSIZE)
+	if (n < 0) {
+		if (errno == EMSGSIZE)
 			bad_message(c, "truncated");
 		else
 			end_channel(c);
 		return false;
 	}
-	if (nfds == 1 && tlsask_decode(buf, (size_t)n, &ask, &reason))
+	if (n > 0 && nfds == 1 && tlsask_decode(buf, (size_t)n, &ask, &reason))
 		return take_ask(c, &ask, fds[0]);
+	/* Descriptors come with an empty packet as well, which looks like the end. */
 	while (nfds > 0)
 		close(fds[--nfds]);
-	bad_message(c, reason);
+	if (n > 0)
+		bad_message(c, reason);
+	else
+		end_channel(c);
 	return false;
 }
 
@@ -332,8 +336,8 @@ on_channel(void *arg, int fd, int events)
 		return;
 	if (!(events & LOOP_READ))
 		return;
-	for (int i = 0; i < BATCH && !a->is_paused; i++)
-		if (!receive(c))
+	for (int i = 0; i < BATCH && !a->is_paused && receive(c); i++)
+		if (c->held != NULL)
 			return;
 }
 

@@ -468,8 +468,8 @@ s.listen(0, "127.0.0.1", () => console.log("port " + s.address().port));'
 	tls_site '' '' "$(server_of a)"
 	both
 	[ "$(code)" = 200 ]
-	python3 - "$T/run/upstream_tls/connect.ask" "$(port_of a)" <<'P'
-import array, os, socket, struct, sys, random
+	python3 - "$T/run/upstream_tls/connect.ask" "$(port_of a)" "$(pid_of tlsd.connect)" <<'P'
+import array, os, socket, struct, sys, random, time
 path, port = sys.argv[1], int(sys.argv[2])
 def channel():
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -483,6 +483,29 @@ def ask(s, serial=1, protocols=1, policy=b"p", host=b"127.0.0.1", fds=1, flags=0
     return socks
 def gone(s):
     assert s.recv(100) == b"", "still there"
+# a packet without bytes has descriptors all the same: none of them stays
+fds = lambda: len(os.listdir("/proc/%s/fd" % sys.argv[3]))
+before = fds()
+for i in range(40):
+    s = channel()
+    s.sendmsg([b""], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2, 0]))])
+    gone(s)
+    s.close()
+assert fds() < before + 40, (before, fds())
+# who asks and does not listen is not heard any more, until it does
+s = channel(); s.setblocking(False)
+sock = socket.create_connection(("127.0.0.1", port))
+m, sent, quiet = b"WA" + bytes([1, 1, 1, 0, 1, 0]) + b"q", 0, 0
+while quiet < 20 and sent < 20000:
+    try:
+        s.sendmsg([m], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))])
+        sent, quiet = sent + 1, 0
+    except OSError: # no room; too many descriptors on their way
+        quiet += 1
+        time.sleep(0.05)
+assert sent < 20000
+s.settimeout(5)
+for i in range(sent): assert s.recv(100)[:4] == b"WR\x01\x01"
 # what is right is answered, with keys
 s = channel(); ask(s, 7); got = s.recv(70000); assert got[:4] == b"WH\x01\x01" and got[4] == 7 and got[5] == 2, got[:8]
 # not its policy, not its server: refused
