@@ -255,7 +255,8 @@ settle(struct stream *s, struct layer *x, struct reading *r, enum tlsrec_result 
 {
 	char record[TLSREC_CONTROL_MAX];
 
-	if (tlsrec_has_control(&x->rec))
+	/* One at a time: it stays owed while the peer does not even read what was said before. */
+	if (tlsrec_has_control(&x->rec) && x->out_n == 0)
 		send_control(s, x, record, tlsrec_control(&x->rec, record, sizeof(record)));
 	if (result == TLSREC_BAD) {
 		x->error = EPROTO;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "libcommon/stream_tls.h"
+#include "libcommon/tlsrec_int.h"
 
 enum { DATA_MAX = 1000000 };
 
@@ -466,6 +467,78 @@ shutdown_waits_for_room(void **state)
 	close_pair(&p);
 }
 
+/* The client asks for a renegotiation (TLS 1.2 with AES-GCM): a ClientHello, as good as empty. */
+static size_t
+seal_hello(struct pair *p, char *to)
+{
+	static const uint8_t hello[] = { 1, 0, 0, 0 };
+	uint8_t *out = (uint8_t *)to;
+	uint8_t nonce[12];
+	uint8_t aad[13];
+
+	out[0] = 22;
+	out[1] = out[2] = 3;
+	tlsrec_put_u16(out + 3, 8 + sizeof(hello) + TLSREC_TAG);
+	tlsrec_put_u64(out + 5, p->client.nonce++);
+	tlsrec_make_nonce(&p->client, &p->client.write, out + 5, nonce);
+
+	size_t aad_n = tlsrec_make_aad(&p->client, &p->client.write, out, sizeof(hello), aad);
+
+	assert_true(tlsrec_crypt_seal(
+		&p->client, nonce, aad, aad_n, hello, sizeof(hello), -1, out + 13));
+	p->client.write.seq++;
+	return 13 + sizeof(hello) + TLSREC_TAG;
+}
+
+/* Alerts among the records that the client can get now; types of TLS 1.2 are in clear. */
+static unsigned
+count_alerts(struct pair *p)
+{
+	static uint8_t all[400000];
+	size_t n = 0;
+	unsigned alerts = 0;
+	ssize_t got;
+
+	for (int quiet = 0; quiet < 3; turn()) {
+		got = recv(p->fd, all + n, sizeof(all) - n, MSG_DONTWAIT);
+		n += got > 0 ? (size_t)got : 0;
+		quiet = got > 0 ? 0 : quiet + 1;
+	}
+	for (size_t at = 0; at + 5 <= n; at += 5 + ((size_t)all[at + 3] << 8 | all[at + 4]))
+		alerts += all[at] == 21;
+	return alerts;
+}
+
+/* Who asks for renegotiation and reads no answers gets one, and costs no memory for more. */
+static void
+refusals_do_not_pile_up(void **state)
+{
+	struct iovec v = { data, 200000 };
+	char out[200];
+	struct pair p;
+
+	(void)state;
+	open_pair(&p, 0xc02f, SLICE(""), SLICE(""));
+	assert_true(stream_write(&p.s, &v, 1) < 200000);
+	for (unsigned i = 0; i < 300; i++) {
+		size_t n = seal_hello(&p, out);
+
+		n += seal(&p, data + i, 1, out + n, sizeof(out) - n);
+		assert_int_equal(send(p.fd, out, n, 0), n);
+		turn();
+		assert_int_equal(read_all(&p, 16384, i), i + 1);
+	}
+	assert_in_range(count_alerts(&p), 0, 1);
+	/* It is owed until there is room. */
+	size_t n = seal_hello(&p, out);
+
+	assert_int_equal(send(p.fd, out, n, 0), n);
+	turn();
+	assert_int_equal(stream_read(&p.s, out, sizeof(out)), STREAM_AGAIN);
+	assert_int_equal(count_alerts(&p), 1);
+	close_pair(&p);
+}
+
 int
 main(void)
 {
@@ -479,6 +552,7 @@ main(void)
 		cmocka_unit_test(bad_records_end_in_an_alert),
 		cmocka_unit_test(a_reset_says_no_goodbye),
 		cmocka_unit_test(shutdown_waits_for_room),
+		cmocka_unit_test(refusals_do_not_pile_up),
 	};
 
 	return cmocka_run_group_tests(tests, make_all, free_all);
