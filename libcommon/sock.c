@@ -14,9 +14,13 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/mem.h"
+
+#define LOCK_WAIT_MS 1000
+#define LOCK_STEP_MS 10
 
 static void
 close_keep_errno(int fd)
@@ -178,18 +182,35 @@ clear_path(const struct addr *at, struct err *err)
 	return 0;
 }
 
-/* Best effort: a folder that cannot be read cannot be locked, but may still be written. */
+/*
+ * Best effort: a folder that cannot be read cannot be locked, but may still be written. Whoever may
+ * look into it can lock it as well, for ever: starters hold it for an instant, so more is not
+ * waited.
+ */
 static int
 lock_folder(const char *path)
 {
+	const struct timespec step = { .tv_nsec = LOCK_STEP_MS * 1000000L };
 	char *copy = xstrdup(path);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	free(copy);
-	if (fd >= 0)
-		while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
-			;
+	for (int waited = 0; fd >= 0 && waited < LOCK_WAIT_MS; waited += LOCK_STEP_MS) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || (errno != EWOULDBLOCK && errno != EINTR))
+			break;
+		nanosleep(&step, NULL);
+	}
 	return fd;
+}
+
+/* The socket's own mode: where others may write in its folder, a link of theirs may stand there by
+ * now. Without /proc that cannot be had, and what umask took stays away. */
+static int
+set_socket_mode(const char *path, mode_t mode)
+{
+	int rc = fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+
+	return rc < 0 && errno != EOPNOTSUPP ? -1 : 0;
 }
 
 static int
@@ -203,7 +224,8 @@ bind_unix(const struct addr *at, int type, const struct sock_listen_opts *opts, 
 	 * than asked for, not even for a moment. chmod then gives back what umask took. */
 	if (fd < 0 || fchmod(fd, mode) < 0 || bind(fd, &at->sa, at->len) < 0)
 		goto failed;
-	if (chmod(path, mode) < 0 || listen(fd, opts->backlog ? opts->backlog : SOMAXCONN) < 0) {
+	if (set_socket_mode(path, mode) < 0 ||
+		listen(fd, opts->backlog ? opts->backlog : SOMAXCONN) < 0) {
 		int saved = errno;
 
 		unlink(path);

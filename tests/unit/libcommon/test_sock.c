@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -506,6 +507,31 @@ the_descriptor_limit_is_raised(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Whoever may look into a folder can lock it; that keeps nobody from starting. */
+static void
+a_locked_folder_stops_nobody(void **state)
+{
+	struct err err = { "" };
+	struct addr_spec at = unix_spec("s");
+	int held = open(dir, O_RDONLY | O_DIRECTORY);
+
+	(void)state;
+	assert_int_equal(flock(held, LOCK_EX), 0);
+
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(10); /* it would wait for ever */
+		_exit(sock_listen(&at, &plain, &err) < 0);
+	}
+
+	int status = -1;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(held);
+}
+
 int
 main(void)
 {
@@ -522,6 +548,7 @@ main(void)
 		TEST(inherited_listeners_are_taken_once),
 		TEST(listeners_of_another_process_are_left_alone),
 		TEST(the_descriptor_limit_is_raised),
+		TEST(a_locked_folder_stops_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
