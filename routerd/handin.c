@@ -129,6 +129,11 @@ take_message(struct channel *c, size_t n, int fd)
 		close(fd);
 		return refuse(c, reason);
 	}
+	if (h.keys.role != HANDOFF_SERVER) { /* of a connection to a server: none for clients */
+		handoff_wipe(&h.keys);
+		close(fd);
+		return refuse(c, "bad_role");
+	}
 	if (!set_nonblocking(fd) || !acknowledge(c, h.serial)) {
 		handoff_wipe(&h.keys);
 		close(fd);

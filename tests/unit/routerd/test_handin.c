@@ -170,7 +170,7 @@ ends_the_channel_on_what_is_no_message(void **state)
 	unsigned before = count_fds();
 
 	(void)state;
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		int fds[3] = { dup(0), dup(0), dup(0) };
 		struct bench b;
 
@@ -183,6 +183,7 @@ ends_the_channel_on_what_is_no_message(void **state)
 		case 0: out[2] ^= 1; /* fallthrough */
 		case 1: n = i == 1 ? n - 1 : n; break;
 		case 2: n = HANDOFF_MAX + 1; break;
+		case 5: out[5] = HANDOFF_CLIENT; break;
 		default: break;
 		}
 		if (i == 3)
