@@ -145,8 +145,12 @@ static int
 write_file(const char *path, X509 *x, EVP_PKEY *key, uid_t uid, struct err *err)
 {
 	char *temp = xasprintf("%s.%ld", path, (long)getpid());
-	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int rc = fd < 0 ? -1 : 0;
+	int fd;
+	int rc;
+
+	unlink(temp); /* of one who died; the folder is ours */
+	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	rc = fd < 0 ? -1 : 0;
 
 	if (rc == 0 && uid != (uid_t)-1 && geteuid() == 0)
 		rc = fchown(fd, uid, (gid_t)-1);
@@ -183,31 +187,56 @@ make(const char *path, const struct cfg_list *names, uid_t uid, struct err *err)
 	return rc;
 }
 
+/*
+ * state_dir may be written by others: a folder in it that is none of ours could give us any
+ * certificate, or let its owner read the key that we make. 1 when it is there, 0 when it is not.
+ */
 static int
-make_folder(const char *dir, mode_t mode, uid_t uid, struct err *err)
+check_folder(const char *dir, uid_t uid, struct err *err)
 {
 	struct stat st;
 
-	if (mkdir(dir, mode) == 0) {
-		if (uid != (uid_t)-1 && geteuid() == 0 && chown(dir, uid, (gid_t)-1) < 0)
-			return err_set(err, "%s: %s", dir, strerror(errno));
-		return 0;
-	}
-	if (errno == EEXIST && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
-		return 0;
-	return err_set(err, "%s: cannot be made: %s", dir, strerror(errno));
+	if (lstat(dir, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR
+			? 0
+			: err_set(err, "%s: %s", dir, strerror(errno));
+	if (S_ISDIR(st.st_mode) && (st.st_mode & 022) == 0 &&
+		(st.st_uid == geteuid() || st.st_uid == uid))
+		return 1;
+	return err_set(
+		err, "%s: others may write there, expected a folder of our own, mode 0700", dir);
 }
 
 static int
-make_folders(const char *state_dir, uid_t uid, struct err *err)
+give_folder(const char *dir, uid_t uid)
 {
-	char *dir = xasprintf("%s/self-signed", state_dir);
-	int rc = make_folder(state_dir, 0755, (uid_t)-1, err);
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int rc = fd >= 0 ? fchown(fd, uid, (gid_t)-1) : -1;
 
-	if (rc == 0)
-		rc = make_folder(dir, 0700, uid, err);
-	free(dir);
+	if (fd >= 0)
+		close(fd);
 	return rc;
+}
+
+static int
+make_folder(const char *dir, uid_t uid, struct err *err)
+{
+	if (mkdir(dir, 0700) < 0)
+		return err_set(err, "%s: cannot be made: %s", dir, strerror(errno));
+	if (uid != (uid_t)-1 && geteuid() == 0 && give_folder(dir, uid) < 0)
+		return err_set(err, "%s: %s", dir, strerror(errno));
+	return 0;
+}
+
+static int
+make_folders(const char *state_dir, const char *dir, uid_t uid, struct err *err)
+{
+	int is_there;
+
+	if (mkdir(state_dir, 0755) < 0 && errno != EEXIST)
+		return err_set(err, "%s: cannot be made: %s", state_dir, strerror(errno));
+	is_there = check_folder(dir, uid, err);
+	return is_there != 0 ? (is_there < 0 ? -1 : 0) : make_folder(dir, uid, err);
 }
 
 static struct cert *
@@ -228,22 +257,26 @@ selfsigned_get(
 	const char *state_dir, const struct cfg_list *names, uid_t uid, bool *made, struct err *err)
 {
 	char *path = selfsigned_path(state_dir, names);
-	struct cert_error e;
-	struct cert *c = load_valid(path, &e);
+	char *dir = xasprintf("%s/self-signed", state_dir);
+	struct cert_error e = { .no = 0 };
+	bool is_fine = check_folder(dir, uid, err) >= 0;
+	struct cert *c = is_fine ? load_valid(path, &e) : NULL;
 
 	*made = false;
 	if (c == NULL && e.no == ENOENT) {
-		if (make_folders(state_dir, uid, err) == 0 && make(path, names, uid, err) == 0) {
+		if (make_folders(state_dir, dir, uid, err) == 0 &&
+			make(path, names, uid, err) == 0) {
 			*made = true;
 			c = load_valid(path, &e);
 			if (c == NULL)
 				*err = e.err;
 		}
-	} else if (c == NULL) {
+	} else if (c == NULL && is_fine) {
 		*err = e.err;
 	}
 	if (c != NULL)
 		c->is_self_signed_own = true;
+	free(dir);
 	free(path);
 	return c;
 }

@@ -169,12 +169,28 @@ fail(struct err *err, const char *path, int no)
 	return err_set(err, "%s: %s", path, strerror(no));
 }
 
+/* state_dir may be written by others: what stands in it under our name has to be ours. */
+static int
+open_folder(const char *folder, struct err *err)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0)
+		return fail(err, folder, errno);
+	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 022) == 0)
+		return fd;
+	close(fd);
+	return err_set(
+		err, "%s: others may write there, expected a folder of our own, mode 0700", folder);
+}
+
 /* Held until the descriptor is closed. */
 static int
-lock(const char *folder, struct err *err)
+lock(int dir, const char *folder, struct err *err)
 {
 	char *path = xasprintf("%s/lock", folder);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc = -1;
 
 	for (int waited = 0; fd >= 0; waited += LOCK_STEP) {
@@ -195,11 +211,11 @@ lock(const char *folder, struct err *err)
 
 /* 0 also when there is none yet, or it is garbled: then the book is empty. */
 static int
-read_book(const char *path, struct ticket_book *b, struct err *err)
+read_book(int dir, const char *path, struct ticket_book *b, struct err *err)
 {
 	uint8_t bytes[TICKETFILE_BYTES + 1];
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int fd = openat(dir, "keys", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	ssize_t n;
 
 	b->n = 0;
@@ -222,26 +238,27 @@ read_book(const char *path, struct ticket_book *b, struct err *err)
 }
 
 static int
-write_book(const char *path, const struct ticket_book *b, struct err *err)
+write_book(int dir, const char *path, const struct ticket_book *b, struct err *err)
 {
 	uint8_t bytes[TICKETFILE_BYTES];
 	size_t n = ticket_book_encode(b, bytes);
-	char *temp = xasprintf("%s.new", path);
+	static const char temp[] = "keys.new";
 	int fd;
 	int rc = -1;
 
-	unlink(temp); /* of one who died; the lock is ours */
-	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	unlinkat(dir, temp, 0); /* of one who died; the lock is ours */
+	fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		errno = ENOSPC; /* a write that is short does not say so */
 	if (fd >= 0 && write(fd, bytes, n) == (ssize_t)n && fsync(fd) == 0)
-		rc = rename(temp, path);
+		rc = renameat(dir, temp, dir, "keys");
 	if (rc < 0) {
 		fail(err, path, errno);
-		unlink(temp);
+		unlinkat(dir, temp, 0);
 	}
 	if (fd >= 0)
 		close(fd);
 	OPENSSL_cleanse(bytes, sizeof(bytes));
-	free(temp);
 	return rc;
 }
 
@@ -250,8 +267,9 @@ ticketfile_turn(const char *folder, int64_t now_ms, int64_t rotate_ms, struct ti
 	struct err *err)
 {
 	char *path = xasprintf("%s/keys", folder);
-	int held = lock(folder, err);
-	int rc = held >= 0 ? read_book(path, b, err) : -1;
+	int dir = open_folder(folder, err);
+	int held = dir >= 0 ? lock(dir, folder, err) : -1;
+	int rc = held >= 0 ? read_book(dir, path, b, err) : -1;
 
 	if (rc == 0) {
 		int changed = ticket_book_advance(b, now_ms, rotate_ms);
@@ -259,10 +277,12 @@ ticketfile_turn(const char *folder, int64_t now_ms, int64_t rotate_ms, struct ti
 		if (changed < 0)
 			rc = err_set(err, "no randomness for ticket keys");
 		else if (changed > 0)
-			rc = write_book(path, b, err);
+			rc = write_book(dir, path, b, err);
 	}
 	if (held >= 0)
 		close(held);
+	if (dir >= 0)
+		close(dir);
 	free(path);
 	return rc;
 }

@@ -126,6 +126,19 @@ X
 	tlsd_start
 	PORT=$(tls_port 0)
 	[ "$(served_serial)" = "$first" ]
+	# Where others may write, it could be theirs: not even read.
+	stop tlsd.0
+	chmod 770 state/self-signed
+	run start tlsd
+	[ "$status" -ne 0 ]
+	grep -q "self-signed: others may write there" "$LOG"
+	chmod 700 state/self-signed
+	mv state/self-signed elsewhere
+	ln -s ../elsewhere state/self-signed
+	: >"$LOG"
+	run start tlsd
+	[ "$status" -ne 0 ]
+	grep -q "self-signed: others may write there" "$LOG"
 }
 
 @test "a key that tlsd may not read is an error that names it" {

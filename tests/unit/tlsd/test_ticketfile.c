@@ -187,8 +187,10 @@ others_may_not_read(void **state)
 {
 	struct ticket_book b;
 	struct err err;
+	char link[80];
 
 	(void)state;
+	snprintf(link, sizeof(link), "%s.link", folder);
 	assert_int_equal(ticketfile_turn(folder, START, HOUR, &b, &err), 0);
 	assert_int_equal(chmod(keys, 0640), 0);
 	assert_int_equal(ticketfile_turn(folder, START, HOUR, &b, &err), -1);
@@ -198,6 +200,19 @@ others_may_not_read(void **state)
 	assert_int_equal(ticketfile_turn(folder, START, HOUR, &b, &err), -1);
 	unlink(keys);
 	assert_int_equal(ticketfile_turn("/nowhere", START, HOUR, &b, &err), -1);
+	assert_int_equal(chmod(folder, 0770), 0);
+	assert_int_equal(ticketfile_turn(folder, START, HOUR, &b, &err), -1);
+	assert_non_null(strstr(err.text, "others may write there"));
+	assert_int_equal(chmod(folder, 0700), 0);
+	assert_int_equal(symlink(folder, link), 0);
+	assert_int_equal(ticketfile_turn(link, START, HOUR, &b, &err), -1);
+	unlink(link);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(folder, 65534, (gid_t)-1), 0);
+		assert_int_equal(ticketfile_turn(folder, START, HOUR, &b, &err), -1);
+		assert_int_equal(chown(folder, 0, (gid_t)-1), 0);
+	}
+	assert_int_equal(ticketfile_turn(folder, START, HOUR, &b, &err), 0);
 }
 
 static void
