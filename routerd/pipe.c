@@ -12,6 +12,13 @@
 #include "libcommon/mem.h"
 
 #define IDLE_MAX 16
+/*
+ * Linux' own 64 kB mean a call in and a call out for each sixteen pages; four times that lets a
+ * whole window through at once (100 kB answers for a quarter less, uploads for a third less). Some
+ * kernels sell users that have many pipes only tiny ones: these are worse than a copy.
+ */
+#define PIPE_BYTES     (256 * 1024)
+#define PIPE_BYTES_MIN (64 * 1024)
 
 static void
 destroy(struct pipes *ps, struct pipe *p)
@@ -53,6 +60,13 @@ pipe_take(struct pipes *ps)
 	}
 	if (ps->count >= ps->max || pipe2(fd, O_NONBLOCK | O_CLOEXEC) != 0)
 		return NULL;
+	if (fcntl(fd[0], F_SETPIPE_SZ, PIPE_BYTES) < 0 &&
+		fcntl(fd[0], F_GETPIPE_SZ) < PIPE_BYTES_MIN) {
+		close(fd[0]);
+		close(fd[1]);
+		ps->max = ps->count; /* not asked again before one of ours has ended */
+		return NULL;
+	}
 	p = xmalloc(sizeof(*p));
 	*p = (struct pipe){ .rd = fd[0], .wr = fd[1] };
 	ps->count++;

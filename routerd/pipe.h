@@ -8,8 +8,6 @@
 
 #include <stdbool.h>
 
-/* Of the usual 16 pages: larger ones made large bodies twice as dear (the kernel sends 16 pages at
- * a time). */
 struct pipe {
 	struct pipe *next;
 	int rd;
@@ -28,7 +26,7 @@ void pipes_init(struct pipes *ps, unsigned max);
 /* Those that are lent out must have come back. */
 void pipes_fini(struct pipes *ps);
 
-/* An empty pipe; NULL at the limit, and when the system gives none. */
+/* An empty pipe; NULL at the limit, and when the system gives none that is worth it. */
 struct pipe *pipe_take(struct pipes *ps);
 /* Only an empty one serves again; what another still holds ends with it. */
 void pipe_give(struct pipes *ps, struct pipe *p, bool is_empty);
