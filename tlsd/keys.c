@@ -1,7 +1,6 @@
 /*
- * keys: OpenSSL's key log and message callbacks, and TLS 1.2's key block (RFC 5246 §6.3). The
- * connection's struct keys hangs on the SSL as extra data, so the callbacks find it whatever
- * context is asked.
+ * keys: what the key schedule derives, OpenSSL's message callback, and TLS 1.2's key block (RFC
+ * 5246 §6.3). The connection's struct keys hangs on the SSL as extra data.
  */
 #include "tlsd/keys.h"
 
@@ -13,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIENT_LABEL "CLIENT_TRAFFIC_SECRET_0 "
-#define SERVER_LABEL "SERVER_TRAFFIC_SECRET_0 "
-#define RECORD_HEAD  5
+#include "tlsd/kdf.h"
+
+#define RECORD_HEAD 5
 
 static int slot = -1; /* of our extra data */
 static EVP_KDF *prf;
@@ -35,52 +34,19 @@ static void __attribute__((destructor)) free_fetched(void)
 	EVP_KDF_free(prf);
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The last word of a key log's line; 0 when it is not what we know. */
-static uint8_t
-read_secret(const char *line, uint8_t *secret)
-{
-	const char *hex = strrchr(line, ' ') + 1;
-	size_t n = strlen(hex) / 2;
-
-	if (n > HANDOFF_SECRET_MAX || strlen(hex) % 2 != 0)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		int high = hex_digit(hex[2 * i]);
-		int low = hex_digit(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return 0;
-		secret[i] = (uint8_t)(high << 4 | low);
-	}
-	return (uint8_t)n;
-}
-
-/* A secret is said when it comes into use, so its records count from there. */
+/* A secret is derived when it comes into use, so its records count from there. */
 static void
-on_keylog(const SSL *ssl, const char *line)
+on_secret(void *arg, enum kdf_secret which, const uint8_t *secret, size_t n)
 {
+	SSL *ssl = arg;
 	struct keys *k = SSL_get_ex_data(ssl, slot);
+	bool is_client = which == KDF_CLIENT_TRAFFIC;
 
-	if (k == NULL)
+	if (n > HANDOFF_SECRET_MAX)
 		return;
-
-	bool is_server = SSL_is_server(ssl);
-
-	if (strncmp(line, CLIENT_LABEL, sizeof(CLIENT_LABEL) - 1) == 0) {
-		k->client_n = read_secret(line, k->client_secret);
-		*(is_server ? &k->read_seq : &k->write_seq) = 0;
-	} else if (strncmp(line, SERVER_LABEL, sizeof(SERVER_LABEL) - 1) == 0) {
-		k->server_n = read_secret(line, k->server_secret);
-		*(is_server ? &k->write_seq : &k->read_seq) = 0;
-	}
+	memcpy(is_client ? k->client_secret : k->server_secret, secret, n);
+	*(is_client ? &k->client_n : &k->server_n) = (uint8_t)n;
+	*(is_client == SSL_is_server(ssl) ? &k->read_seq : &k->write_seq) = 0;
 }
 
 /* Numbers count all records of a direction under one key; a CCS brings TLS 1.2 the next one and
@@ -102,15 +68,9 @@ on_message(int is_write, int version, int type, const void *p, size_t n, SSL *ss
 }
 
 void
-keys_watch_ctx(SSL_CTX *ctx)
-{
-	pthread_once(&once, init_once);
-	SSL_CTX_set_keylog_callback(ctx, on_keylog);
-}
-
-void
 keys_watch(struct keys *k, SSL *ssl)
 {
+	pthread_once(&once, init_once);
 	memset(k, 0, sizeof(*k));
 	SSL_set_ex_data(ssl, slot, k);
 	SSL_set_msg_callback(ssl, on_message);
@@ -123,6 +83,20 @@ keys_unwatch(SSL *ssl)
 	SSL_set_ex_data(ssl, slot, NULL);
 	SSL_set_msg_callback(ssl, NULL);
 	SSL_set_msg_callback_arg(ssl, NULL);
+}
+
+int
+keys_do_handshake(SSL *ssl)
+{
+	bool is_watched = slot >= 0 && SSL_get_ex_data(ssl, slot) != NULL;
+	int rc;
+
+	if (!is_watched)
+		return SSL_do_handshake(ssl);
+	kdf_listen(on_secret, ssl);
+	rc = SSL_do_handshake(ssl);
+	kdf_listen(NULL, NULL);
+	return rc;
 }
 
 /* The explicit nonce stands right behind the record's head (RFC 5288 §3). */

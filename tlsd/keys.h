@@ -25,11 +25,11 @@ struct keys {
 	uint8_t server_n;
 };
 
-/* On every context that a connection may end up with: a switch by SNI changes which one is asked.
- */
-void keys_watch_ctx(SSL_CTX *ctx);
-/* From the connection's first byte to keys_unwatch. The application data of ssl is not used. */
+/* From the connection's first byte to keys_unwatch, where all contexts that it may end up with are
+ * kdf_ctx_new's. The application data of ssl is not used. */
 void keys_watch(struct keys *k, SSL *ssl);
+/* As SSL_do_handshake, also where nothing is watched. */
+int keys_do_handshake(SSL *ssl);
 void keys_unwatch(SSL *ssl);
 /* Records on their way to the peer, whole ones: before each flush of the handshake. */
 void keys_saw_output(struct keys *k, const char *p, size_t n);

@@ -18,7 +18,7 @@
 #include "libcommon/handoffmsg.h"
 #include "libcommon/mem.h"
 #include "tlsd/certs.h"
-#include "tlsd/keys.h"
+#include "tlsd/kdf.h"
 #include "tlsd/tlsctx.h"
 
 /* A server that a pool has: "policy NUL host". */
@@ -172,10 +172,9 @@ static int
 build(struct policy *p, const struct daemon *d, const struct policies *old, int *no,
 	struct err *err)
 {
-	p->ctx = SSL_CTX_new(TLS_client_method());
+	p->ctx = kdf_ctx_new(TLS_client_method());
 	if (p->ctx == NULL)
 		return fail(err, "SSL_CTX_new");
-	keys_watch_ctx(p->ctx);
 	if (set_protocol(p->ctx, p->cfg, err) < 0 || trust(p->ctx, p->cfg, err) < 0)
 		return -1;
 	if (p->cfg->cert == NULL)

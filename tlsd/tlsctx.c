@@ -13,7 +13,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
-#include "tlsd/keys.h"
+#include "tlsd/kdf.h"
 #include "tlsd/tlsctx.h"
 
 /* AEAD and forward secrecy only; cheap ones first, ECDSA first where the client can. */
@@ -409,8 +409,6 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 		SSL_CTX_set1_groups_list(ctx, groups_list) != 1)
 		return fail(err, "min_version");
 	SSL_CTX_set_app_data(ctx, c);
-	if (cfg->seam == SEAM_HANDOFF)
-		keys_watch_ctx(ctx);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
 	SSL_CTX_set_tlsext_status_cb(ctx, on_status);
@@ -474,7 +472,7 @@ build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
 	struct err *err)
 {
 	*bad = ncerts;
-	g->ctx = SSL_CTX_new(TLS_server_method());
+	g->ctx = kdf_ctx_new(TLS_server_method());
 	if (g->ctx == NULL)
 		return fail(err, "SSL_CTX_new");
 	if (set_policy(g->ctx, c, cfg, err) < 0 ||

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "libcommon/mem.h"
+#include "tlsd/keys.h"
 #include "tlsd/wire.h"
 
 static BIO_METHOD *method;
@@ -194,7 +195,7 @@ wire_recv(struct wire *w, size_t cap)
 enum wire_result
 wire_handshake(struct wire *w)
 {
-	int rc = SSL_do_handshake(w->ssl);
+	int rc = keys_do_handshake(w->ssl);
 
 	if (rc == 1)
 		return WIRE_OK;

@@ -13,6 +13,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sched.h"
+#include "tlsd/kdf.h"
 #include "tlsd/session.h"
 #include "tlsd/worker.h"
 
@@ -485,6 +486,7 @@ thread_main(void *arg)
 	loop_free(w->loop);
 	session_free_list(w);
 	wire_bufs_fini(&w->bufs);
+	kdf_thread_stop();
 	OPENSSL_thread_stop();
 	return NULL;
 }

@@ -18,6 +18,7 @@
 #include <openssl/kdf.h>
 #include <openssl/x509.h>
 
+#include "tlsd/kdf.h"
 #include "tlsd/keys.h"
 
 enum { KTLS_OFFER = 72, OFFER_LEN = 64, QUEUE_MAX = 100000 };
@@ -159,11 +160,9 @@ open_ctxs(struct pair *p, const struct handoff_suite *suite, size_t tickets)
 	bool is_ecdsa = suite->id == 0xc02b || suite->id == 0xc02c || suite->id == 0xcca9;
 
 	memset(p, 0, sizeof(*p));
-	p->server_ctx = SSL_CTX_new(TLS_server_method());
-	p->client_ctx = SSL_CTX_new(TLS_client_method());
+	p->server_ctx = kdf_ctx_new(TLS_server_method());
+	p->client_ctx = kdf_ctx_new(TLS_client_method());
 	use_certificate(p->server_ctx, !is_ecdsa);
-	keys_watch_ctx(p->server_ctx);
-	keys_watch_ctx(p->client_ctx);
 	SSL_CTX_set_num_tickets(p->server_ctx, tickets);
 	SSL_CTX_set_session_id_context(p->server_ctx, (const uint8_t *)"x", 1);
 	SSL_CTX_set_session_cache_mode(
@@ -194,15 +193,15 @@ shake(struct pair *p, const struct handoff_suite *suite, uint8_t fragment)
 		size_t before = p->queues[1].w;
 		size_t said = p->queues[0].w;
 
-		(void)SSL_do_handshake(p->client.ssl);
+		(void)keys_do_handshake(p->client.ssl);
 		keys_saw_output(&p->client_keys, (const char *)p->queues[0].p + said,
 			p->queues[0].w - said);
-		(void)SSL_do_handshake(p->server.ssl);
+		(void)keys_do_handshake(p->server.ssl);
 		keys_saw_output(
 			&p->keys, (const char *)p->queues[1].p + before, p->queues[1].w - before);
 	}
 	assert_true(SSL_is_init_finished(p->server.ssl));
-	(void)SSL_do_handshake(p->client.ssl);
+	(void)keys_do_handshake(p->client.ssl);
 	p->has_client_got = keys_take(&p->client_keys, p->client.ssl, &p->client_got);
 	(void)SSL_read(p->client.ssl, &byte, 1); /* tickets */
 }
