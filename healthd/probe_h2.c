@@ -57,8 +57,7 @@ on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 	(void)session;
 	if (frame->hd.type == NGHTTP2_HEADERS && h->final == 0 && h->status >= 200)
 		h->final = h->status;
-	else if (frame->hd.type == NGHTTP2_GOAWAY && h->final == 0 && h->bad == NULL)
-		h->bad = "goaway";
+	/* A goodbye that comes with the answer, or in front of it, says nothing of this stream. */
 	return 0;
 }
 

@@ -225,6 +225,9 @@ h2_idle(struct h2 *x)
 	deadline_set(w->loop, &x->c->dl, w->snap->s->timeouts.keepalive);
 	if (x->head_ms != 0)
 		h2_deadline(x, w->snap->s->timeouts.head);
+	/* What a request left behind when it was given up. */
+	if (x->held != NULL)
+		h2_deadline(x, w->snap->s->timeouts.send);
 }
 
 /* The budget is overdrawn: say so, and goodbye. */

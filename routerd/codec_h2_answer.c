@@ -247,13 +247,16 @@ h2_answer_interim(struct client *cl, struct msg *m)
 	struct h2_stream *st = (struct h2_stream *)((char *)cl - offsetof(struct h2_stream, cl));
 	struct nva a;
 
-	/* Whoever does not read gets none; anybody may leave them out. */
-	if (st->is_gone || st->head_done || st->x->held != NULL)
+	bool is_awaited = m->status == 100 && cl->awaits_continue;
+
+	/* Whoever does not read gets none; anybody may leave them out, but for the one that is
+	 * waited for. */
+	if (st->is_gone || st->head_done || (st->x->held != NULL && !is_awaited))
 		return;
 	nva_status(&a, m->status);
 	nva_fields(&a, m, false);
 	nghttp2_submit_headers(st->x->session, NGHTTP2_FLAG_NONE, st->id, NULL, a.v, a.n, NULL);
-	if (m->status == 100 && cl->awaits_continue) {
+	if (is_awaited) {
 		cl->awaits_continue = false;
 		st->body_since_ms = st->since_ms = loop_now_ms(cl->w->loop);
 	}

@@ -483,6 +483,9 @@ out_end(struct sink *k, const struct field *trailers, uint16_t count)
 
 	if (is_out_gone(s))
 		return SINK_GONE;
+	/* A request for a tunnel has no body; the tunnel begins where it would have been. */
+	if (s->is_tunnel && !s->has_final)
+		return SINK_OK;
 	s->out_ended = true;
 	if (s->x.kept != NULL)
 		kept_end(s->x.kept, count);

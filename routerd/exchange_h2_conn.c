@@ -37,6 +37,8 @@ exchange_h2_env_new(struct worker *w)
 	nghttp2_option_set_no_auto_window_update(env->option, 1);
 	nghttp2_option_set_no_closed_streams(env->option, 1);
 	nghttp2_option_set_max_settings(env->option, 32);
+	/* What limits.head let in, and our own fields. */
+	nghttp2_option_set_max_send_header_block_length(env->option, 1 << 20);
 	return env;
 }
 
@@ -559,6 +561,10 @@ settle(struct h2up *c)
 			continue;
 		if (s->needs_connect && !c->may_connect) {
 			h2s_lost(s, EXCHANGE_UNFIT, 502, "no_extended_connect");
+			next = c->streams;
+		} else if (c->peer_limit == 0) {
+			/* Nor would it take any on another connection. */
+			h2s_lost(s, EXCHANGE_REFUSED, 502, "refused_by_server");
 			next = c->streams;
 		} else if (c->active > (c->limit < c->peer_limit ? c->limit : c->peer_limit)) {
 			move_away(s);

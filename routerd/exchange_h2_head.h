@@ -11,9 +11,10 @@
 
 #include "libcommon/http1.h"
 #include "routerd/exchange.h"
+#include "routerd/request.h"
 
 /* Pseudo-headers and Content-Length, beside the fields of a message. */
-#define EXCHANGE_H2_NVS (255 + 8)
+#define EXCHANGE_H2_NVS (REQUEST_FIELDS + 6)
 
 /*
  * The request of x as name-value pairs, which point into it and into text, with room for path,

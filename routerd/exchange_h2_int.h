@@ -38,6 +38,7 @@
 /* Of a request's body, waiting for frames: more, and the producer stops. */
 #define H2UP_OUT_HIGH (128u << 10)
 #define H2UP_OUT_SEGS 16
+#define H2UP_TRAILERS 64
 /* Frames put together for one send. */
 #define H2UP_SEND_SEGS  64
 #define H2UP_SEND_BYTES (256u << 10)
@@ -61,7 +62,6 @@ struct exchange_h2_env {
 	struct h2up_list *by_server; /* index: server id */
 	uint32_t cap;
 	nghttp2_nv nvs[EXCHANGE_H2_NVS];
-	struct field fields[255]; /* of trailers */
 };
 
 enum h2up_state {
@@ -103,6 +103,7 @@ struct h2up {
 	/* The section that is being received. */
 	struct buf *text;
 	struct h2_answer answer;
+	struct http1_limits limits;
 	struct msg trailers;
 	unsigned continuations;
 	/* What frames without use may cost. */
@@ -121,6 +122,8 @@ struct h2up {
 	unsigned seg_first;
 	unsigned seg_count;
 	struct h1_seg seg[H2UP_SEND_SEGS];
+	/* A section may come in pieces, those of other connections in between. */
+	struct field trailer_fields[H2UP_TRAILERS];
 };
 
 /* One exchange. */

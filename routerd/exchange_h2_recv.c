@@ -107,17 +107,19 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg
 
 	if (s == NULL)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	/* Those that came with the exchange hold until the final head. */
+	c->limits = is_trailer ? c->w->snap->s->response_limits : *s->x.limits;
 	if (c->text == NULL)
 		c->text = buf_get(&c->w->bufs,
-			s->x.limits->head_bytes <= 16384           ? BUF_16K
-				: s->x.limits->head_bytes <= 65536 ? BUF_64K
-								   : BUF_256K);
+			c->limits.head_bytes <= 16384           ? BUF_16K
+				: c->limits.head_bytes <= 65536 ? BUF_64K
+								: BUF_256K);
 	if (is_trailer)
-		msg_init(&c->trailers, c->env->fields, 64);
+		msg_init(&c->trailers, c->trailer_fields, H2UP_TRAILERS);
 	else
 		msg_init(s->x.resp, s->x.resp_fields, s->x.resp_field_cap);
 	h2_answer_init(&c->answer, is_trailer ? &c->trailers : s->x.resp, c->text->data,
-		c->text->cap, s->x.limits, is_trailer);
+		c->text->cap, &c->limits, is_trailer);
 	return 0;
 }
 

@@ -70,3 +70,82 @@ X
 	[ "$(tail -1 got)" = alive ]
 	wait_for all_is_quiet
 }
+
+@test "trailers that come in pieces are those of their answer, whatever comes in between on other connections" {
+	servers split_trailers
+	http --raw "$URL/split_trailers" -D head1 -o got1 -H 'TE: trailers' 3>&- &
+	one=$!
+	http --raw "$URL/split_trailers" -D head2 -o got2 -H 'TE: trailers' 3>&- &
+	wait $one $!
+	[ "$(sort <(sed -n 's/^x-conn: //p' head1 head2) | tr -d '\r\n')" = 12 ]
+	for i in 1 2; do
+		n=$(sed -n 's/^x-conn: //p' head$i | tr -d '\r')
+		[ "$(grep -c "^x-mark-[0-9]*: $n\{20\}.\?\$" got$i)" = 20 ]
+	done
+	wait_for all_is_quiet
+}
+
+@test "a tunnel through a server of HTTP/2 outlives the configuration that it was opened with" {
+	servers tunnel
+	exec 6<>/dev/tcp/127.0.0.1/$PORT
+	printf 'GET /tunnel HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n' >&6
+	read -r -t 5 line <&6
+	[[ $line == "HTTP/1.1 101"* ]]
+	for i in 1 2 3; do
+		sed -i "s/response: [0-9]*s/response: 1${i}s/" weir.yaml
+		ctl routerd.0 reload
+	done
+	wait_for '[ "$(ctl routerd.0 json status | jq ".oldest_generation")" = 4 ]'
+	[ "$(counter tunnels)" = 1 ]
+	# The server answers it with trailers.
+	printf x >&6
+	timeout 5 cat <&6 >rest
+	exec 6>&-
+	wait_for all_is_quiet
+}
+
+@test "a client that waits for 100 Continue gets it, also when it has not read for a while" {
+	origin o1
+	PORT=$(free_port)
+	config <<X
+run_dir: run
+http:
+  workers: 1
+  listen: [ { name: http, address: "127.0.0.1:$PORT", h2c: on } ]
+  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
+pools:
+  app: { servers: [ { name: o1, address: "127.0.0.1:$(sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/o1.log")" } ] }
+X
+	start routerd
+	run python3 "$TOOLS/h2raw.py" "$PORT" continue_late
+	[ "$output" = "status:100
+status:200" ]
+}
+
+@test "a WebSocket for a server that takes no streams at all fails, and connects no more than its tries" {
+	servers none_at_all
+	upgrade=(-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==')
+	[ "$(http -o got -w '%{http_code}' "${upgrade[@]}" "$URL/none_at_all")" = 502 ]
+	[ "$(http -o got -w '%{http_code}' "$URL/none_at_all")" = 502 ]
+	[ "$(seen 'none_at_all connection')" -le 3 ]
+	wait_for all_is_quiet
+}
+
+@test "a probe is answered by a server that says goodbye with it, and it is up" {
+	spawn h2 python3 "$TOOLS/h2server.py" last_one goaway
+	wait_for "grep -qs '^ready' '$T/proc/h2.log'"
+	config <<X
+run_dir: run
+state_dir: state
+pools:
+  app:
+    protocol: h2
+    servers:
+      - { name: last, address: "127.0.0.1:$(port_of last_one)" }
+      - { name: none, address: "127.0.0.1:$(port_of goaway)" }
+    check: { http: { status: 200 }, interval: 100ms, timeout: 2s, fall: 1, rise: 1 }
+X
+	start healthd
+	probes() { ctl healthd.0 json show probes | jq -c '[.[] | [.server, .state, .reason]] | sort'; }
+	wait_for '[ "$(probes)" = "[[\"last\",\"up\",\"\"],[\"none\",\"down\",\"stream_refused\"]]" ]'
+}

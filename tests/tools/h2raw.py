@@ -5,6 +5,7 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT smuggle              messages that HTTP/1 could read in two ways: all refused
        h2raw.py PORT attack NAME          what the server did about it, as one word
        h2raw.py PORT get PATH [N]         N (1) requests at once: statuses and body lengths
+       h2raw.py PORT continue_late        100 Continue that comes while the client does not read
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py --list                    the names of attacks and rules
 
@@ -1032,6 +1033,28 @@ def read_late(port, path, n):
     return 0
 
 
+def continue_late(port):
+    """The server's consent comes while the socket takes nothing: it is there once it is read."""
+    q = Peer(port, settings=((1, 0), (4, (1 << 31) - 1)), rcvbuf=4096)
+    q.put(WINDOW, 0, 0, struct.pack(">I", (1 << 31) - 65536))
+    sid = q.ask(req("/late-continue/700", "POST", ("expect", "100-continue"), ("content-length", "5")), end=False)
+    for _ in range(10):
+        q.ask(req("/bytes/3000000"))
+    time.sleep(1.2)
+    while True:
+        f = q.read(3)
+        if f in (None, "close"):
+            print(f or "nothing")
+            return 1
+        word = q.word(f)
+        if f[2] == sid and word:
+            print(word)
+            if word == "status:100":
+                q.put(DATA, END_STREAM, sid, b"hello")
+            else:
+                return 0
+
+
 def conform(port, names):
     bad = 0
     for name, fn, expected in RULES:
@@ -1064,6 +1087,8 @@ def main(argv):
         return 0
     if word == "late":
         return read_late(port, rest[0], int(rest[1]))
+    if word == "continue_late":
+        return continue_late(port)
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:

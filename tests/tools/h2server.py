@@ -5,7 +5,7 @@ Prints "port MODE N" for each and then "ready"; for every connection and request
 "MODE request STREAM", for every RST_STREAM and GOAWAY that it gets "MODE reset STREAM CODE", "MODE goaway CODE".
 What requests say is not decoded: the mode alone decides. `ok` answers each with 200 and "ok".
 """
-import hashlib, socket, struct, sys, threading, time
+import hashlib, itertools, socket, struct, sys, threading, time
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = range(10)
 
@@ -112,13 +112,39 @@ REQUEST = {
     "trailers": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("x-sum", "1"), ("x-forwarded-for", "evil"), end=True),
     "long_stream": lambda s: head(s, OK) + frame(DATA, 0, s, b"part"),
     "settles_late": lambda s: b"",
+    "split_trailers": lambda s: b"",
+    "tunnel": lambda s: head(s, OK),
+    "none_at_all": lambda s: frame(RST, 0, s, struct.pack(">I", 7)),
+    "last_one": lambda s: b"",
     "much": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 15,
 }
 SETTINGS_OF = {
     "small_window": struct.pack(">HI", 4, 10),
     "one_at_a_time": struct.pack(">HI", 3, 1),
     "settles_late": struct.pack(">HI", 4, 1 << 20),
+    "split_trailers": struct.pack(">HI", 3, 1),
+    "tunnel": struct.pack(">HI", 8, 1),
+    "none_at_all": struct.pack(">HIHI", 3, 0, 8, 1),
 }
+serial = itertools.count(1)
+
+
+def split_trailers(c, stream):
+    """Trailers in two halves, so that those of another connection come in between."""
+    n = str(next(serial))
+    block = fields(*[("x-mark-%d" % i, n * 20) for i in range(20)])
+    c.sendall(head(stream, OK, ("x-conn", n)) + frame(DATA, 0, stream, b"ok") + frame(HEADERS, 1, stream, block[:200]))
+    both.wait()
+    rest = frame(CONT, 4, stream, block[200:])
+    time.sleep(0.1)
+    c.sendall(rest[:300])
+    both.wait()
+    time.sleep(0.1)
+    c.sendall(rest[300:])
+
+
+both = threading.Barrier(2)
+
 lock = threading.Lock()
 
 
@@ -168,8 +194,18 @@ def serve(c, mode):
                 got[stream] = got.get(stream, b"") + payload
                 if flags & 1:
                     c.sendall(answer(stream, hashlib.sha256(got.pop(stream)).hexdigest().encode()))
+            elif kind == DATA and mode == "tunnel" and payload:
+                c.sendall(head(stream, ("x-over", "1"), end=True))
             elif kind == HEADERS:
                 say(mode, "request", stream)
+                if mode == "last_one":
+                    c.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", stream, 0)))
+                    time.sleep(0.1)
+                    c.sendall(answer(stream))
+                    continue
+                if mode == "split_trailers":
+                    split_trailers(c, stream)
+                    continue
                 if mode == "drop":
                     return
                 if mode == "much":
