@@ -357,6 +357,7 @@ h2s_lost(struct h2s *s, enum exchange_failure why, uint16_t status, const char *
 		return;
 	}
 	s->is_closed = true;
+	s->x.heard = s->x.heard || s->is_beside;
 	s->x.events->failed(&s->x, why, status, reason);
 }
 
@@ -648,6 +649,8 @@ h2_done(struct exchange *x, enum exchange_end how)
 	struct h2s *s = of(x);
 	struct h2up *c = s->c;
 
+	s->is_ending = how == EXCHANGE_KEEP && s->in_ended && s->out_ended && s->queued == 0 &&
+		s->out_trailer_count == 0;
 	s->is_done = true;
 	let_go(s);
 	if (c == NULL) {
@@ -659,7 +662,7 @@ h2_done(struct exchange *x, enum exchange_end how)
 	if (s->is_waiting)
 		c->waiting--;
 	if (s->id > 0 && !s->is_closed) {
-		bool is_whole = s->in_ended && s->end_sent;
+		bool is_whole = s->in_ended && (s->end_sent || s->is_ending);
 
 		/* A connection on which nothing is heard any more takes no others. */
 		if (how == EXCHANGE_CANCEL && !x->heard && c->heard == s->heard)

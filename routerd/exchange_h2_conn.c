@@ -600,6 +600,7 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	s = h2s_new(c->env, how);
 	s->x.is_reused = is_reused;
 	s->needs_connect = how->is_websocket;
+	s->is_beside = c->active > 0;
 	h2s_link(s, c);
 	c->active++;
 	*x = &s->x;

@@ -138,8 +138,10 @@ struct h2s {
 	int32_t id;      /* 0: nothing was sent */
 	bool is_waiting; /* for the connection */
 	bool needs_connect;
+	bool is_beside; /* others were on the connection: that was not idle, and closed for it */
 	bool is_tunnel; /* an extended CONNECT */
 	bool is_done;   /* the attempt has let go */
+	bool is_ending; /* only END_STREAM is left to be sent */
 	bool is_closed; /* nghttp2 has */
 	bool head_sent; /* HEADERS have left nghttp2 */
 	bool end_sent;  /* and END_STREAM */

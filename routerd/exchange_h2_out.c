@@ -102,7 +102,7 @@ h2s_read_out(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n, uint3
 	struct h2s *s = source->ptr;
 
 	(void)buf;
-	if (s->is_done || (s->queued == 0 && !s->out_ended)) {
+	if ((s->is_done && !s->is_ending) || (s->queued == 0 && !s->out_ended)) {
 		s->is_deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
