@@ -81,8 +81,8 @@ bool upstream_is_shaking(const struct upstream *u);
 bool upstream_waits_for_tlsd(const struct upstream *u);
 /* Changes when something else is waited for. */
 uint64_t upstream_steps(const struct upstream *u);
-/* After TLS_FAILED and NO_TLSD: tls_verify_failed tls_handshake_failed tls_early_bytes
- * tls_unavailable. */
+/* After TLS_FAILED and NO_TLSD: tls_verify_failed tls_no_protocol tls_handshake_failed
+ * tls_early_bytes tls_unavailable. */
 const char *upstream_tls_reason(const struct upstream *u);
 /* The word for why a connection did not come about: an errno of the two above. */
 const char *upstream_reason(int error);

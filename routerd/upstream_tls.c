@@ -100,7 +100,10 @@ take_refusal(struct upstream *u, const struct tlsask_refusal *r)
 	if (class == TLSASK_NOT_MADE)
 		fail(u, "tls_unavailable", true, "", "");
 	else
-		fail(u, class == TLSASK_VERIFY ? "tls_verify_failed" : "tls_handshake_failed",
+		fail(u,
+			class == TLSASK_VERIFY                 ? "tls_verify_failed"
+				: r->why == TLSASK_NO_PROTOCOL ? "tls_no_protocol"
+							       : "tls_handshake_failed",
 			false, tlsask_word(r->why), text);
 }
 

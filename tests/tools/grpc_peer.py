@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""grpc_peer.py server | client PORT WHAT..: both ends of gRPC by Debian's python3-grpcio, messages as plain bytes.
+"""grpc_peer.py server [tls=PEM] | client PORT [tls=CA] WHAT..: both ends of gRPC by Debian's python3-grpcio, messages as plain bytes.
 
 server: prints "port N" and "ready". Methods of /t.T: Unary (echo), Sum (client stream: bytes in all), Count (server
 stream: N messages), Chat (both ways, echo), Fail (status 9 with a message and a trailer), Slow (1 s), Time (the time
-left of the caller's deadline, in ms).
+left of the caller's deadline, in ms), Hang (until its caller has left; then the server prints "left Hang"), Ticks
+(a message each 50 ms, until "left Ticks").
 client WHAT: one line each; ends with 1 when something is not as it should be.
 """
-import sys, time
+import re, sys, threading, time
 from concurrent import futures
 
 import grpc
@@ -29,6 +30,23 @@ def slow(q, c):
     return q
 
 
+def until_left(name, c):
+    gone = threading.Event()
+    c.add_callback(lambda: (print("left", name, flush=True), gone.set()))
+    return gone
+
+
+def hang(q, c):
+    until_left("Hang", c).wait(20)
+    return q
+
+
+def ticks(q, c):
+    gone = until_left("Ticks", c)
+    while not gone.wait(0.05):
+        yield q
+
+
 def chat(qs, c):
     for q in qs:
         yield q
@@ -44,21 +62,33 @@ class Handler(grpc.GenericRpcHandler):
             "Chat": grpc.stream_stream_rpc_method_handler(chat),
             "Fail": grpc.unary_unary_rpc_method_handler(fail),
             "Slow": grpc.unary_unary_rpc_method_handler(slow),
+            "Hang": grpc.unary_unary_rpc_method_handler(hang),
+            "Ticks": grpc.unary_stream_rpc_method_handler(ticks),
             "Time": grpc.unary_unary_rpc_method_handler(lambda q, c: b"%d" % (c.time_remaining() * 1000)),
         }.get(name)
 
 
-def server():
-    s = grpc.server(futures.ThreadPoolExecutor(8), handlers=(Handler(),))
-    port = s.add_insecure_port("127.0.0.1:0")
+def blocks(path, what):
+    return b"".join(re.findall(b"-----BEGIN [A-Z ]*%s-----.*?-----END [^\n]*\n" % what, open(path, "rb").read(), re.S))
+
+
+def server(tls):
+    s = grpc.server(futures.ThreadPoolExecutor(16), handlers=(Handler(),))
+    if tls:
+        port = s.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(blocks(tls, b"KEY"), blocks(tls, b"CERTIFICATE"))]))
+    else:
+        port = s.add_insecure_port("127.0.0.1:0")
     s.start()
     print("port", port, flush=True)
     print("ready", flush=True)
     s.wait_for_termination()
 
 
-def client(port, what):
-    channel = grpc.insecure_channel("127.0.0.1:%s" % port)
+def client(port, tls, what):
+    if tls:
+        channel = grpc.secure_channel("localhost:%s" % port, grpc.ssl_channel_credentials(blocks(tls, b"CERTIFICATE")))
+    else:
+        channel = grpc.insecure_channel("127.0.0.1:%s" % port)
     m = "/t.T/"
     big = bytes(range(256)) * 4000
     ok = True
@@ -105,6 +135,18 @@ def client(port, what):
             check("fail-trailer", ("x-why", "because") in [tuple(t) for t in e.trailing_metadata()], e.trailing_metadata())
         elif w == "deadline":
             status(w, "DEADLINE_EXCEEDED", "Slow", timeout=0.2)
+        elif w == "hang":
+            # The server hears of the deadline from whoever is in between, not only from its own clock.
+            status(w, "DEADLINE_EXCEEDED", "Hang", timeout=0.5)
+        elif w == "cancel":
+            call = channel.unary_unary(m + "Hang").future(b"x")
+            time.sleep(0.3)
+            check(w, call.cancel() and call.cancelled())
+        elif w == "cancel-stream":
+            answers = channel.unary_stream(m + "Ticks")(b"x", timeout=20)
+            seen = [next(answers) for _ in range(3)]
+            answers.cancel()
+            check(w, seen == [b"x"] * 3)
         elif w == "time":
             r = int(channel.unary_unary(m + "Time")(b"x", timeout=7))
             check(w, 5000 < r <= 7500, r)
@@ -118,6 +160,8 @@ def client(port, what):
     return 0 if ok else 1
 
 
-if sys.argv[1] == "server":
-    server()
-sys.exit(client(sys.argv[2], sys.argv[3:]))
+words = [a for a in sys.argv[1:] if not a.startswith("tls=")]
+files = [a[4:] for a in sys.argv[1:] if a.startswith("tls=")]
+if words[0] == "server":
+    server(files and files[0])
+sys.exit(client(words[1], files and files[0], words[2:]))
