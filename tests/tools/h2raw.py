@@ -498,8 +498,11 @@ def unknown_error_codes_are_codes(p):
     """§7"""
     sid = p.ask(req("/silent"))
     p.put(RST, 0, sid, b"\0\0\0\xff")
+    if not p.is_alive():
+        return ["broken"]
+    sid = p.ask(req("/delay/100"))
     p.put(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\xffwhy")
-    return ["ok"] if p.is_alive() else ["broken"]
+    return ["ok"] if p.outcome(sid)[:1] == ["status:200"] else ["broken"]
 
 
 @rule("ok")
