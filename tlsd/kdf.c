@@ -289,6 +289,25 @@ init_provider(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSS
 	return 1;
 }
 
+void
+kdf_thread_stop(void)
+{
+	for (int i = 0; i < HASHES; i++) {
+		EVP_MD_CTX_free(mine.digest[i]);
+		mine.digest[i] = NULL;
+	}
+}
+
+/* While OpenSSL is still there: a destructor would come too late for a provider. */
+static void
+free_all(void)
+{
+	kdf_thread_stop();
+	OSSL_PROVIDER_unload(provider);
+	for (int i = 0; i < HASHES; i++)
+		EVP_MD_free(hashes[i]);
+}
+
 /* The providers that are there without a word stay: ours is one more. */
 static void
 init_once(void)
@@ -301,24 +320,8 @@ init_once(void)
 	if (OSSL_PROVIDER_add_builtin(NULL, NAME, init_provider) != 1)
 		abort();
 	provider = OSSL_PROVIDER_try_load(NULL, NAME, 1);
-	if (provider == NULL)
+	if (provider == NULL || OPENSSL_atexit(free_all) != 1)
 		abort();
-}
-
-void
-kdf_thread_stop(void)
-{
-	for (int i = 0; i < HASHES; i++) {
-		EVP_MD_CTX_free(mine.digest[i]);
-		mine.digest[i] = NULL;
-	}
-}
-
-static void __attribute__((destructor)) free_all(void)
-{
-	kdf_thread_stop();
-	for (int i = 0; i < HASHES; i++)
-		EVP_MD_free(hashes[i]);
 }
 
 SSL_CTX *
