@@ -4,10 +4,11 @@
 #include "routerd/buf.h"
 
 static const uint32_t class_bytes[BUF_CLASSES] = { 16384, 65536, 262144 };
-/* How much of each class a worker keeps for itself until a trim finds that nobody needs it: 32 MB,
- * 8 MB, 8 MB. Of the small ones a request has two in use, and a few connections of HTTP/2 have
- * hundreds of requests. */
-static const unsigned class_keep[BUF_CLASSES] = { 2048, 128, 32 };
+/* How many of each class a worker keeps for itself until a trim finds that nobody needs them: 32,
+ * 64 and 16 MB. All of them were in use at once before: a few connections of HTTP/2 have hundreds
+ * of requests, each with a buffer of its own, and mapping these anew for each answer took a third
+ * of all time. */
+static const unsigned class_keep[BUF_CLASSES] = { 2048, 1024, 64 };
 
 /* What stays when it was not needed for a while. */
 static const unsigned class_base[BUF_CLASSES] = { 16, 4, 2 };
