@@ -32,7 +32,7 @@
 /* Body bytes that wait in a stream, 16 kB pieces: a window, and edges. */
 #define H2_IN_PIECES 10
 /* Of a response, waiting for frames: more, and the producer stops. */
-#define H2_OUT_HIGH (128u << 10)
+#define H2_OUT_HIGH (32u << 10)
 #define H2_OUT_SEGS 8
 /* One send: so many segments and bytes. */
 #define H2_STAGE_SEGS  64
