@@ -1,6 +1,7 @@
 /*
- * request_state: a request's own struct, shared by the two files that conduct it: request.c (the
- * client's side and the states) and attempt.c (one try at one server). Nobody else looks inside.
+ * request_state: a request's own struct, shared by the files that conduct it: request.c (the
+ * client's side and the states), request_route.c (where it goes) and attempt.c (one try at one
+ * server). Nobody else looks inside.
  */
 #ifndef ROUTERD_REQUEST_STATE_H
 #define ROUTERD_REQUEST_STATE_H
@@ -125,6 +126,9 @@ bool request_flush_client(struct request *r);
 /* The final head goes to the client's sink. */
 void request_send_head(struct request *r, struct msg *m);
 uint32_t request_us(const struct request *r);
+/* An answer of our own: it goes out, and what is left of the request's body is seen to. */
+struct respond_info request_info(struct request *r);
+void request_answer(struct request *r, struct answer *a);
 
 /* The client has a body, but sends none of it before the server says so. */
 static inline bool
@@ -133,6 +137,8 @@ request_awaits_continue(const struct request *r)
 	return r->cl->awaits_continue && (r->x == NULL || r->x->ops->given(r->x) == 0);
 }
 
+/* request_route.c: the step that decides where it goes. */
+enum req_state request_route(struct request *r);
 /* Steps of the table that deal with a server. */
 enum req_state attempt_pick(struct request *r);
 enum req_state attempt_connect(struct request *r);

@@ -1,7 +1,6 @@
 /*
- * worker: threads, their loops, accepting, and how a new generation reaches them. Everything
- * between threads goes through loop_post; what is counted per request stays on the worker's own
- * memory.
+ * worker: threads, their loops, and how a new generation reaches them. Everything between threads
+ * goes through loop_post; what is counted per request stays on the worker's own memory.
  */
 #include "routerd/worker.h"
 
@@ -23,10 +22,6 @@
 #include "routerd/request_state.h"
 #include "routerd/worker_state.h"
 
-/* How many connections one wake-up may take before others get their turn. */
-#define ACCEPT_BATCH 64
-/* How long accepting pauses at a limit before it looks again. */
-#define PAUSE_MS 100
 /* Requests are short, and somebody waits for each: in front of handshakes and other bulk work. */
 #define SLICE_US 100
 /* What no request needed for so long is given back, but for a few of each. */
@@ -125,59 +120,9 @@ worker_listener_name(const struct wlistener *l)
 	return l->slot->name;
 }
 
-/* --- accepting
+/* --- what is left of bursts, and of draining
  * ------------------------------------------------------------------------------------------------------------
  */
-
-static void
-watch(struct worker *w, bool on)
-{
-	for (unsigned i = 0; i < w->listener_count; i++) {
-		struct wlistener *l = w->listeners[i];
-
-		if (l == NULL || l->fd < 0 || l->is_watched == on)
-			continue;
-		if (on)
-			event_add(&l->ev, NULL);
-		else
-			event_del(&l->ev);
-		l->is_watched = on;
-		worker_watch_handoff(l, on);
-	}
-}
-
-/* At the limit nothing is accepted: clients wait in the backlog, and nothing spins. */
-void
-worker_pause(struct worker *w)
-{
-	static _Thread_local struct log_limit limit = { .burst = 1 };
-	uint32_t held;
-
-	if (w->is_paused)
-		return;
-	w->is_paused = true;
-	worker_count(w, STAT_ACCEPT_PAUSED);
-	if (log_allow(&limit, &held))
-		LOG_WARN("accept_paused", L_INT("connections", atomic_load(&w->all->connections)),
-			L_INT("limit", atomic_load(&w->all->limit)), L_INT("suppressed", held));
-	watch(w, false);
-	deadline_set(w->loop, &w->resume, PAUSE_MS);
-}
-
-static void
-resume_accepting(struct worker *w)
-{
-	if (!w->is_paused || w->is_draining)
-		return;
-	w->is_paused = false;
-	watch(w, true);
-}
-
-static void
-on_resume(struct deadline *d)
-{
-	resume_accepting((struct worker *)((char *)d - offsetof(struct worker, resume)));
-}
 
 static void
 on_trim(struct deadline *d)
@@ -217,98 +162,8 @@ worker_conn_closed(struct worker *w, struct wlistener *l)
 	worker_add(w, STAT_CONNECTIONS, (uint64_t)-1);
 	atomic_fetch_sub_explicit(&l->count->open, 1, memory_order_relaxed);
 	if (w->is_paused)
-		resume_accepting(w);
+		worker_resume_accepting(w);
 	look_drained(w);
-}
-
-static bool
-has_place(struct worker *w)
-{
-	uint64_t before = atomic_fetch_add_explicit(&w->all->connections, 1, memory_order_relaxed);
-
-	if (before < atomic_load_explicit(&w->all->limit, memory_order_relaxed))
-		return true;
-	atomic_fetch_sub_explicit(&w->all->connections, 1, memory_order_relaxed);
-	return false;
-}
-
-void
-worker_count_new(struct wlistener *l)
-{
-	worker_count(l->w, STAT_ACCEPTED);
-	worker_add(l->w, STAT_CONNECTIONS, 1);
-	atomic_fetch_add_explicit(&l->count->accepted, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&l->count->open, 1, memory_order_relaxed);
-}
-
-/* true: there may be more. */
-static bool
-accept_some(struct wlistener *l)
-{
-	struct worker *w = l->w;
-
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		struct sockaddr_storage peer = { 0 };
-		socklen_t len = sizeof(peer);
-		int fd;
-
-		if (!has_place(w)) {
-			worker_pause(w);
-			return false;
-		}
-		fd = accept4(l->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0) {
-			atomic_fetch_sub_explicit(&w->all->connections, 1, memory_order_relaxed);
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-				errno == ENOMEM)
-				worker_pause(w);
-			if (errno != EINTR && errno != ECONNABORTED)
-				return false;
-			continue;
-		}
-		if (len == 0)
-			peer.ss_family = AF_UNIX;
-		worker_count_new(l);
-		conn_new(w, l, fd, (struct sockaddr *)&peer);
-	}
-	return true;
-}
-
-static void
-on_accept(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	(void)accept_some(arg);
-}
-
-/* Clients that wait between two requests on a listener that goes are told by the end. */
-static void
-close_idle_clients(const struct wlistener *l)
-{
-	struct conn *next;
-
-	for (struct conn *c = l->w->conn_list; c != NULL; c = next) {
-		next = c->next;
-		if (c->l == l)
-			conn_drain(c);
-	}
-}
-
-/* Clients that are queued already are served; then the socket goes. */
-static void
-close_listener(struct wlistener *l)
-{
-	if (l->fd < 0)
-		return;
-	while (accept_some(l))
-		;
-	worker_close_handoff(l);
-	close_idle_clients(l);
-	if (l->is_watched)
-		event_del(&l->ev);
-	l->is_watched = false;
-	l->fd = -1;
 }
 
 /* --- generations
@@ -334,23 +189,6 @@ struct adopt_one {
 };
 
 static void
-add_listener(struct worker *w, struct listen_slot *slot)
-{
-	struct wlistener *l = xcalloc(1, sizeof(*l));
-
-	l->w = w;
-	l->slot = slot;
-	l->count = &slot->counts[w->id];
-	l->fd = slot->fds[w->id];
-	event_assign(&l->ev, loop_base(w->loop), l->fd, EV_READ | EV_PERSIST, on_accept, l);
-	if (!w->is_paused && !w->is_draining)
-		l->is_watched = event_add(&l->ev, NULL) == 0;
-	w->listeners[slot->index] = l;
-	if (!w->is_draining)
-		worker_open_handoff(l);
-}
-
-static void
 take_listeners(struct worker *w, const struct adoption *a)
 {
 	w->listeners = xreallocarray(w->listeners, a->slot_count, sizeof(*w->listeners));
@@ -359,9 +197,9 @@ take_listeners(struct worker *w, const struct adoption *a)
 	__atomic_store_n(&w->listener_count, a->slot_count, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < a->slot_count; i++) {
 		if (a->listeners[i] != NULL && w->listeners[i] == NULL)
-			add_listener(w, a->slots[i]);
+			worker_add_listener(w, a->slots[i]);
 		else if (a->listeners[i] == NULL && w->listeners[i] != NULL)
-			close_listener(w->listeners[i]);
+			worker_close_listener(w->listeners[i]);
 	}
 }
 
@@ -476,7 +314,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 	freelist_init(&w->requests, sizeof(struct request), 1024);
 	freelist_init(&w->upstreams, sizeof(struct upstream), 512);
 	w->up_h2 = exchange_h2_env_new(w);
-	deadline_init(&w->resume, on_resume);
+	worker_init_accepting(w);
 	deadline_init(&w->trim, on_trim);
 	if (getrandom(&w->id_seed, sizeof(w->id_seed), 0) != (ssize_t)sizeof(w->id_seed))
 		w->id_seed = (uint64_t)time(NULL) << 32 ^ (uint64_t)getpid() << 8 ^ id;
@@ -579,7 +417,7 @@ drain_one(void *arg)
 
 	for (unsigned i = 0; i < w->listener_count; i++)
 		if (w->listeners[i] != NULL)
-			close_listener(w->listeners[i]);
+			worker_close_listener(w->listeners[i]);
 	if (atomic_fetch_sub(&w->all->accepting, 1) == 1 && w->all->set != NULL)
 		loop_post(w->all->main_loop, close_sockets, w->all);
 	for (struct conn *c = w->conn_list; c != NULL; c = next) {
@@ -664,137 +502,4 @@ workers_free(struct workers *ws)
 		worker_free(ws->v[i]);
 	free(ws->v);
 	free(ws);
-}
-
-/* --- barriers and questions of the main thread
- * ------------------------------------------------------------------------------- */
-
-struct barrier {
-	_Atomic unsigned left;
-	struct workers *ws;
-	uint32_t server_id;
-	void (*done)(void *arg);
-	void *arg;
-};
-
-struct barrier_one {
-	struct worker *w;
-	struct barrier *all;
-};
-
-static void
-barrier_done(void *arg)
-{
-	struct barrier *b = arg;
-
-	if (b->done != NULL)
-		b->done(b->arg);
-	free(b);
-}
-
-static void
-pass_barrier(void *arg)
-{
-	struct barrier_one *one = arg;
-	struct barrier *b = one->all;
-
-	if (b->server_id != UINT32_MAX)
-		upstream_close_idle(one->w, b->server_id);
-	free(one);
-	if (atomic_fetch_sub(&b->left, 1) == 1)
-		loop_post(b->ws->main_loop, barrier_done, b);
-}
-
-static void
-post_barrier(struct workers *ws, uint32_t server_id, void (*done)(void *arg), void *arg)
-{
-	struct barrier *b = xcalloc(1, sizeof(*b));
-
-	*b = (struct barrier){
-		.left = ws->count, .ws = ws, .server_id = server_id, .done = done, .arg = arg
-	};
-	for (unsigned i = 0; i < ws->count; i++) {
-		struct barrier_one *one = xmalloc(sizeof(*one));
-
-		*one = (struct barrier_one){ ws->v[i], b };
-		loop_post(ws->v[i]->loop, pass_barrier, one);
-	}
-}
-
-void
-workers_barrier(struct workers *ws, void (*done)(void *arg), void *arg)
-{
-	post_barrier(ws, UINT32_MAX, done, arg);
-}
-
-void
-workers_forget_server(struct workers *ws, uint32_t server_id, void (*done)(void *arg), void *arg)
-{
-	post_barrier(ws, server_id, done, arg);
-}
-
-void
-workers_close_idle(struct workers *ws, uint32_t server_id)
-{
-	post_barrier(ws, server_id, NULL, NULL);
-}
-
-uint64_t
-workers_stat(const struct workers *ws, enum stat_id id)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < ws->count; i++)
-		sum += __atomic_load_n(&ws->v[i]->stats[id], __ATOMIC_RELAXED);
-	return sum;
-}
-
-uint64_t
-workers_stat_of(const struct workers *ws, unsigned worker, enum stat_id id)
-{
-	return __atomic_load_n(&ws->v[worker]->stats[id], __ATOMIC_RELAXED);
-}
-
-unsigned
-workers_count(const struct workers *ws)
-{
-	return ws->count;
-}
-
-unsigned
-workers_listeners(const struct workers *ws, struct listener_stats *out, unsigned cap)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; ws->set != NULL && i < ws->set->count && n < cap; i++) {
-		const struct listen_slot *slot = ws->set->slots[i];
-
-		if (!slot->is_open)
-			continue;
-		out[n] = (struct listener_stats){ .name = slot->name };
-		memcpy(out[n].address, slot->bound, sizeof(out[n].address));
-		for (unsigned k = 0; k < slot->count; k++) {
-			out[n].accepted += atomic_load_explicit(
-				&slot->counts[k].accepted, memory_order_relaxed);
-			out[n].connections +=
-				atomic_load_explicit(&slot->counts[k].open, memory_order_relaxed);
-		}
-		n++;
-	}
-	return n;
-}
-
-uint64_t
-workers_oldest_generation(const struct workers *ws)
-{
-	uint64_t oldest = UINT64_MAX;
-
-	for (unsigned i = 0; i < ws->count; i++) {
-		uint64_t one =
-			atomic_load_explicit(&ws->v[i]->oldest_generation, memory_order_relaxed);
-
-		if (one < oldest)
-			oldest = one;
-	}
-	return oldest;
 }

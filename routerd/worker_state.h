@@ -24,6 +24,7 @@ struct conn;
 struct exchange_h2_env;
 struct h2_env;
 struct listen_set;
+struct listen_slot;
 
 struct workers {
 	struct loop *main_loop;
@@ -126,6 +127,12 @@ const char *worker_listener_name(const struct wlistener *l);
 void worker_count_new(struct wlistener *l);
 /* At the limit: nothing is accepted for a while. */
 void worker_pause(struct worker *w);
+/* worker_accept.c, besides: a listening socket comes, and goes once those who are queued on it are
+ * served; after a pause, if there was one. */
+void worker_init_accepting(struct worker *w);
+void worker_add_listener(struct worker *w, struct listen_slot *slot);
+void worker_close_listener(struct wlistener *l);
+void worker_resume_accepting(struct worker *w);
 /* A connection has ended: the process-wide count, and accepting again after a pause. */
 void worker_conn_closed(struct worker *w, struct wlistener *l);
 
