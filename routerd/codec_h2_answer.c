@@ -150,6 +150,13 @@ join_piece(struct h2_stream *st, const char *p, size_t n)
 	last->n += n;
 }
 
+bool
+h2_answer_is_full(const struct h2_stream *st)
+{
+	return st->queued >= (st->x->queued >= H2_CONN_OUT_HIGH ? H2_OUT_LOW : H2_OUT_HIGH) ||
+		st->seg_count + 2 > H2_OUT_SEGS;
+}
+
 static enum sink_result
 out_data(struct sink *k, struct buf *b, const char *p, size_t n)
 {
@@ -173,11 +180,12 @@ out_data(struct sink *k, struct buf *b, const char *p, size_t n)
 		st->seg[st->seg_first + st->seg_count++] =
 			(struct h1_seg){ b != NULL ? buf_ref(b) : NULL, p, n };
 	st->queued += n;
+	st->x->queued += n;
 	if (st->is_deferred) {
 		st->is_deferred = false;
 		nghttp2_session_resume_data(st->x->session, st->id);
 	}
-	return st->queued >= H2_OUT_HIGH || st->seg_count + 2 > H2_OUT_SEGS ? SINK_FULL : SINK_OK;
+	return h2_answer_is_full(st) ? SINK_FULL : SINK_OK;
 }
 
 /* They go behind the last DATA, so they have to wait. */
@@ -234,7 +242,7 @@ out_flush(struct sink *k)
 	if (st->is_gone)
 		return SINK_GONE;
 	h2_soon(st->x);
-	return st->queued >= H2_OUT_HIGH || st->seg_count + 2 > H2_OUT_SEGS ? SINK_FULL : SINK_OK;
+	return h2_answer_is_full(st) ? SINK_FULL : SINK_OK;
 }
 
 const struct sink_ops h2_sink_ops = {

@@ -34,6 +34,11 @@
 /* Of a response, waiting for frames: more, and the producer stops. */
 #define H2_OUT_HIGH (32u << 10)
 #define H2_OUT_SEGS 8
+/* Of all responses of a connection: more, and each stops at so little. They leave one after the
+ * other, so what others have ready only costs memory, and has left the caches by then. What came
+ * with a head in one read is enough. */
+#define H2_CONN_OUT_HIGH (256u << 10)
+#define H2_OUT_LOW       (12u << 10)
 /* One send: so many segments and bytes. */
 #define H2_STAGE_SEGS  64
 #define H2_STAGE_BYTES (128u << 10)
@@ -100,6 +105,7 @@ struct h2 {
 	struct h2_stream *ending;
 	struct h2_stream **ending_tail;
 	struct h2_held *held;
+	size_t queued;   /* of responses, in all streams */
 	uint64_t staged; /* bytes of frames ever */
 	uint64_t sent;
 	uint64_t sent_ms;  /* when the socket took bytes last, or had none to take */
@@ -225,6 +231,8 @@ void h2_stream_reset(struct h2_stream *st, uint32_t error);
 
 /* codec_h2_answer.c */
 extern const struct sink_ops h2_sink_ops;
+/* So much of it waits that its producer has to. */
+bool h2_answer_is_full(const struct h2_stream *st);
 void h2_answer_interim(struct client *cl, struct msg *m);
 /* The head of a tunnel: m is the server's 101. */
 void h2_answer_switched(struct h2_stream *st, const struct msg *m);

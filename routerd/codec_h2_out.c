@@ -57,6 +57,7 @@ take(struct h2_stream *st, struct h2_stage *g, size_t n)
 	bool is_small = n <= COPY_MAX;
 
 	st->queued -= n;
+	st->x->queued -= n;
 	st->out_bytes += n;
 	while (n > 0) {
 		struct h1_seg *s = &st->seg[st->seg_first];
@@ -84,7 +85,8 @@ wake_producer(struct h2_stream *st)
 {
 	struct run_item *item = st->out.producer;
 
-	if (item == NULL || st->queued >= H2_OUT_HIGH / 2 || st->seg_count > H2_OUT_SEGS / 2)
+	if (item == NULL || st->queued >= H2_OUT_HIGH / 2 || st->seg_count > H2_OUT_SEGS / 2 ||
+		h2_answer_is_full(st))
 		return;
 	st->out.producer = NULL;
 	loop_run_soon(st->cl.w->loop, item);

@@ -38,6 +38,7 @@ drop_out(struct h2_stream *st)
 	for (unsigned i = 0; i < st->seg_count; i++)
 		buf_unref(st->seg[st->seg_first + i].b);
 	st->seg_first = st->seg_count = 0;
+	st->x->queued -= st->queued;
 	st->queued = 0;
 }
 

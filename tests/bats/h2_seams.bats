@@ -149,3 +149,34 @@ X
 	probes() { ctl healthd.0 json show probes | jq -c '[.[] | [.server, .state, .reason]] | sort'; }
 	wait_for '[ "$(probes)" = "[[\"last\",\"up\",\"\"],[\"none\",\"down\",\"stream_refused\"]]" ]'
 }
+
+@test "answers that a client asks for and does not take cost the memory of a few, and arrive whole in the end" {
+	origin o1
+	PORT=$(free_port)
+	config <<X
+run_dir: run
+http:
+  workers: 1
+  listen: [ { name: http, address: "127.0.0.1:$PORT", h2c: on } ]
+  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
+pools:
+  app: { servers: [ { name: o1, address: "127.0.0.1:$(sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/o1.log")" } ] }
+X
+	start routerd
+	kb() { sed -n "s/^$1:[^0-9]*\([0-9]*\) kB/\1/p" "/proc/$(pid_of routerd.0)/status"; }
+	before=$(kb VmRSS)
+	mkfifo go
+	python3 "$TOOLS/h2raw.py" "$PORT" no_windows /bytes/300000 100 <go >got 3>&- &
+	client=$!
+	exec 5>go
+	wait_for '[ "$(requests o1 | grep -c "\"request\"")" = 100 ]'
+	wait_for '[ "$(counter requests_active)" = 100 ]'
+	echo >&5
+	wait $client
+	exec 5>&-
+	[ "$(grep -c '^end 300000$' got)" = 100 ]
+	echo "$before $(kb VmHWM)"
+	# Each by itself may have 128 kB ready: 20 MB in all, with the requests. Sanitizers have memory of their own.
+	[[ ${BUILD:-} == *san ]] || [ $(($(kb VmHWM) - before)) -lt 13000 ]
+	wait_for all_is_quiet
+}

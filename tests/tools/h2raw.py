@@ -6,6 +6,7 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT attack NAME          what the server did about it, as one word
        h2raw.py PORT get PATH [N]         N (1) requests at once: statuses and body lengths
        h2raw.py PORT continue_late        100 Continue that comes while the client does not read
+       h2raw.py PORT no_windows PATH N    N at once without a window until a line comes from stdin
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py --list                    the names of attacks and rules
 
@@ -1058,6 +1059,26 @@ def continue_late(port):
                 return 0
 
 
+def no_windows(port, path, n):
+    """Asks n times and gives no window; when a line comes from stdin it does, and reads: bytes of each."""
+    q = Peer(port, settings=((1, 0), (4, 0)))
+    open_ = {q.ask(req(path)): 0 for _ in range(n)}
+    sys.stdin.readline()
+    q.put(SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 30))
+    q.put(WINDOW, 0, 0, struct.pack(">I", 1 << 30))
+    while open_:
+        f = q.read(10)
+        if f in (None, "close"):
+            print(f or "nothing")
+            return 1
+        q.word(f)
+        if f[2] in open_:
+            open_[f[2]] += len(f[3]) if f[0] == DATA else 0
+            if f[0] == RST or f[1] & END_STREAM and f[0] in (DATA, HEADERS):
+                print("end" if f[0] == DATA else "rst", open_.pop(f[2]))
+    return 0
+
+
 def conform(port, names):
     bad = 0
     for name, fn, expected in RULES:
@@ -1092,6 +1113,8 @@ def main(argv):
         return read_late(port, rest[0], int(rest[1]))
     if word == "continue_late":
         return continue_late(port)
+    if word == "no_windows":
+        return no_windows(port, rest[0], int(rest[1]))
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:
