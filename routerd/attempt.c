@@ -168,6 +168,13 @@ hold_body(struct request *r)
 	r->up_flow = FLOW_NONE;
 }
 
+/* The first character of the termination code. */
+static char
+ended_by(uint16_t status)
+{
+	return status == 504 ? 's' : status == 500 ? 'R' : 'S';
+}
+
 /* is_race: of a request and its connection's end; is_unseen: the server says that it has not looked
  * at the request. */
 static void
@@ -175,8 +182,6 @@ give_up(struct request *r, enum server_outcome how, uint16_t status, const char 
 	bool is_race, bool is_unseen)
 {
 	bool again = may_retry(r, how, is_race, is_unseen);
-	char who = status == 504 ? 's' : 'S';
-
 	if (is_race) {
 		reason = is_unseen ? reason : "idle_close_race";
 		how = SERVER_ABANDONED;
@@ -200,7 +205,7 @@ give_up(struct request *r, enum server_outcome how, uint16_t status, const char 
 	}
 	r->reason = reason;
 	attempt_end(r, how);
-	request_fail(r, status, reason, who);
+	request_fail(r, status, reason, ended_by(status));
 }
 
 static void
@@ -229,8 +234,7 @@ attempt_pick(struct request *r)
 		if (why == LB_ALL_TRIED && r->last_status != 0) {
 			/* It ended where the last attempt did, also in the termination code. */
 			r->state = r->last_state;
-			request_fail(r, r->last_status, r->last_reason,
-				r->last_status == 504 ? 's' : 'S');
+			request_fail(r, r->last_status, r->last_reason, ended_by(r->last_status));
 		} else {
 			request_fail(r, 503, "no_server", 'S');
 		}
@@ -272,13 +276,11 @@ attempt_connect(struct request *r)
 	r->wants_fresh = false;
 	if (opened < 0) {
 		int error = errno;
+		bool is_ours = upstream_is_ours(error);
 
-		/* Our own want of descriptors says nothing of the server, nor do our wishes. */
-		failed(r,
-			error == EMFILE || error == ENFILE || error == EPROTONOSUPPORT
-				? SERVER_ABANDONED
-				: SERVER_CONNECT,
-			502, upstream_reason(error));
+		/* What we ran out of says nothing of the server, nor do our wishes. */
+		failed(r, is_ours || error == EPROTONOSUPPORT ? SERVER_ABANDONED : SERVER_CONNECT,
+			is_ours ? 500 : 502, upstream_reason(error));
 		return REQ_STAY;
 	}
 	r->x = x;
@@ -378,6 +380,7 @@ on_failed(struct exchange *x, enum exchange_failure why, uint16_t status, const 
 	}
 	switch (why) {
 	case EXCHANGE_CONNECT: failed(r, SERVER_CONNECT, status, reason); break;
+	case EXCHANGE_OURS: failed(r, SERVER_ABANDONED, status, reason); break;
 	case EXCHANGE_TLS: failed(r, SERVER_TLS, status, reason); break;
 	case EXCHANGE_NO_TLSD: failed(r, SERVER_NO_TLSD, status, reason); break;
 	case EXCHANGE_BROKEN:

@@ -25,6 +25,7 @@ struct worker;
 /* Why no answer will come. */
 enum exchange_failure {
 	EXCHANGE_CONNECT, /* no connection came about */
+	EXCHANGE_OURS,    /* because something of ours ran out: no evidence against the server */
 	EXCHANGE_TLS,     /* or no TLS on it, and that is the server's fault */
 	EXCHANGE_NO_TLSD, /* nobody made the handshake: no evidence against the server */
 	EXCHANGE_BROKEN,  /* the server closed or reset it, or our end of it failed */

@@ -517,6 +517,15 @@ h2up_settled(struct h2up *c)
 	h2up_soon(c);
 }
 
+static void
+lost_unopened(struct h2s *s, int error)
+{
+	bool is_ours = upstream_is_ours(error);
+
+	h2s_lost(s, is_ours ? EXCHANGE_OURS : EXCHANGE_CONNECT, is_ours ? 500 : 502,
+		upstream_reason(error));
+}
+
 /* The server takes fewer at a time than wait here: it goes on another connection. */
 static void
 move_away(struct h2s *s)
@@ -535,7 +544,7 @@ move_away(struct h2s *s)
 	from->active--;
 	from->waiting--;
 	if (to == NULL) {
-		h2s_lost(s, EXCHANGE_CONNECT, 502, upstream_reason(errno));
+		lost_unopened(s, errno);
 		return;
 	}
 	to->limit = from->limit;

@@ -211,11 +211,12 @@ request_refuse(struct request *r, struct client *c, struct buf *head, uint64_t f
 	uint16_t status, const char *reason)
 {
 	begin(r, c, head, first_us);
-	worker_count(r->w, STAT_BAD_REQUESTS);
+	if (status < 500)
+		worker_count(r->w, STAT_BAD_REQUESTS);
 	r->fwd = (struct forward_info){ .http = r->pin->s->http, .peer = conn_peer(c->conn) };
 	/* Nothing of a refused head is believed, not even for the log. */
 	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
-	request_fail(r, status, reason, status == 408 ? 'c' : 'P');
+	request_fail(r, status, reason, status == 408 ? 'c' : status == 500 ? 'R' : 'P');
 }
 
 static void

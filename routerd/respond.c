@@ -5,6 +5,7 @@
  */
 #include "routerd/respond.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "libcommon/http1.h"
@@ -446,5 +447,5 @@ respond_route(struct answer *out, const struct route *r, const struct msg *req,
 	case ACTION_ECHO: respond_echo(out, req, info, a); return;
 	case ACTION_POOL: break;
 	}
-	respond_error(out, 500, info, a);
+	assert(!"a pool's route is answered by its servers");
 }

@@ -153,8 +153,16 @@ upstream_reason(int error)
 	case EPROTONOSUPPORT: return "no_extended_connect";
 	case EMFILE:
 	case ENFILE: return "no_descriptors";
+	case ENOBUFS:
+	case ENOMEM: return "no_buffers";
 	default: return "connect_failed";
 	}
+}
+
+bool
+upstream_is_ours(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
 bool

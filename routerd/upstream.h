@@ -86,6 +86,8 @@ uint64_t upstream_steps(const struct upstream *u);
 const char *upstream_tls_reason(const struct upstream *u);
 /* The word for why a connection did not come about: an errno of the two above. */
 const char *upstream_reason(int error);
+/* Something of this process or machine ran out: no server is to blame. */
+bool upstream_is_ours(int error);
 /* The request is over and the connection is clean: keep it for others, at most `keep` per server.
  * What looks readable is looked at: it may just have been emptied. */
 void upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms);

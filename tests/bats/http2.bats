@@ -116,6 +116,18 @@ served() { requests o1 | grep -c . || true; }
 	wait_for '[ "$(counter tunnels)" = 0 ]'
 }
 
+@test "no random bytes for a WebSocket's key: 500, and the connection lives on" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	proxy
+	spawn strace strace -f -qq -o /dev/null -e trace=getrandom -e inject=getrandom:error=ENOSYS -p "$(pid_of routerd.0)"
+	wait_for 'grep -q "TracerPid:.[1-9]" "/proc/$(pid_of routerd.0)/status"'
+	[ "$(node2 ws-refused /ws | jq .status)" = 500 ]
+	[ "$(h2 "$URL/local")" = "from weir" ]
+	stop strace
+	[ "$(node2 ws /ws)" = '{"status":200,"text":"hello","rst":0}' ]
+	wait_for "grep -q no_randomness access.log"
+}
+
 @test "a client that resets its stream cancels the work for it, one that leaves all of it" {
 	proxy
 	[ "$(node2 cancel /silent 300)" = '{"then":200}' ]

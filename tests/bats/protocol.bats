@@ -252,6 +252,50 @@ X
 	[ "$(counter accept_pauses)" -gt 0 ]
 }
 
+@test "no connection to a server can be opened here: 500, no server is blamed, and it passes" {
+	proxy
+	sed -i 's/^pools:/&\n  two: { protocol: h2, servers: [ { name: h, address: "127.0.0.1:9" } ] }/; s/- { path: \/local,.*/&\n        - { path: \/two, pool: two }/' weir.yaml
+	ctl routerd.0 reload
+	run python3 - "$PORT" "$(pid_of routerd.0)" <<'X'
+import resource, socket, sys
+port, pid = int(sys.argv[1]), int(sys.argv[2])
+client = socket.create_connection(("127.0.0.1", port))
+def ask(path):
+    client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+    got = b""
+    while b"\r\n\r\n" not in got or (len(got.partition(b"\r\n\r\n")[2]) <
+            int(got.lower().partition(b"content-length:")[2].split(b"\r\n")[0])):
+        got += client.recv(4000)
+    print(got.decode())
+ask(b"/local")
+was = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, was[1]))
+ask(b"/bytes/3")
+ask(b"/two/")
+resource.prlimit(pid, resource.RLIMIT_NOFILE, was)
+ask(b"/bytes/3")
+X
+	assert_success
+	[ "$(statuses <<<"$output")" = "200 500 500 200" ]
+	assert_line --partial '500 Internal Server Error'
+	lines 4
+	[ "$(jq -r 'select(.status == 500) | "\(.reason) \(.termination)"' access.log | sort | uniq -c | xargs)" = '2 no_descriptors RC' ]
+	assert_output --partial "$(jq -r 'select(.status == 500).request_id' access.log | head -1)"
+	[ "$(ctl routerd.0 json status | jq -c '[.pools[].servers[].errors] | unique')" = '[0]' ]
+}
+
+@test "the system has no buffers for a connection: 500 and why, and it passes" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	proxy
+	spawn strace strace -f -qq -o /dev/null -e trace=socket -e inject=socket:error=ENOBUFS -p "$(pid_of routerd.0)"
+	wait_for 'grep -q "TracerPid:.[1-9]" "/proc/$(pid_of routerd.0)/status"'
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/bytes/3")" = 500 ]
+	stop strace
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/bytes/3")" = 200 ]
+	lines 2
+	[ "$(jq -r 'select(.status == 500) | "\(.reason) \(.termination)"' access.log)" = 'no_buffers RC' ]
+}
+
 @test "clients cannot take the descriptors that servers and operators need" {
 	proxy
 	stop routerd.0
