@@ -48,13 +48,22 @@ _proxyctl_offer()
 
 _proxyctl()
 {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command words=
+	local cur=${COMP_WORDS[COMP_CWORD]} before= i=$COMP_CWORD prev command words=
 
+	# bash splits words at colons, which servers' names may have: it wants what stands behind the
+	# last one.
+	while ((i > 1)) && [[ ${COMP_WORDS[i]} =~ ^:+$ || ${COMP_WORDS[i - 1]} =~ ^:+$ ]]; do
+		before=${COMP_WORDS[--i]}$before
+	done
+	prev=${COMP_WORDS[i - 1]}
+	cur=$before$cur
+	[[ ${COMP_WORDS[COMP_CWORD]} =~ ^:+$ ]] && before=$cur
 	command=$(_proxyctl_command)
 	case $prev in
 	-c)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		COMPREPLY=("${COMPREPLY[@]#"$before"}")
 		return
 		;;
 	--timeout | --expire) words='10s 1m 10m 1h' ;;
@@ -79,9 +88,7 @@ _proxyctl()
 		esac
 	fi
 	_proxyctl_offer "$words" "$cur"
-	# Servers' names may have colons, at which bash splits words.
-	declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
-	return 0
+	COMPREPLY=("${COMPREPLY[@]#"$before"}")
 }
 
 complete -F _proxyctl proxyctl

@@ -356,6 +356,50 @@ liar() { # NAME [UID]
 	[[ $(pctl cert reload 2>&1) == *$'one\na?[2J?2Jb'* ]]
 }
 
+@test "completion in a bash that a person types into, names with colons too" {
+	config <<-EOF
+	run_dir: run
+	http:
+	  listen: [{ name: http, address: "127.0.0.1:$(free_port)" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]
+	pools: { app: { servers: ["127.0.0.1:3001", "127.0.0.1:3002", "[::1]:3003", { name: one, address: "127.0.0.1:3004" }] } }
+	EOF
+	start routerd
+	cat >type.py <<-'EOF'
+	import os, pty, select, sys, time
+	pid, tty = pty.fork()
+	if pid == 0:
+	    os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"], {**os.environ, "PS1": "> ", "TERM": "dumb", "INPUTRC": "/dev/null"})
+	def until(text):
+	    got, deadline = b"", time.time() + 10
+	    while not got.replace(b"\a", b"").endswith(text) and time.time() < deadline:
+	        if select.select([tty], [], [], 0.2)[0]:
+	            got += os.read(tty, 4096)
+	    if not got.replace(b"\a", b"").endswith(text):
+	        sys.exit("%r instead of %r" % (got, text))
+	until(b"> ")
+	os.write(tty, b"source %s\n" % sys.argv[1].encode())
+	until(b"> ")
+	for typed, shown in [line.rstrip("\n").split("|") for line in sys.stdin]:
+	    os.write(tty, typed.encode() + b"\t")
+	    until(shown.encode())
+	    os.write(tty, b"\x15") # forget the line
+	os.write(tty, b"exit\n")
+	os.waitpid(pid, 0)
+	EOF
+	PATH=$BIN:$PATH run python3 type.py "$ROOT/proxyctl/completion.bash" <<-'EOF'
+	proxyctl dra|proxyctl drain 
+	proxyctl -c wei|proxyctl -c weir.yaml 
+	proxyctl drain app/o|proxyctl drain app/one 
+	proxyctl drain app/1|proxyctl drain app/127.0.0.1:300
+	proxyctl drain app/127.0.0.1:|proxyctl drain app/127.0.0.1:300
+	proxyctl drain app/127.0.0.1:3002|proxyctl drain app/127.0.0.1:3002 
+	proxyctl drain app/[|proxyctl drain app/[::1]:3003 
+	proxyctl weight app/127.0.0.1:3002 5 --rea|proxyctl weight app/127.0.0.1:3002 5 --reason 
+	EOF
+	assert_success
+}
+
 @test "completion knows every command that there is" {
 	complete_line() { # WORDS..
 		PATH=$BIN:$PATH bash -c '
