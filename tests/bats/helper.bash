@@ -37,7 +37,7 @@ done
 export ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 # Where other users may read it: the project may stand where they must not go.
-[ -f "$BATS_RUN_TMPDIR/tsan.supp" ] || cp "$TOOLS/tsan.supp" "$BATS_RUN_TMPDIR/"
+[ -f "$BATS_RUN_TMPDIR/tsan.supp" ] || { chmod 711 "$BATS_RUN_TMPDIR"; cp "$TOOLS/tsan.supp" "$BATS_RUN_TMPDIR/"; }
 export TSAN_OPTIONS="exitcode=98:suppressions=$BATS_RUN_TMPDIR/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 export PYTHONUNBUFFERED=1 # what a spawned program prints is waited for
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET LISTEN_FDS LISTEN_PID

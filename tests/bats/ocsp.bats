@@ -348,7 +348,8 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	sed -i 's/ocsp_refresh: 500ms/ocsp_refresh: 0/' weir.yaml
 	run "$BIN/proxyctl" -c weir.yaml reload
 	[ "$status" -eq 0 ]
-	rm site.crt.ocsp
+	until_ok eval '! pgrep -P "$(pid_of up)" -f "ocsp refresh"' # one may be on its way
+	rm -f site.crt.ocsp
 	: >answers/log
 	sleep 1.2
 	[ ! -s answers/log ]
