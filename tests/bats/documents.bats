@@ -25,6 +25,51 @@ tree() {
 	[ "$(grep -c "^as shown: " <<<"$output")" -ge 8 ]
 }
 
+# Commands of man pages: the displayed lines and literal blocks that begin with one of our words.
+commands() { # PAGE
+	awk '/^\.Bd -literal/ { inside = 1; first = 1; next }
+		/^\.Ed/ { if (use) print text; inside = use = 0; text = ""; next }
+		inside && first { first = 0; use = /^(proxyctl|echo) / }
+		inside && use { text = text " " $0 }
+		/^\.Dl (\$ )?(echo|proxyctl|cachectl) / { sub(/^\.Dl (\$ )?/, ""); print }' "$1" | sed 's/\\(dq/"/g'
+}
+
+@test "every command in a man page does what it says there" {
+	tree
+	ln -s examples/run run
+	spawn up bin/proxyctl -c examples/demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	server_is() { [ "$(bin/proxyctl -c examples/demo.yaml status -j | jq -r '.pools[0].servers[2].verdict')" = "$1" ]; }
+	wait_for 'server_is up'
+	local page line pid count=0
+	export PATH=$T/bin:$PATH WEIR_CONFIG=$T/examples/demo.yaml
+	ssh() { [ "$*" = "app1 upgrade" ]; }
+	export -f ssh
+	pid=$(bin/proxyctl status -j | jq '.daemons[] | select(.name == "routerd.app3").pid')
+	for page in "$ROOT"/*/*.[78]; do
+		while read -r line; do
+			line=${line//\/etc\/weir\/weir.yaml/$WEIR_CONFIG}
+			if [[ $line == *"--until server_up"* ]]; then
+				kill -STOP "$pid"
+				wait_for 'server_is down' 30
+				spawn waits bash -c "$line"
+				kill -CONT "$pid"
+				_reap waits 30
+				output=$(cat "$(log_of waits)")
+				[[ $output == *'"type":"server_up"'*'"server":"app3"'* ]]
+			else
+				run bash -c "$line" </dev/null
+			fi
+			echo "$line: $status: $output"
+			[ "$status" -eq 0 ]
+			[[ $output != error:* ]]
+			[ -n "$output" ] || [[ $line == *" -q" ]]
+			count=$((count + 1))
+		done < <(commands "$page")
+	done
+	[ "$count" -ge 8 ]
+}
+
 @test "what make install puts in place is whole, and runs from there" {
 	local variant=${BUILD:-build/release}
 	make -s -C "$ROOT" VARIANT="${variant##*/}" DESTDIR="$T/root" PREFIX=/usr install >install.log 2>&1 || fail "$(cat install.log)"

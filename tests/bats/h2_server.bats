@@ -127,7 +127,9 @@ X
 		wait_for "grep -q '^$m closed' '$T/proc/h2.log'"
 	done
 	grep -q 'upstream_h2_error pool=settings_flood .*reason=settings_flood' "$(log_of routerd.0)"
-	for m in ping_flood unknown_frames stray_frames; do grep -q "upstream_h2_error pool=$m .*reason=$m" "$(log_of routerd.0)"; done
+	for m in unknown_frames stray_frames; do grep -q "upstream_h2_error pool=$m .*reason=$m" "$(log_of routerd.0)"; done
+	# A slow reader meets so many at once that nghttp2's own limit speaks first.
+	grep -qE 'upstream_h2_error pool=ping_flood .*reason=(ping|h2)_flood' "$(log_of routerd.0)"
 	[ "$(counter h2_upstream_floods)" -ge 5 ]
 	[ "$(counter h2_upstream_errors)" -ge 5 ]
 	[ "$(http "$URL/ok")" = ok ]

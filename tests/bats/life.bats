@@ -122,6 +122,32 @@ pass_py() {
 	[ ! -e run/routerd.0.sock ]
 }
 
+@test "NOTIFY_SOCKET hears of each daemon: ready, reloading and ready again, stopping" {
+	site
+	cat >notified.py <<-'EOF'
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+	s.bind(sys.argv[1])
+	print("ready", flush=True)
+	while True:
+	    print(" ".join(s.recv(4096).decode().split("\n")), flush=True)
+	EOF
+	local d
+	for d in tlsd routerd healthd; do
+		spawn "to_$d" python3 notified.py "$T/notify.$d"
+		wait_for "grep -q ready '$(log_of "to_$d")'"
+		NOTIFY_SOCKET=$T/notify.$d start "$d"
+		wait_for "grep -qx READY=1 '$(log_of "to_$d")'"
+		ctl "$d.0" reload | grep -q '^generation 2'
+		wait_for "[ \$(grep -cx READY=1 '$(log_of "to_$d")') = 2 ]"
+	done
+	for d in tlsd routerd healthd; do
+		stop "$d.0"
+		wait_for "grep -q STOPPING=1 '$(log_of "to_$d")'"
+		[ "$(sed 's/=[0-9]\{2,\}$/=N/' "$(log_of "to_$d")" | tail -n +2 | paste -sd,)" = "READY=1,RELOADING=1 MONOTONIC_USEC=N,READY=1,STOPPING=1" ]
+	done
+}
+
 @test "every daemon: USR1 and PIPE hurt nothing, HUP reloads, TERM ends with 0, so does INT" {
 	site
 	all
