@@ -16,6 +16,10 @@
 #include "tlsd/keys.h"
 #include "tlsd/wire.h"
 
+/* Requests for new keys or for a renegotiation, warnings: cheap to send, and each costs us a
+ * derivation or an answer. More of them in a row are no accident; as tlsrec counts. */
+#define BARREN_MAX 32
+
 static BIO_METHOD *method;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -26,6 +30,8 @@ bio_read(BIO *b, char *buf, int n)
 	uint32_t take = (uint32_t)n < w->in_n ? (uint32_t)n : w->in_n;
 
 	BIO_clear_retry_flags(b);
+	if (w->barren > BARREN_MAX)
+		return -1; /* for good: SSL_read would go on by itself */
 	if (take == 0) {
 		if (!w->is_eof)
 			BIO_set_retry_read(b);
@@ -208,17 +214,33 @@ wire_handshake(struct wire *w)
 	return WIRE_FAILED;
 }
 
+/* Every record that comes begins with its header. */
+static void
+on_message(int is_write, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)
+{
+	struct wire *w = arg;
+
+	(void)version;
+	(void)p;
+	(void)n;
+	(void)ssl;
+	w->barren += !is_write && type == SSL3_RT_HEADER;
+}
+
 enum wire_result
 wire_read(struct wire *w, char *buf, size_t *n)
 {
 	const size_t cap = WIRE_IN + WIRE_RECORD;
 
 	*n = 0;
+	SSL_set_msg_callback(w->ssl, on_message);
+	SSL_set_msg_callback_arg(w->ssl, w);
 	while (w->in_n > 0) {
 		int rc = SSL_read(w->ssl, buf + *n, (int)(cap - *n));
 
 		if (rc > 0) {
 			*n += (size_t)rc;
+			w->barren = 0;
 			continue;
 		}
 

@@ -46,6 +46,7 @@ struct wire {
 	bool is_eof;
 	bool is_overrun; /* more output than may be held */
 	bool is_long;    /* a handshake of more than WIRE_HELLO_MAX */
+	uint8_t barren;  /* records without data since the last that had some */
 };
 
 enum wire_result {

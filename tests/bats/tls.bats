@@ -415,6 +415,13 @@ X
 	hear KEYUPDATE 2
 	say three
 	hear '^three'
+	# One after the other without a word in between is an attack.
+	local before
+	before=$(counter client_error)
+	! none_open
+	for _ in $(seq 60); do say K; sleep 0.02; done
+	until_ok reached client_error $((before + 1))
+	until_ok none_open
 }
 
 # ---- hostile and slow clients ----
