@@ -36,6 +36,9 @@ struct stream_ops {
 	 * are not those that we mean. */
 	ssize_t (*read_pipe)(struct stream *s, int pipe_fd, size_t n);
 	ssize_t (*write_pipe)(struct stream *s, int pipe_fd, size_t n);
+	/* Where write_pipe is NULL: n bytes follow that could come out of a pipe; true when they
+	 * may from now on. The operations are others then. May be NULL. */
+	bool (*open_pipe)(struct stream *s, uint64_t n);
 	/* An event has come, before the owner hears of it; `what` is libevent's. May be NULL. */
 	void (*ready)(struct stream *s, short what);
 };
@@ -75,6 +78,13 @@ static inline ssize_t
 stream_write(struct stream *s, const struct iovec *v, int n)
 {
 	return s->ops->write(s, v, n);
+}
+
+/* Can n bytes go to the peer out of a pipe? */
+static inline bool
+stream_takes_pipe(struct stream *s, uint64_t n)
+{
+	return s->ops->write_pipe != NULL || (s->ops->open_pipe != NULL && s->ops->open_pipe(s, n));
 }
 
 /* Both are fine on a closed stream. */

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "libcommon/mem.h"
+#include "libcommon/stream_tls_int.h"
 
 /* One recv: as much as the reader has room for, and a record with its neighbours' edges. */
 #define IN_MAX   (320u << 10)
@@ -29,31 +30,6 @@
 #define OUT_MAX     (WAITING_MAX + DATA_MAX + TLSREC_CONTROL_MAX)
 #define LAYERS_KEEP 256
 
-struct layer {
-	struct tlsrec rec;
-	struct stream_tls_env *env;
-	char *in;    /* ciphertext that was not opened */
-	char *plain; /* opened, behind what the reader had room for */
-	char *out;   /* sealed, not taken by the socket */
-	size_t in_n;
-	size_t plain_r;
-	size_t plain_n;
-	size_t out_r;
-	size_t out_n;
-	size_t owed; /* bytes of the writer's that are in `out` */
-	uint32_t quota;
-	int error;       /* of reading; it stays */
-	bool is_drained; /* no event since a recv has emptied the socket */
-	bool wants_fin;  /* behind what is held */
-	bool is_waiting; /* what is held was not tried yet: it goes with the first answer */
-};
-
-static struct layer *
-of(const struct stream *s)
-{
-	return s->layer;
-}
-
 bool
 stream_tls_env_init(struct stream_tls_env *env)
 {
@@ -62,13 +38,14 @@ stream_tls_env_init(struct stream_tls_env *env)
 		return false;
 	env->in = xmalloc(IN_MAX);
 	env->out = xmalloc(OUT_MAX);
-	freelist_init(&env->layers, sizeof(struct layer), LAYERS_KEEP);
+	freelist_init(&env->layers, sizeof(struct stream_layer), LAYERS_KEEP);
 	return true;
 }
 
 void
 stream_tls_env_fini(struct stream_tls_env *env)
 {
+	stream_ktls_fini(env);
 	freelist_fini(&env->layers);
 	free(env->in);
 	free(env->out);
@@ -86,7 +63,7 @@ keep(const char *p, size_t n)
 
 /* Behind what is held already. */
 static void
-hold(struct layer *x, const char *p, size_t n)
+hold(struct stream_layer *x, const char *p, size_t n)
 {
 	if (n == 0)
 		return;
@@ -121,7 +98,7 @@ send_some(struct stream *s, const char *p, size_t n)
 
 /* 1: nothing is held any more; 0: the socket is full; STREAM_ERROR. */
 static int
-send_held(struct stream *s, struct layer *x)
+send_held(struct stream *s, struct stream_layer *x)
 {
 	if (x->out_n == 0)
 		return 1;
@@ -145,7 +122,7 @@ send_held(struct stream *s, struct layer *x)
 
 /* Records that carry no data of the writer's: sent, or held. */
 static void
-send_control(struct stream *s, struct layer *x, const char *p, size_t n)
+send_control(struct stream *s, struct stream_layer *x, const char *p, size_t n)
 {
 	if (n == 0)
 		return;
@@ -154,17 +131,20 @@ send_control(struct stream *s, struct layer *x, const char *p, size_t n)
 }
 
 static void
-say_goodbye(struct stream *s, struct layer *x, enum tlsrec_alert alert)
+say_goodbye(struct stream *s, struct stream_layer *x, enum tlsrec_alert alert)
 {
 	char record[TLSREC_CONTROL_MAX];
 
-	send_control(s, x, record, tlsrec_close(&x->rec, alert, record, sizeof(record)));
+	if (x->kernel != NULL)
+		stream_ktls_goodbye(s, x, alert);
+	else
+		send_control(s, x, record, tlsrec_close(&x->rec, alert, record, sizeof(record)));
 }
 
 /* --- reading ------------------------------------------------------------------------------ */
 
 static ssize_t
-take_plain(struct layer *x, void *p, size_t n)
+take_plain(struct stream_layer *x, void *p, size_t n)
 {
 	if (n > x->plain_n - x->plain_r)
 		n = x->plain_n - x->plain_r;
@@ -193,7 +173,7 @@ struct reading {
  * the next read, and if nothing else has come, it is opened where it lies and the rest is kept.
  */
 static enum tlsrec_result
-open_records(struct layer *x, struct reading *r)
+open_records(struct stream_layer *x, struct reading *r)
 {
 	for (;;) {
 		struct tlsrec_piece piece;
@@ -220,7 +200,7 @@ open_records(struct layer *x, struct reading *r)
 
 /* More ciphertext behind what is there. false: there is none now. */
 static bool
-receive(struct stream *s, struct layer *x, struct reading *r)
+receive(struct stream *s, struct stream_layer *x, struct reading *r)
 {
 	size_t room = r->n - r->got > TLSREC_RECORD_MAX ? r->n - r->got : TLSREC_RECORD_MAX;
 	ssize_t n;
@@ -251,12 +231,14 @@ receive(struct stream *s, struct layer *x, struct reading *r)
 
 /* After the records: answers, failures, and what is left for the next read. */
 static void
-settle(struct stream *s, struct layer *x, struct reading *r, enum tlsrec_result result)
+settle(struct stream *s, struct stream_layer *x, struct reading *r, enum tlsrec_result result)
 {
 	char record[TLSREC_CONTROL_MAX];
 
 	/* One at a time: it stays owed while the peer does not even read what was said before. */
-	if (tlsrec_has_control(&x->rec) && x->out_n == 0)
+	if (x->kernel != NULL)
+		stream_ktls_answer(s, x);
+	else if (tlsrec_has_control(&x->rec) && x->out_n == 0)
 		send_control(s, x, record, tlsrec_control(&x->rec, record, sizeof(record)));
 	if (result == TLSREC_BAD) {
 		x->error = EPROTO;
@@ -271,10 +253,10 @@ settle(struct stream *s, struct layer *x, struct reading *r, enum tlsrec_result 
 	s->readable = !x->is_drained || result != TLSREC_MORE || x->error != 0;
 }
 
-static ssize_t
-tls_read(struct stream *s, void *p, size_t n)
+ssize_t
+stream_tls_read(struct stream *s, void *p, size_t n)
 {
-	struct layer *x = of(s);
+	struct stream_layer *x = stream_layer_of(s);
 	struct reading r = { .buf = x->env->in, .have = x->in_n, .p = p, .n = n };
 	enum tlsrec_result result;
 
@@ -315,7 +297,7 @@ length_of(const struct iovec *v, int n)
 
 /* What was held to go with the first answer, to the front of the worker's buffer; its length. */
 static size_t
-take_waiting(struct layer *x)
+take_waiting(struct stream_layer *x)
 {
 	size_t n = x->out_n;
 
@@ -333,7 +315,7 @@ take_waiting(struct layer *x)
  * goes in the same call: a segment less costs more than sealing it.
  */
 static ssize_t
-seal_and_send(struct stream *s, struct layer *x, const struct iovec *v, int n, size_t done)
+seal_and_send(struct stream *s, struct stream_layer *x, const struct iovec *v, int n, size_t done)
 {
 	size_t room = tlsrec_room(&x->rec, x->quota);
 	size_t before = x->is_waiting ? take_waiting(x) : 0;
@@ -365,9 +347,9 @@ seal_and_send(struct stream *s, struct layer *x, const struct iovec *v, int n, s
 	return (ssize_t)taken;
 }
 
-/* Reading tells why, and no event need have come: an alert may lie before the end. */
-static ssize_t
-failed_write(struct stream *s, struct layer *x)
+/* An alert may lie before the end. */
+ssize_t
+stream_tls_failed_write(struct stream *s, struct stream_layer *x)
 {
 	x->is_drained = false;
 	s->readable = true;
@@ -377,13 +359,13 @@ failed_write(struct stream *s, struct layer *x)
 static ssize_t
 tls_write(struct stream *s, const struct iovec *v, int n)
 {
-	struct layer *x = of(s);
+	struct stream_layer *x = stream_layer_of(s);
 	const size_t all = length_of(v, n);
 	size_t done;
 	int held = x->is_waiting && all > 0 ? 1 : send_held(s, x);
 
 	if (held < 0)
-		return failed_write(s, x);
+		return stream_tls_failed_write(s, x);
 	if (held == 0)
 		return STREAM_AGAIN;
 	done = x->owed < all ? x->owed : all;
@@ -392,7 +374,7 @@ tls_write(struct stream *s, const struct iovec *v, int n)
 		ssize_t sent = seal_and_send(s, x, v, n, done);
 
 		if (sent == STREAM_ERROR && done == 0)
-			return failed_write(s, x);
+			return stream_tls_failed_write(s, x);
 		if (sent <= 0)
 			break;
 		done += (size_t)sent;
@@ -405,7 +387,7 @@ tls_write(struct stream *s, const struct iovec *v, int n)
 static void
 tls_ready(struct stream *s, short what)
 {
-	struct layer *x = of(s);
+	struct stream_layer *x = stream_layer_of(s);
 
 	if (what & (EV_READ | EV_CLOSED))
 		x->is_drained = false;
@@ -416,7 +398,7 @@ tls_ready(struct stream *s, short what)
 static void
 tls_shutdown(struct stream *s)
 {
-	struct layer *x = of(s);
+	struct stream_layer *x = stream_layer_of(s);
 
 	say_goodbye(s, x, TLSREC_CLOSE_NOTIFY);
 	if (x->out_n > 0)
@@ -425,18 +407,13 @@ tls_shutdown(struct stream *s)
 		shutdown(s->fd, SHUT_WR);
 }
 
-static void
-tls_close(struct stream *s)
+void
+stream_tls_release(struct stream *s)
 {
-	struct layer *x = of(s);
+	struct stream_layer *x = stream_layer_of(s);
 
-	if (!s->is_cut && x->error == 0 && (x->out_n == 0 || x->is_waiting))
-		say_goodbye(s, x, TLSREC_CLOSE_NOTIFY);
-	/* Who made the handshake may still hold a copy, and close alone then tells the peer
-	 * nothing. */
-	if (!s->is_cut)
-		shutdown(s->fd, SHUT_WR);
 	tlsrec_fini(&x->rec);
+	free(x->kernel);
 	free(x->in);
 	free(x->plain);
 	free(x->out);
@@ -444,21 +421,36 @@ tls_close(struct stream *s)
 	s->layer = NULL;
 }
 
+static void
+tls_close(struct stream *s)
+{
+	struct stream_layer *x = stream_layer_of(s);
+
+	if (!s->is_cut && x->error == 0 && (x->out_n == 0 || x->is_waiting))
+		say_goodbye(s, x, TLSREC_CLOSE_NOTIFY);
+	/* Who made the handshake may still hold a copy, and close alone then tells the peer
+	 * nothing. */
+	if (!s->is_cut)
+		shutdown(s->fd, SHUT_WR);
+	stream_tls_release(s);
+}
+
 static const struct stream_ops stream_tls = {
-	.read = tls_read,
+	.read = stream_tls_read,
 	.write = tls_write,
 	.shutdown = tls_shutdown,
 	.close = tls_close,
 	.ready = tls_ready,
+	.open_pipe = stream_ktls_open,
 };
 
 bool
 stream_tls_init(struct stream *s, struct event_base *base, int fd, struct stream_tls_env *env,
 	const struct handoff_keys *keys, struct slice in, struct slice out, stream_fn fn)
 {
-	struct layer *x = freelist_take(&env->layers);
+	struct stream_layer *x = freelist_take(&env->layers);
 
-	*x = (struct layer){ .env = env, .quota = QUOTA_FIRST, .is_drained = true };
+	*x = (struct stream_layer){ .env = env, .quota = QUOTA_FIRST, .is_drained = true };
 	if (!tlsrec_init(&x->rec, env->rec, keys)) {
 		freelist_give(&env->layers, x);
 		return false;
@@ -481,9 +473,9 @@ stream_tls_init(struct stream *s, struct event_base *base, int fd, struct stream
 const char *
 stream_tls_reason(const struct stream *s, uint8_t *alert)
 {
-	const struct layer *x = of(s);
+	const struct stream_layer *x = stream_layer_of(s);
 
-	if (s->ops != &stream_tls || x == NULL)
+	if (s->ops->read != stream_tls_read || x == NULL)
 		return NULL;
 	*alert = x->rec.alert;
 	if (x->rec.reason != NULL)

@@ -13,8 +13,25 @@
 #include "libcommon/stream.h"
 #include "libcommon/tlsrec.h"
 
+struct ktls_tail;
+
+/* What the owner hears of connections whose sending the kernel has taken over. */
+enum stream_ktls_event {
+	STREAM_KTLS_TAKEN,
+	STREAM_KTLS_CUT,      /* closed before TCP had got all */
+	STREAM_KTLS_NO_TAILS, /* none is left that was closed and waits for that */
+};
+
 /* What a worker's connections share. */
 struct stream_tls_env {
+	/* The owner's, after init. Which suites the kernel seals (ktls_probe), NULL: none; may
+	 * change at any time, for connections that it has not taken yet. */
+	const _Atomic unsigned *kernel;
+	void (*on_kernel)(void *arg, enum stream_ktls_event what);
+	void *arg;
+	/* ours */
+	struct ktls_tail *tails; /* closed, and held open until TCP has got all */
+	unsigned tail_count;
 	struct tlsrec_worker *rec;
 	char *in;  /* ciphertext of the connection that is being read */
 	char *out; /* records on their way to a socket */
@@ -23,7 +40,7 @@ struct stream_tls_env {
 
 /* false: OpenSSL does not offer the ciphers. */
 bool stream_tls_env_init(struct stream_tls_env *env);
-/* No stream may use it any more. */
+/* No stream may use it any more, and its loop still exists. Tails are cut. */
 void stream_tls_env_fini(struct stream_tls_env *env);
 
 /*

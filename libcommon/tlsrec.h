@@ -80,6 +80,7 @@ struct tlsrec {
 	bool is_ended;     /* the peer said close_notify */
 	bool is_given_up;  /* or a fatal alert */
 	bool is_closed;    /* we said one of both: no record may follow */
+	bool is_given;     /* somebody else seals now: nothing is sealed here any more */
 	bool owes_update;  /* a KeyUpdate, before the next data */
 	bool owes_refusal; /* the warning no_renegotiation */
 	struct tlsrec_side read;
@@ -139,6 +140,17 @@ size_t tlsrec_control(struct tlsrec *t, char *out, size_t cap);
  * bytes in out: 0 when one was sent before.
  */
 size_t tlsrec_close(struct tlsrec *t, enum tlsrec_alert alert, char *out, size_t cap);
+
+/*
+ * Who has the writing direction's keys and numbers seals from here on: nothing is sealed here any
+ * more, so that no number is used twice. owes_update and owes_refusal are that one's to say.
+ */
+void tlsrec_give(struct tlsrec *t);
+/* After its KeyUpdate: the next key, number 0. false: OpenSSL failed, nothing can be sealed. */
+bool tlsrec_give_next(struct tlsrec *t);
+/* The number of the record that shall be the last under one key, and whether another key follows.
+ */
+uint64_t tlsrec_last_record(const struct tlsrec *t, bool *has_next);
 
 /* Did the peer end its side by close_notify? The socket's end without it is a truncation. */
 static inline bool

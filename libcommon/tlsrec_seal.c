@@ -168,7 +168,7 @@ put_key_update(struct tlsrec *t, char *out)
 static bool
 is_usable(const struct tlsrec *t)
 {
-	if (t->is_closed || t->write.seq >= UINT64_MAX - 4)
+	if (t->is_closed || t->is_given || t->write.seq >= UINT64_MAX - 4)
 		return false;
 	return tlsrec_nonce_len(t) == 0 || t->write.seq < LAST_RECORD_GCM12;
 }
@@ -242,11 +242,33 @@ tlsrec_close(struct tlsrec *t, enum tlsrec_alert alert, char *out, size_t cap)
 {
 	const uint8_t body[] = { alert == TLSREC_CLOSE_NOTIFY ? WARNING : FATAL, (uint8_t)alert };
 
-	if (t->is_closed || cap < TLSREC_CONTROL_MAX || t->write.seq == UINT64_MAX)
+	if (t->is_closed || t->is_given || cap < TLSREC_CONTROL_MAX || t->write.seq == UINT64_MAX)
 		return 0;
 
 	size_t n = put_record(t, ALERT, body, sizeof(body), out);
 
 	t->is_closed = true;
 	return n;
+}
+
+void
+tlsrec_give(struct tlsrec *t)
+{
+	tlsrec_crypt_forget(t, &t->write);
+	t->is_given = true;
+}
+
+bool
+tlsrec_give_next(struct tlsrec *t)
+{
+	return tlsrec_crypt_next(t, &t->write);
+}
+
+uint64_t
+tlsrec_last_record(const struct tlsrec *t, bool *has_next)
+{
+	*has_next = tlsrec_is_13(t);
+	if (tlsrec_is_13(t))
+		return REKEY_RECORDS;
+	return tlsrec_nonce_len(t) > 0 ? LAST_RECORD_GCM12 : UINT64_MAX - 4;
 }

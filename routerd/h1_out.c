@@ -542,7 +542,7 @@ static bool
 may_pull(const struct h1_out *o, const struct stream *from)
 {
 	return o->queued == 0 && !o->is_gone && !o->asked_head && o->framing == BODY_LENGTH &&
-		from->ops->read_pipe != NULL && o->s->ops->write_pipe != NULL;
+		from->ops->read_pipe != NULL && stream_takes_pipe(o->s, o->left);
 }
 
 static ssize_t

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "libcommon/daemon.h"
+#include "libcommon/ktls.h"
+#include "libcommon/log.h"
 #include "libcommon/sock.h"
 #include "routerd/accesslog.h"
 #include "routerd/acme.h"
@@ -37,6 +39,8 @@ struct routerd {
 	struct acme *acme;    /* once a configuration has wanted it */
 	uint64_t descriptors; /* for connections */
 	unsigned pipes;       /* of each worker */
+	unsigned kernel_tls;  /* suites that the kernel can seal */
+	bool is_kernel_probed;
 };
 
 /* A generation that is ready to be taken up. */
@@ -76,6 +80,47 @@ tlsd_user(const struct daemon_cfg *dc)
 		user != NULL && user->kind == CFG_SCALAR ? getpwnam(user->text.p) : NULL;
 
 	return pw != NULL ? pw->pw_uid : geteuid();
+}
+
+/* tls.kernel, which tlsd checks. */
+static bool
+wants_kernel_tls(const struct daemon_cfg *dc)
+{
+	const struct cfg_node *kernel = cfg_get(cfg_get(dc->cfg->root, "tls"), "kernel");
+
+	return kernel == NULL || kernel->kind != CFG_SCALAR || strcmp(kernel->text.p, "off") != 0;
+}
+
+static bool
+has_handoff(const struct httpcfg *http)
+{
+	for (size_t i = 0; i < http->listen.n; i++)
+		if (CFG_AT(const struct listencfg, http->listen, i)->from == LISTEN_TLSD)
+			return true;
+	return false;
+}
+
+/* Tried once, when it is wanted first: at the start a process may still have the right to have the
+ * kernel's module loaded. */
+static void
+probe_kernel_tls(struct routerd *r, const struct daemon_cfg *dc)
+{
+	const char *why = "off";
+
+	if (r->is_kernel_probed || !has_handoff(dc->own))
+		return;
+	if (wants_kernel_tls(dc)) {
+		r->is_kernel_probed = true;
+		r->kernel_tls = ktls_probe(&why);
+	}
+	LOG_INFO("kernel_tls", L_STR("versions", ktls_versions(r->kernel_tls)),
+		L_STR("reason", why != NULL ? why : ""));
+}
+
+static void
+set_kernel_tls(struct routerd *r, const struct daemon_cfg *dc)
+{
+	workers_set_kernel_tls(r->workers, wants_kernel_tls(dc) ? r->kernel_tls : 0);
 }
 
 /* Each client may need a server's descriptor too, and the operator one, however many clients come.
@@ -221,6 +266,7 @@ start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 
 	r->d = d;
 	take_descriptors(r, dc->own);
+	probe_kernel_tls(r, dc);
 	if (make_parts(r, dc, errs) < 0) {
 		stop(r);
 		return NULL;
@@ -245,6 +291,7 @@ run(void *self, struct err *err)
 	control_overrides(r->backends, r->snap->dc->common.state_dir, &ignored);
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
 	workers_set_tlsd_user(r->workers, tlsd_user(r->snap->dc));
+	set_kernel_tls(r, r->snap->dc);
 	workers_adopt(r->workers, r->snap, &r->listeners, r->first_plan, r->log, NULL, NULL);
 	listen_plan_free(r->first_plan);
 	r->first_plan = NULL;
@@ -338,6 +385,8 @@ commit(void *self, void *candidate, struct daemon_cfg *dc)
 	workers_set_limit(r->workers, connection_limit(r, http));
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
 	workers_set_tlsd_user(r->workers, tlsd_user(dc));
+	probe_kernel_tls(r, dc);
+	set_kernel_tls(r, dc);
 	workers_adopt(r->workers, r->snap, &r->listeners, c->plan,
 		http->access_log.path ? r->log : NULL, adopted, r);
 	control_reloaded(dc);

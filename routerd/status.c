@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <utlist.h>
 
+#include "libcommon/ktls.h"
 #include "libcommon/units.h"
 #include "routerd/backend_int.h"
 
@@ -282,6 +283,7 @@ status_json(const struct status_of *s, json_t *o)
 		json_array_append_new(each,
 			json_integer((json_int_t)workers_stat_of(s->workers, i, STAT_CONNECTIONS)));
 	json_object_set_new(o, "worker_connections", each);
+	set_str(o, "kernel_tls", ktls_versions(workers_kernel_tls(s->workers)));
 	json_object_set_new(o, "counters", counters_json(s));
 	json_object_set_new(o, "listeners", listeners_json(s));
 	DL_FOREACH (s->backends->pools, p)

@@ -47,14 +47,6 @@ worker_date(struct worker *w)
 	return slice_make(w->date, 29);
 }
 
-struct stream_tls_env *
-worker_tls(struct worker *w)
-{
-	if (!w->has_tls)
-		w->has_tls = stream_tls_env_init(&w->tls);
-	return w->has_tls ? &w->tls : NULL;
-}
-
 struct wsnap *
 worker_pin(struct worker *w)
 {
@@ -139,15 +131,15 @@ on_trim(struct deadline *d)
 }
 
 /* A connection that another worker promises us is one of ours already. */
-static void
-look_drained(void *arg)
+void
+worker_look_drained(void *arg)
 {
 	struct worker *w = arg;
 
-	if (!w->is_draining || w->is_drained || w->conn_list != NULL)
+	if (!w->is_draining || w->is_drained || w->conn_list != NULL || w->tls.tail_count > 0)
 		return;
 	if (atomic_load(&w->promised) > 0) {
-		loop_post(w->loop, look_drained, w);
+		loop_post(w->loop, worker_look_drained, w);
 		return;
 	}
 	w->is_drained = true;
@@ -163,7 +155,7 @@ worker_conn_closed(struct worker *w, struct wlistener *l)
 	atomic_fetch_sub_explicit(&l->count->open, 1, memory_order_relaxed);
 	if (w->is_paused)
 		worker_resume_accepting(w);
-	look_drained(w);
+	worker_look_drained(w);
 }
 
 /* --- generations
@@ -426,7 +418,7 @@ drain_one(void *arg)
 	}
 	upstream_close_all(w);
 	w->is_draining = true;
-	look_drained(w);
+	worker_look_drained(w);
 }
 
 void
@@ -464,6 +456,8 @@ worker_free(struct worker *w)
 		}
 	}
 	tlsasker_free(w->asker);
+	if (w->has_tls)
+		stream_tls_env_fini(&w->tls);
 	deadline_fini(&w->resume);
 	deadline_fini(&w->trim);
 	loop_free(w->loop);
@@ -484,8 +478,6 @@ worker_free(struct worker *w)
 	freelist_fini(&w->upstreams);
 	exchange_h2_env_free(w->up_h2);
 	bufs_fini(&w->bufs);
-	if (w->has_tls)
-		stream_tls_env_fini(&w->tls);
 	free(w);
 }
 

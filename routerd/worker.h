@@ -76,6 +76,9 @@ struct acme;
 void workers_set_acme(struct workers *ws, struct acme *acme);
 /* Who may hand connections over, besides our own user. */
 void workers_set_tlsd_user(struct workers *ws, uid_t uid);
+/* What the kernel may seal for clients' connections: a set of ktls_bit. */
+void workers_set_kernel_tls(struct workers *ws, unsigned suites);
+unsigned workers_kernel_tls(const struct workers *ws);
 /* Stop accepting, close what is idle; done(arg) once every connection has ended. */
 void workers_drain(struct workers *ws, void (*done)(void *arg), void *arg);
 /* End the threads, cut what is left, free everything. */

@@ -1,6 +1,7 @@
 /*
  * worker_handoff: connections whose TLS handshake tlsd has made, on their way to the worker that
- * serves them. Driven by the channels of a listener, which any worker may hold.
+ * serves them, and what all of these share. Driven by the channels of a listener, which any worker
+ * may hold.
  *
  * Invariant: a connection that was acknowledged is counted from then on, and served, also by a
  * process that drains; one that is promised to a worker keeps that worker from being done.
@@ -25,6 +26,42 @@ struct gift {
 	size_t n;
 	char bytes[];
 };
+
+static void
+on_kernel_tls(void *arg, enum stream_ktls_event what)
+{
+	struct worker *w = arg;
+
+	switch (what) {
+	case STREAM_KTLS_TAKEN: worker_count(w, STAT_KERNEL_TLS); break;
+	case STREAM_KTLS_CUT: worker_count(w, STAT_KERNEL_TLS_CUT); break;
+	case STREAM_KTLS_NO_TAILS: worker_look_drained(w); break;
+	}
+}
+
+struct stream_tls_env *
+worker_tls(struct worker *w)
+{
+	if (!w->has_tls) {
+		w->has_tls = stream_tls_env_init(&w->tls);
+		w->tls.kernel = &w->all->kernel_tls;
+		w->tls.on_kernel = on_kernel_tls;
+		w->tls.arg = w;
+	}
+	return w->has_tls ? &w->tls : NULL;
+}
+
+void
+workers_set_kernel_tls(struct workers *ws, unsigned suites)
+{
+	atomic_store(&ws->kernel_tls, suites);
+}
+
+unsigned
+workers_kernel_tls(const struct workers *ws)
+{
+	return atomic_load(&ws->kernel_tls);
+}
 
 static void
 begin_handed(struct wlistener *l, int fd, const struct handoff *h)

@@ -40,6 +40,7 @@ struct workers {
 	_Atomic unsigned accepting; /* workers that have not stopped, once draining */
 	_Atomic bool is_draining;   /* connections stay with the worker that takes them */
 	_Atomic uid_t tlsd_user;
+	_Atomic unsigned kernel_tls; /* suites (ktls_bit) that the kernel may seal */
 	void (*drained)(void *arg);
 	void *drained_arg;
 };
@@ -136,7 +137,11 @@ void worker_resume_accepting(struct worker *w);
 /* A connection has ended: the process-wide count, and accepting again after a pause. */
 void worker_conn_closed(struct worker *w, struct wlistener *l);
 
-/* The record layer's, set up when it is needed first; NULL: OpenSSL does not offer the ciphers. */
+/* Nothing may be left of a worker that drains: looks, and tells (arg is the worker). */
+void worker_look_drained(void *arg);
+
+/* worker_handoff.c: the record layer's, set up when it is needed first; NULL: OpenSSL does not
+ * offer the ciphers. */
 struct stream_tls_env *worker_tls(struct worker *w);
 
 /* worker_handoff.c: take connections from tlsd, where the listener has a socket for it; and no

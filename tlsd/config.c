@@ -221,6 +221,9 @@ static const struct cfg_schema acme_schema = {
 	.rows = acme_rows,
 };
 
+/* routerd looks at it, too: what it says is of connections that were handed over. */
+static const char *const kernel_choices[] = { "auto", "off", NULL };
+
 static const struct cfg_row tls_rows[] = {
 	{ .key = "user",
 		.type = CFGT_STRING,
@@ -280,6 +283,13 @@ static const struct cfg_row tls_rows[] = {
 		.unit = "ms",
 		.help = "how often certificates' files are looked at; those that have changed are "
 			"served anew; 0: only at a reload" },
+	{ .key = "kernel",
+		.type = CFGT_ENUM,
+		.offset = offsetof(struct tlscfg, kernel),
+		.def = "auto",
+		.choices = kernel_choices,
+		.help = "who seals large bodies to clients of routerd: auto: the kernel where its "
+			"TLS can (see routerd(8)); off: routerd" },
 	CFG_SUB_ROW("acme", &acme_schema, .help = "certificates by ACME: tls-alpn-01 challenges"),
 	{ .key = "tickets",
 		.type = CFGT_MAP,

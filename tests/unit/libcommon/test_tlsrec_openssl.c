@@ -16,6 +16,7 @@
 #include <linux/tls.h>
 #include <openssl/err.h>
 
+#include "libcommon/ktls.h"
 #include "tests/unit/libcommon/tls_peer.h"
 
 enum { PIECE_RANDOM = 0, DATA_MAX = 70000 };
@@ -455,6 +456,30 @@ check_offer(const struct peer *p, const struct tlsrec_side *s, const uint8_t *of
 	assert_int_equal(offered_seq, 0);
 }
 
+/* And what we would tell the kernel is what OpenSSL would, byte for byte. */
+static void
+check_info(const struct peer *p, const uint8_t *offer)
+{
+	struct tlsrec then = p->rec;
+	uint8_t info[KTLS_INFO_MAX];
+
+	/* It is offered before the first record (TLS 1.2: Finished), which we count already. */
+	then.write.seq = 0;
+	if (p->keys.suite->version == HANDOFF_TLS12 &&
+		p->keys.suite->aead != HANDOFF_CHACHA20_POLY1305)
+		then.nonce--;
+
+	size_t n = ktls_info(&then, info);
+
+	assert_true(n <= OFFER_LENGTH);
+	assert_memory_equal(info, offer, n);
+	/* The next record's number is the last field of all. */
+	then.write.seq = 0x0102030405060708;
+	assert_int_equal(ktls_info(&then, info), n);
+	assert_memory_equal(info, offer, n - 8);
+	assert_memory_equal(info + n - 8, "\1\2\3\4\5\6\7\10", 8);
+}
+
 static void
 keys_are_those_that_openssl_offers_the_kernel(void **state)
 {
@@ -471,6 +496,7 @@ keys_are_those_that_openssl_offers_the_kernel(void **state)
 			peer_open(&p, worker, &o);
 			assert_true(peer_ours(&p)->has_offer[1]);
 			check_offer(&p, &p.rec.write, peer_ours(&p)->offer[1], true);
+			check_info(&p, peer_ours(&p)->offer[1]);
 			/* OpenSSL 3.0 leaves receiving of TLS 1.3 to user space. */
 			assert_true(peer_ours(&p)->has_offer[0] == !is_13(suite));
 			if (!is_13(suite))
