@@ -40,7 +40,7 @@ LIBS.libcommon := $(LIBS.common) libcares libcrypto
 # What only an area's tests need: OpenSSL's TLS as the peer of our record layer.
 UNIT_LIBS.libcommon := openssl
 
-.PHONY: FORCE all tools help deps deps-build deps-test run test unit bats replay san tsan fuzz bench bench-storm lint install clean
+.PHONY: FORCE all tools help deps deps-build deps-test run test unit bats replay san tsan fuzz bench bench-storm ktls lint install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -48,7 +48,7 @@ all: $(PROGRAMS:%=bin/%)
 
 help:
 	@sed -n 's/^#   //p' Makefile; echo; \
-	 echo 'deps  unit  bats  replay  san  tsan  lint  bench  bench-storm  install DESTDIR= PREFIX=  clean'; \
+	 echo 'deps  unit  bats  replay  san  tsan  lint  bench  bench-storm  ktls  install DESTDIR= PREFIX=  clean'; \
 	 echo 'fuzz FUZZ=name TIME=60: one of' $(notdir $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
 # --- objects and programs -----------------------------------------------------------------------
@@ -148,6 +148,11 @@ deps-test:
 run: deps-build
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@exec bin/proxyctl -c examples/demo.yaml up
+# Kernel TLS in the kernels of these packages, in qemu: tests/ktls.
+KERNELS ?= linux-image-amd64
+ktls: all tools $(B)/unit/libcommon/test_stream_ktls
+	@tests/tools/deps build test ktls
+	@BUILD=$(B) tests/ktls/run $(KERNELS)
 bench-storm: all
 	@tests/tools/deps build test bench
 	@WORKERS=2 SECS=3 tests/bench/run storm
