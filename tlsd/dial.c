@@ -81,7 +81,7 @@ ended(struct dial *d, enum tlsask_why why)
 		return;
 	}
 	/* Not TLS, and gone already: what was said tells more than that nothing follows. */
-	if (d->first != 0)
+	if (d->first >= 0)
 		tls_failed(d);
 	else
 		failed(d, why, "");
@@ -167,7 +167,7 @@ on_ready(void *arg, int fd, int events)
 	} else if (n == 0) {
 		ended(d, TLSASK_CLOSED);
 	} else {
-		if (d->first == 0)
+		if (d->first < 0)
 			d->first = (uint8_t)d->wire.in[0];
 		shake(d);
 	}
@@ -190,6 +190,7 @@ dial_start(struct dial_env *env, struct policies *all, const struct policy *p,
 	d->env = env;
 	d->owner = owner;
 	d->fn = fn;
+	d->first = -1;
 	d->serial = ask->serial;
 	d->protocols = ask->protocols;
 	d->policies = policies_ref(all);

@@ -44,7 +44,7 @@ struct dial {
 	void *owner;
 	uint8_t serial;
 	uint8_t protocols;
-	uint8_t first; /* byte that the server sent; 0: none yet */
+	int first; /* byte that the server sent; -1: none yet */
 	struct dial_env *env;
 	dial_fn fn;
 	struct policies *policies; /* one reference */

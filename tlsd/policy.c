@@ -563,7 +563,7 @@ why_code(unsigned long code)
 }
 
 enum tlsask_why
-policy_why(const struct policy_finding *f, uint8_t first, char detail[static TLSASK_TEXT_MAX + 1])
+policy_why(const struct policy_finding *f, int first, char detail[static TLSASK_TEXT_MAX + 1])
 {
 	unsigned long code = ERR_peek_error();
 	const char *said = code != 0 ? ERR_reason_error_string(code) : NULL;
@@ -573,7 +573,7 @@ policy_why(const struct policy_finding *f, uint8_t first, char detail[static TLS
 	if (f->error != 0) {
 		why = why_not_verified(f->error);
 		snprintf(detail, TLSASK_TEXT_MAX + 1, "%s", f->detail);
-	} else if (first != 0 && first != SSL3_RT_HANDSHAKE && first != SSL3_RT_ALERT &&
+	} else if (first >= 0 && first != SSL3_RT_HANDSHAKE && first != SSL3_RT_ALERT &&
 		first != SSL3_RT_CHANGE_CIPHER_SPEC) {
 		why = TLSASK_NOT_TLS;
 	}

@@ -51,9 +51,9 @@ bool policy_apply(const struct policy *p, SSL *ssl, const char *host, unsigned p
 /* After the handshake: is what was agreed on one of these? */
 bool policy_has_protocol(SSL *ssl, unsigned protocols);
 
-/* Why it failed. `first` is the first byte that came, 0 for none; detail is for people. Empties
+/* Why it failed. `first` is the first byte that came, -1 for none; detail is for people. Empties
  * OpenSSL's error queue. */
 enum tlsask_why policy_why(
-	const struct policy_finding *f, uint8_t first, char detail[static TLSASK_TEXT_MAX + 1]);
+	const struct policy_finding *f, int first, char detail[static TLSASK_TEXT_MAX + 1]);
 
 #endif
