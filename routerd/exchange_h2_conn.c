@@ -379,6 +379,8 @@ connected(struct h2up *c)
 	case UPSTREAM_NOT_YET: moved_on(c); break;
 	case UPSTREAM_READY:
 		begin_session(c);
+		/* What came before anything was asked is heard first: no answer can be in it. */
+		h2up_read(c);
 		open_waiting(c);
 		break;
 	case UPSTREAM_TLS_FAILED: die(c, EXCHANGE_TLS, 502, upstream_tls_reason(c->u)); break;

@@ -49,13 +49,14 @@ close_socket(struct upstream *u)
 	u->call.fd = -1;
 }
 
-/* What was said before we said anything is no answer to what we will say. */
+/* What was said before we said anything is no answer to what we will say. In HTTP/2 a server may
+ * introduce itself meanwhile; who speaks it hears that out before it asks. */
 static bool
 is_early(struct upstream *u, const struct handoff *h)
 {
 	char bytes[64];
 
-	return h->in.n > 0 && stream_read(&u->s, bytes, sizeof(bytes)) != STREAM_AGAIN;
+	return !u->is_h2 && h->in.n > 0 && stream_read(&u->s, bytes, sizeof(bytes)) != STREAM_AGAIN;
 }
 
 static void
