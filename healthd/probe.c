@@ -112,7 +112,8 @@ begin_drain(struct probe *p)
 {
 	p->phase = PHASE_DRAIN;
 	deadline_set(p->loop, &p->deadline, DRAIN_MS);
-	probe_wait(p, LOOP_READ);
+	if (p->io != NULL)
+		loop_io_set(p->io, LOOP_READ);
 }
 
 /* The last thing that happens to p, but for draining. */
@@ -156,16 +157,17 @@ probe_finish(struct probe *p, enum probe_outcome outcome, const char *reason, bo
 	loop_run_soon(p->loop, &p->tell);
 }
 
-/* A stream tells of all that comes, without being asked. */
-void
-probe_wait(struct probe *p, int events)
+/* --- bytes --------------------------------------------------------------------- */
+
+/* Come back when the descriptor is ready. A stream tells of all that comes, without being asked. */
+static void
+wait_for(struct probe *p, int events)
 {
 	if (p->io != NULL)
 		loop_io_set(p->io, events);
 }
 
-/* --- bytes --------------------------------------------------------------------- */
-
+/* As recv and send do it: -1 with errno, 0 at the end of what the server says. */
 static ssize_t
 as_libc(ssize_t n)
 {
@@ -174,22 +176,32 @@ as_libc(ssize_t n)
 	return n < 0 ? -1 : n;
 }
 
-ssize_t
-probe_recv(struct probe *p, void *to, size_t n)
+static ssize_t
+read_some(struct probe *p, void *to, size_t n)
 {
-	return p->is_tls ? as_libc(stream_read(&p->s, to, n)) : recv(p->fd, to, n, 0);
+	ssize_t got;
+
+	do
+		got = p->is_tls ? as_libc(stream_read(&p->s, to, n)) : recv(p->fd, to, n, 0);
+	while (got < 0 && errno == EINTR);
+	return got;
 }
 
-ssize_t
-probe_send(struct probe *p, const void *from, size_t n)
+static ssize_t
+write_some(struct probe *p, const char *from, size_t n)
 {
 	struct iovec v = { .iov_base = (void *)(uintptr_t)from, .iov_len = n };
+	ssize_t sent;
 
-	return p->is_tls ? as_libc(stream_write(&p->s, &v, 1)) : send(p->fd, from, n, MSG_NOSIGNAL);
+	do
+		sent = p->is_tls ? as_libc(stream_write(&p->s, &v, 1))
+				 : send(p->fd, from, n, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent;
 }
 
-void
-probe_broken(struct probe *p, int error)
+static void
+finish_broken(struct probe *p, int error)
 {
 	uint8_t alert;
 	const char *why = p->is_tls ? stream_tls_reason(&p->s, &alert) : NULL;
@@ -201,6 +213,45 @@ probe_broken(struct probe *p, int error)
 			: error == ETIMEDOUT ? "timeout"
 					     : "reset",
 		false);
+}
+
+/* Nothing went or came. */
+static enum probe_io
+stopped(struct probe *p, int events)
+{
+	if (errno == EAGAIN) {
+		wait_for(p, events);
+		return PROBE_WAITS;
+	}
+	finish_broken(p, errno);
+	return PROBE_OVER;
+}
+
+enum probe_io
+probe_send(struct probe *p, const void *from, size_t n, size_t *sent)
+{
+	while (*sent < n) {
+		ssize_t more = write_some(p, (const char *)from + *sent, n - *sent);
+
+		if (more < 0)
+			return stopped(p, LOOP_WRITE);
+		*sent += (size_t)more;
+	}
+	return PROBE_DONE;
+}
+
+enum probe_io
+probe_recv(struct probe *p, void *to, size_t n, size_t *got)
+{
+	ssize_t some = read_some(p, to, n);
+
+	if (some < 0)
+		return stopped(p, LOOP_READ);
+	*got = (size_t)some;
+	if (some > 0)
+		return PROBE_DONE;
+	probe_finish(p, PROBE_FAILED, "closed", false);
+	return PROBE_OVER;
 }
 
 /* --- the handshake --------------------------------------------------------------- */
@@ -233,8 +284,10 @@ take_over(struct probe *p, const struct handoff *h)
 
 	p->fd = -1;
 	p->is_tls = true;
-	/* What was said before we said anything is no answer. */
-	if (h->in.n > 0 && stream_read(&p->s, early, sizeof(early)) != STREAM_AGAIN) {
+	/* What was said before we said anything is no answer; in HTTP/2 the server may introduce
+	 * itself meanwhile, and the kind knows what is no answer yet. */
+	if (p->kind != &probe_h2 && h->in.n > 0 &&
+		stream_read(&p->s, early, sizeof(early)) != STREAM_AGAIN) {
 		probe_finish(p, PROBE_FAILED, "tls_early_bytes", false);
 		return;
 	}
@@ -341,12 +394,12 @@ drain(struct probe *p)
 	char buf[DRAIN_CHUNK];
 	ssize_t n;
 
-	while ((n = probe_recv(p, buf, sizeof(buf))) > 0) {
+	while ((n = read_some(p, buf, sizeof(buf))) > 0) {
 		p->drained += (size_t)n;
 		if (p->drained > DRAIN_MAX)
 			break;
 	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && errno == EAGAIN)
 		return;
 	close_probe(p);
 }
@@ -409,7 +462,7 @@ probe_start(struct loop *l, const struct probe_to *to, probe_done_fn done, void 
 	}
 	if (is_http && to->tls != NULL)
 		set_tls(p, to);
-	p->state = p->kind->new (to->check, to->host_text);
+	p->state = p->kind->new (to);
 	p->io = loop_io_new(l, p->fd, LOOP_WRITE, on_io, p);
 	deadline_set(l, &p->deadline, (uint64_t)to->check->timeout_ms);
 	return p;

@@ -48,8 +48,8 @@ void probe_close_all(void);
  */
 
 struct probe_kind {
-	/* Take what is needed from the check. */
-	void *(*new)(const struct checkcfg *check, const char *host_text);
+	/* Take what is needed. */
+	void *(*new)(const struct probe_to *to);
 	void (*free)(void *state);
 	/* Connected, or ready as asked for: go on, until probe_finish or probe_wait. */
 	void (*step)(struct probe *p, void *state);
@@ -59,14 +59,16 @@ extern const struct probe_kind probe_tcp;
 extern const struct probe_kind probe_http;
 extern const struct probe_kind probe_h2;
 
-/* As recv and send do it: -1 with errno, 0 at the end of what the server says. Over TLS the end is
- * told from a connection that was cut off (ECONNRESET). */
-ssize_t probe_recv(struct probe *p, void *to, size_t n);
-ssize_t probe_send(struct probe *p, const void *from, size_t n);
-/* One of these has failed with errno `error`: the verdict. */
-void probe_broken(struct probe *p, int error);
-/* Come back with `step` when the descriptor is ready for LOOP_READ or LOOP_WRITE. */
-void probe_wait(struct probe *p, int events);
+/* How it goes on: the bytes went, or came; `step` is called when more can; there is a verdict. */
+enum probe_io { PROBE_DONE, PROBE_WAITS, PROBE_OVER };
+
+/*
+ * All of from[*sent..n), the same each time until it is done; and some of what has come: *got of
+ * it, up to n. A connection that fails, or ends before there is a verdict, is one. Over TLS the end
+ * is told from a connection that was cut off.
+ */
+enum probe_io probe_send(struct probe *p, const void *from, size_t n, size_t *sent);
+enum probe_io probe_recv(struct probe *p, void *to, size_t n, size_t *got);
 /*
  * The verdict is clear. With drain, what the server still sends is read for a moment before the
  * close, so that it does not meet a reset.

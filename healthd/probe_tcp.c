@@ -2,10 +2,9 @@
 #include "healthd/probe.h"
 
 static void *
-tcp_new(const struct checkcfg *check, const char *host_text)
+tcp_new(const struct probe_to *to)
 {
-	(void)check;
-	(void)host_text;
+	(void)to;
 	return NULL;
 }
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""h2server.py MODE..: HTTP/2 servers in clear text that misbehave, one port each, frame by frame.
+"""h2server.py [--tls PEM [--tls-only 1.2|1.3] [--early]] MODE..: HTTP/2 servers that misbehave, one port each, frame by frame.
 
 Prints "port MODE N" for each and then "ready"; for every connection and request a line "MODE connection" or
 "MODE request STREAM", for every RST_STREAM and GOAWAY that it gets "MODE reset STREAM CODE", "MODE goaway CODE".
-What requests say is not decoded: the mode alone decides. `ok` answers each with 200 and "ok".
+What requests say is not decoded: the mode alone decides. `ok` answers each with 200 and "ok". With --early, what the server
+says at once comes in one piece with the last bytes of the handshake (TLS 1.2, where the server has the last word).
 """
-import hashlib, itertools, socket, struct, sys, threading, time
+import argparse, hashlib, itertools, socket, ssl, struct, threading, time
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONT = range(10)
 
@@ -110,6 +111,7 @@ REQUEST = {
     "one_at_a_time": lambda s: b"",
     "drop": lambda s: b"",
     "trailers": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("x-sum", "1"), ("x-forwarded-for", "evil"), end=True),
+    "unasked": lambda s: answer(s),
     "long_stream": lambda s: head(s, OK) + frame(DATA, 0, s, b"part"),
     "settles_late": lambda s: b"",
     "split_trailers": lambda s: b"",
@@ -167,11 +169,12 @@ def serve(c, mode):
     say(mode, "connection")
     got = {}
     try:
-        c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if c.family == socket.AF_INET:
+            c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if mode == "settles_late":
             # Until then requests wait; all of them go at once, and nothing holds their bodies back.
             time.sleep(1)
-        c.sendall(frame(SETTINGS, 0, 0, SETTINGS_OF.get(mode, b"")))
+        c.sendall(frame(SETTINGS, 0, 0, SETTINGS_OF.get(mode, b"")) + (answer(1) if mode == "unasked" else b""))
         if mode == "settles_late":
             c.sendall(frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)))
         exactly(c, 24)
@@ -223,12 +226,61 @@ def serve(c, mode):
         c.close()
 
 
+def pump(a, b, pause):
+    """All that a says to b; with a pause, what was written in pieces arrives in one."""
+    try:
+        while data := a.recv(65536):
+            if pause:
+                time.sleep(pause)
+                a.setblocking(False)
+                try:
+                    data += a.recv(65536)
+                except BlockingIOError:
+                    pass
+                a.setblocking(True)
+            b.sendall(data)
+    except OSError:
+        pass
+    for s in (a, b):
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def secure(c, mode):
+    if opt.early:
+        near, far = socket.socketpair()
+        threading.Thread(target=pump, args=(c, far, 0), daemon=True).start()
+        threading.Thread(target=pump, args=(far, c, 0.1), daemon=True).start()
+        c = near
+    try:
+        serve(TLS.wrap_socket(c, server_side=True), mode)
+    except OSError as e:
+        say(mode, "failed", type(e).__name__)
+        c.close()
+
+
 def accept(s, mode):
     while True:
-        threading.Thread(target=serve, args=(s.accept()[0], mode), daemon=True).start()
+        threading.Thread(target=secure if TLS else serve, args=(s.accept()[0], mode), daemon=True).start()
 
 
-for m in sys.argv[1:]:
+ap = argparse.ArgumentParser()
+ap.add_argument("--tls", help="certificate, chain and key")
+ap.add_argument("--tls-only", choices=["1.2", "1.3"])
+ap.add_argument("--early", action="store_true")
+ap.add_argument("mode", nargs="+")
+opt = ap.parse_args()
+TLS = None
+if opt.tls:
+    TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    TLS.load_cert_chain(opt.tls)
+    TLS.set_alpn_protocols(["h2"])
+    only = "1.2" if opt.early else opt.tls_only
+    if only:
+        TLS.minimum_version = TLS.maximum_version = getattr(ssl.TLSVersion, "TLSv1_" + only[2:])
+for m in opt.mode:
     listener = socket.create_server(("127.0.0.1", 0))
     say("port", m, listener.getsockname()[1])
     threading.Thread(target=accept, args=(listener, m), daemon=True).start()

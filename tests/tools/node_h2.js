@@ -1,8 +1,14 @@
-// node_h2.js PORT: an h2c server; paths choose what it does
+// node_h2.js PORT [PEM]: an h2c server, or, with certificate and key, one of h2; paths choose what it does, and each
+// request's fields are a line of JSON
 const http2 = require('http2');
+const fs = require('fs');
 // It counts what waits for a slow client; at 10 MB it would refuse everybody else.
-const srv = http2.createServer({ maxSessionMemory: 1000 });
+const opt = { maxSessionMemory: 1000 };
+const pem = process.argv[3] && fs.readFileSync(process.argv[3]);
+const srv = pem ? http2.createSecureServer({ ...opt, cert: pem, key: pem }) : http2.createServer(opt);
+srv.on('sessionError', () => {});
 srv.on('stream', (s, h) => {
+  console.log(JSON.stringify(h));
   const p = h[':path'];
   s.on('error', () => {});
   if (p === '/hello') { s.respond({':status': 200, 'content-type':'text/plain'}); s.end('hello\n'); }
