@@ -5,33 +5,15 @@
 #include "tlsd/passpump.h"
 
 #include <errno.h>
-#include <poll.h>
 
 #include "tlsd/session.h"
-
-#define TURN_BYTES  (1u << 20) /* moved before others have their turn */
-#define QUOTA_SMALL (64u << 10)
-
-enum step { STEP_IDLE, STEP_MOVED, STEP_STOP };
-
-struct turn {
-	enum pump_result stop;
-	size_t bytes;
-};
-
-static enum step
-stop(struct turn *t, enum pump_result why)
-{
-	t->stop = why;
-	return STEP_STOP;
-}
 
 /* After each write: read more at a time while the reader keeps up, less when it does not. */
 static void
 tune(struct session *s, enum spill_result r, bool was_full)
 {
 	if (r == SPILL_BLOCKED)
-		s->quota = QUOTA_SMALL;
+		s->quota = PUMP_QUOTA_MIN;
 	else if (was_full && s->quota < WIRE_IN)
 		s->quota *= 2;
 }
@@ -41,7 +23,7 @@ tune(struct session *s, enum spill_result r, bool was_full)
  * before is still read. A reset is told once, here, and looks like an end afterwards; EPIPE says
  * that the server had ended its side before.
  */
-static enum step
+static enum pump_step
 backend_deaf(struct session *s)
 {
 	s->b_is_reset = !s->b_is_unix && errno != EPIPE;
@@ -49,10 +31,10 @@ backend_deaf(struct session *s)
 	s->up_shut = true;
 	s->up_deaf = true;
 	s->b_readable = true;
-	return STEP_MOVED;
+	return PUMP_MOVED;
 }
 
-static enum step
+static enum pump_step
 up_sent(struct session *s, enum spill_result r)
 {
 	if (r == SPILL_FAILED)
@@ -61,35 +43,35 @@ up_sent(struct session *s, enum spill_result r)
 		s->b_writable = false;
 		session_watch_backend_write(s);
 	}
-	return STEP_MOVED;
+	return PUMP_MOVED;
 }
 
-static enum step
-down_sent(struct session *s, struct turn *t, enum spill_result r)
+static enum pump_step
+down_sent(struct session *s, struct pump_turn *t, enum spill_result r)
 {
 	if (r == SPILL_FAILED)
-		return stop(t, PUMP_CLIENT_ERROR);
+		return pump_stop(t, PUMP_CLIENT_ERROR);
 	if (r == SPILL_BLOCKED) {
 		s->wire.is_writable = false;
 		session_watch_client_write(s);
 	}
-	return STEP_MOVED;
+	return PUMP_MOVED;
 }
 
-static enum step
-up_read(struct session *s, struct turn *t)
+static enum pump_step
+up_read(struct session *s, struct pump_turn *t)
 {
 	ssize_t n = wire_recv(&s->wire, s->quota);
 	bool was_full = n == (ssize_t)s->quota;
 
 	if (n == -1)
-		return STEP_IDLE;
+		return PUMP_IDLE;
 	if (n == -2)
-		return stop(t, PUMP_CLIENT_ERROR);
+		return pump_stop(t, PUMP_CLIENT_ERROR);
 	s->wire.in_n = 0;
 	if (n == 0) {
 		s->up_ended = true;
-		return STEP_MOVED;
+		return PUMP_MOVED;
 	}
 	t->bytes += (size_t)n;
 	stats_add(&s->w->stats.pass_up, (uint64_t)n);
@@ -100,50 +82,43 @@ up_read(struct session *s, struct turn *t)
 	return up_sent(s, r);
 }
 
-static enum step
-step_up(struct session *s, struct turn *t)
+static enum pump_step
+step_up(struct session *s, struct pump_turn *t)
 {
 	if (s->up_shut)
-		return STEP_IDLE;
+		return PUMP_IDLE;
 	if (s->up.n > 0) {
-		enum step step = s->b_writable ? up_sent(s, spill_send(&s->up, s->bfd)) : STEP_IDLE;
+		enum pump_step step =
+			s->b_writable ? up_sent(s, spill_send(&s->up, s->bfd)) : PUMP_IDLE;
 
-		return s->up.n > 0 ? STEP_IDLE : step;
+		return s->up.n > 0 ? PUMP_IDLE : step;
 	}
 	if (s->up_ended) {
 		shutdown(s->bfd, SHUT_WR);
 		s->up_shut = true;
-		return STEP_MOVED;
+		return PUMP_MOVED;
 	}
-	return s->wire.is_readable ? up_read(s, t) : STEP_IDLE;
+	return s->wire.is_readable ? up_read(s, t) : PUMP_IDLE;
 }
 
-/* A Unix socket says ECONNRESET when the server closed without having read all; what it sent has
- * been read by then, so this is its end like any other. */
-static bool
-is_end(const struct session *s, ssize_t n)
-{
-	return n == 0 || (s->b_is_unix && errno == ECONNRESET);
-}
-
-static enum step
-down_read(struct session *s, struct turn *t)
+static enum pump_step
+down_read(struct session *s, struct pump_turn *t)
 {
 	char *buf = s->wire.bufs->in;
 	ssize_t n = recv(s->bfd, buf, s->quota, MSG_DONTWAIT);
 	bool was_full = n == (ssize_t)s->quota;
 
 	if (n < 0 && errno == EINTR)
-		return STEP_MOVED;
+		return PUMP_MOVED;
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
 		s->b_readable = false;
-		return STEP_IDLE;
+		return PUMP_IDLE;
 	}
 	if (n <= 0) {
-		if (!is_end(s, n) || s->b_is_reset)
-			return stop(t, PUMP_BACKEND_ERROR);
+		if (!pump_is_end(s, n) || s->b_is_reset)
+			return pump_stop(t, PUMP_BACKEND_ERROR);
 		s->down_ended = true;
-		return STEP_MOVED;
+		return PUMP_MOVED;
 	}
 	if (!was_full && !s->b_hup)
 		s->b_readable = false;
@@ -156,65 +131,29 @@ down_read(struct session *s, struct turn *t)
 	return down_sent(s, t, r);
 }
 
-static enum step
-step_down(struct session *s, struct turn *t)
+static enum pump_step
+step_down(struct session *s, struct pump_turn *t)
 {
 	if (s->down_shut)
-		return STEP_IDLE;
+		return PUMP_IDLE;
 	if (s->wire.held.n > 0) {
 		if (!s->wire.is_writable)
-			return STEP_IDLE;
+			return PUMP_IDLE;
 
-		enum step step = down_sent(s, t, spill_send(&s->wire.held, s->wire.fd));
+		enum pump_step step = down_sent(s, t, spill_send(&s->wire.held, s->wire.fd));
 
-		return s->wire.held.n > 0 && step != STEP_STOP ? STEP_IDLE : step;
+		return s->wire.held.n > 0 && step != PUMP_STOPPED ? PUMP_IDLE : step;
 	}
 	if (s->down_ended) {
 		shutdown(s->wire.fd, SHUT_WR);
 		s->down_shut = true;
-		return STEP_MOVED;
+		return PUMP_MOVED;
 	}
-	return s->b_readable ? down_read(s, t) : STEP_IDLE;
-}
-
-/* A server that has closed both ways will read nothing more: waiting for the client's end is then
- * lingering. Asked once, at the server's FIN. */
-static bool
-backend_gone(const struct session *s)
-{
-	struct pollfd p = { .fd = s->bfd };
-
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
-}
-
-static enum pump_result
-ended(const struct session *s)
-{
-	if (!s->down_shut)
-		return PUMP_WAIT;
-	if (s->up_shut)
-		return s->up_deaf ? PUMP_LINGER : PUMP_DONE;
-	return backend_gone(s) ? PUMP_LINGER : PUMP_WAIT;
+	return s->b_readable ? down_read(s, t) : PUMP_IDLE;
 }
 
 enum pump_result
 passpump_run(struct session *s)
 {
-	struct turn t = { .bytes = 0 };
-
-	for (;;) {
-		enum step up = step_up(s, &t);
-
-		if (up == STEP_STOP)
-			return t.stop;
-
-		enum step down = step_down(s, &t);
-
-		if (down == STEP_STOP)
-			return t.stop;
-		if (up == STEP_IDLE && down == STEP_IDLE)
-			return ended(s);
-		if (t.bytes >= TURN_BYTES)
-			return PUMP_AGAIN;
-	}
+	return pump_run(s, step_up, step_down);
 }

@@ -7,7 +7,7 @@
 #include <openssl/err.h>
 #include <poll.h>
 
-#include "tlsd/pump.h"
+#include "tlsd/relaypump.h"
 #include "tlsd/session.h"
 
 #define LOOK_MS    200 /* quiet for so long: look at the sockets once */
@@ -29,7 +29,7 @@ relay_step(struct session *s)
 {
 	struct stats *st = &s->w->stats;
 
-	switch (pump_run(s)) {
+	switch (relaypump_run(s)) {
 	case PUMP_AGAIN: loop_run_soon(s->w->loop, &s->again); /* fallthrough */
 	case PUMP_WAIT: relay_arm(s); return SESSION_WAIT;
 	case PUMP_DONE: return SESSION_CLOSED;

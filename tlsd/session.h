@@ -1,6 +1,7 @@
 /*
  * session: one client connection from accept to close. Its state table in session.c is its
- * documentation; pump.c moves the bytes while it is relayed. Used on its worker's thread only.
+ * documentation; the pumps move the bytes while it is relayed or passed through. Used on its
+ * worker's thread only.
  */
 #ifndef TLSD_SESSION_H
 #define TLSD_SESSION_H
