@@ -1,6 +1,6 @@
 /*
- * certs: PEM files into a checked certificate, chain and key. What is read is bounded; what is
- * wrong is said with the file's name. The bytes of a key file are cleansed as soon as it is parsed.
+ * certs: PEM files into a checked certificate, chain and key. The bytes of a key file are cleansed
+ * as soon as it is parsed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,107 +16,8 @@
 #include "libcommon/mem.h"
 #include "tlsd/certs.h"
 
-#define PEM_FILE_MAX (1u << 20)
-#define CHAIN_MAX    16
-
-static int
-fail(struct cert_error *e, const char *path, const char *what)
-{
-	unsigned long code = ERR_peek_last_error();
-	const char *why = code != 0 ? ERR_reason_error_string(code) : NULL;
-
-	e->no = 0;
-	e->path = path;
-	err_set(&e->err, "%s: %s%s%s", path, what, why != NULL ? ": " : "", why != NULL ? why : "");
-	ERR_clear_error();
-	return -1;
-}
-
-static int
-fail_errno(struct cert_error *e, const char *path, int no)
-{
-	e->no = no;
-	e->path = path;
-	return err_set(&e->err, "%s: cannot be read: %s", path, strerror(no));
-}
-
-/* Opened by ourselves, or by somebody who may. */
-static int
-open_file(const char *path, cert_fd_fn get_fd, void *arg, struct cert_error *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	int no = errno;
-
-	if (fd < 0 && (no == EACCES || no == EPERM) && get_fd != NULL)
-		fd = get_fd(arg, path);
-	return fd >= 0 ? fd : fail_errno(e, path, no);
-}
-
-/* A memory BIO with the file's bytes, or NULL. pread: a descriptor may be used twice. */
-static BIO *
-read_fd(int fd, const char *path, size_t max, struct stat *st, struct cert_error *e)
-{
-	if (fstat(fd, st) < 0) {
-		fail_errno(e, path, errno);
-		return NULL;
-	}
-	if (!S_ISREG(st->st_mode)) {
-		fail(e, path, "is not a file");
-		return NULL;
-	}
-
-	BIO *mem = BIO_new(BIO_s_secmem());
-	char buf[4096];
-	size_t total = 0;
-
-	if (mem == NULL)
-		mem = BIO_new(BIO_s_mem());
-	for (;;) {
-		ssize_t n = pread(fd, buf, sizeof(buf), (off_t)total);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || (total += (size_t)n) > max || BIO_write(mem, buf, (int)n) != n) {
-			OPENSSL_cleanse(buf, sizeof(buf));
-			if (n == 0)
-				return mem;
-			if (n < 0)
-				fail_errno(e, path, errno);
-			else
-				fail(e, path, "is too large for a certificate or key");
-			BIO_free(mem);
-			return NULL;
-		}
-	}
-}
-
-static BIO *
-read_file(const char *path, cert_fd_fn get_fd, void *arg, struct stat *st, struct cert_error *e)
-{
-	int fd = open_file(path, get_fd, arg, e);
-
-	if (fd < 0)
-		return NULL;
-
-	BIO *mem = read_fd(fd, path, PEM_FILE_MAX, st, e);
-
-	close(fd);
-	return mem;
-}
-
-BIO *
-cert_read_file(const char *path, size_t max, struct stat *st, struct cert_error *e)
-{
-	int fd = open_file(path, NULL, NULL, e);
-
-	if (fd < 0)
-		return NULL;
-
-	BIO *mem = read_fd(fd, path, max, st, e);
-
-	close(fd);
-	return mem;
-}
+#define FILE_MAX  (1u << 20)
+#define CHAIN_MAX 16
 
 /* A key with a passphrase is refused rather than asked for on a terminal. */
 static int
@@ -129,39 +30,27 @@ no_passphrase(char *buf, int size, int rwflag, void *arg)
 	return -1;
 }
 
-static bool
-at_end_of_pem(void)
-{
-	unsigned long code = ERR_peek_last_error();
-	bool is_end =
-		ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
-
-	if (is_end)
-		ERR_clear_error();
-	return is_end;
-}
-
 static int
-read_chain(struct cert *c, BIO *mem, struct cert_error *e)
+read_chain(struct cert *c, BIO *mem, struct pem_error *e)
 {
 	X509 *x;
 
 	c->leaf = PEM_read_bio_X509(mem, NULL, NULL, NULL);
 	if (c->leaf == NULL) {
-		if (at_end_of_pem())
-			return fail(e, c->cert_path, "has no certificate, expected PEM");
-		return fail(e, c->cert_path, "the certificate cannot be parsed");
+		if (pem_at_end())
+			return pem_fail(e, c->cert_path, "has no certificate, expected PEM");
+		return pem_fail(e, c->cert_path, "the certificate cannot be parsed");
 	}
 	while ((x = PEM_read_bio_X509(mem, NULL, NULL, NULL)) != NULL) {
 		if (c->chain == NULL)
 			c->chain = sk_X509_new_null();
 		if (sk_X509_num(c->chain) >= CHAIN_MAX || sk_X509_push(c->chain, x) == 0) {
 			X509_free(x);
-			return fail(e, c->cert_path, "the chain is too long");
+			return pem_fail(e, c->cert_path, "the chain is too long");
 		}
 	}
-	if (!at_end_of_pem())
-		return fail(e, c->cert_path, "a certificate of the chain cannot be parsed");
+	if (!pem_at_end())
+		return pem_fail(e, c->cert_path, "a certificate of the chain cannot be parsed");
 	return 0;
 }
 
@@ -177,21 +66,21 @@ has_key_line(BIO *mem)
 }
 
 static int
-read_key(struct cert *c, BIO *mem, struct cert_error *e)
+read_key(struct cert *c, BIO *mem, struct pem_error *e)
 {
 	bool is_encrypted = false;
 
 	if (!has_key_line(mem))
-		return fail(e, c->key_path, "has no private key, expected PEM");
+		return pem_fail(e, c->key_path, "has no private key, expected PEM");
 	c->key = PEM_read_bio_PrivateKey(mem, NULL, no_passphrase, &is_encrypted);
 	if (c->key != NULL)
 		return 0;
 	if (is_encrypted) {
 		ERR_clear_error();
-		return fail(
+		return pem_fail(
 			e, c->key_path, "the key is encrypted, expected one without passphrase");
 	}
-	return fail(e, c->key_path, "the private key cannot be parsed");
+	return pem_fail(e, c->key_path, "the private key cannot be parsed");
 }
 
 static void
@@ -332,7 +221,7 @@ read_facts(struct cert *c)
 }
 
 static int
-check_match(struct cert *c, struct cert_error *e)
+check_match(struct cert *c, struct pem_error *e)
 {
 	if (X509_check_private_key(c->leaf, c->key) == 1)
 		return 0;
@@ -345,9 +234,9 @@ check_match(struct cert *c, struct cert_error *e)
 }
 
 static int
-load_into(struct cert *c, cert_fd_fn get_fd, void *arg, struct cert_error *e)
+load_into(struct cert *c, pem_fd_fn get_fd, void *arg, struct pem_error *e)
 {
-	BIO *mem = read_file(c->cert_path, get_fd, arg, &c->cert_st, e);
+	BIO *mem = pem_read(c->cert_path, FILE_MAX, get_fd, arg, &c->cert_st, e);
 
 	if (mem == NULL)
 		return -1;
@@ -357,7 +246,7 @@ load_into(struct cert *c, cert_fd_fn get_fd, void *arg, struct cert_error *e)
 	BIO_free(mem);
 	if (rc < 0)
 		return -1;
-	mem = read_file(c->key_path, get_fd, arg, &c->key_st, e);
+	mem = pem_read(c->key_path, FILE_MAX, get_fd, arg, &c->key_st, e);
 	if (mem == NULL)
 		return -1;
 	rc = read_key(c, mem, e);
@@ -378,8 +267,8 @@ cert_new(const char *cert_path, const char *key_path)
 }
 
 struct cert *
-cert_load(const char *cert_path, const char *key_path, cert_fd_fn get_fd, void *arg,
-	struct cert_error *e)
+cert_load(const char *cert_path, const char *key_path, pem_fd_fn get_fd, void *arg,
+	struct pem_error *e)
 {
 	struct cert *c = cert_new(cert_path, key_path);
 
@@ -429,10 +318,10 @@ cert_load_staple(struct cert *c, const char *path)
 }
 
 struct cert *
-cert_renew(struct cert *old, struct cert_error *e)
+cert_renew(struct cert *old, struct pem_error *e)
 {
 	struct cert *c = cert_new(old->cert_path, old->key_path);
-	BIO *mem = read_file(c->cert_path, NULL, NULL, &c->cert_st, e);
+	BIO *mem = pem_read(c->cert_path, FILE_MAX, NULL, NULL, &c->cert_st, e);
 	int rc = mem != NULL ? read_chain(c, mem, e) : -1;
 
 	BIO_free(mem);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "libcommon/err.h"
+#include "tlsd/pem.h"
 #include "tlsd/staple.h"
 
 struct cert {
@@ -41,29 +42,18 @@ struct cert {
 /* The one that a leaf belongs to, as long as it lives; NULL: none of ours. */
 const struct cert *cert_of_leaf(const X509 *leaf);
 
-/* A descriptor for a file that cannot be opened any more (EACCES), or -1. */
-typedef int (*cert_fd_fn)(void *arg, const char *path);
-
-struct cert_error {
-	int no; /* errno when a file could not be read, else 0 */
-	const char *path;
-	struct err err; /* names the file */
-};
-
-/* A file's bytes, max at most, and what stat said of it; NULL with e. */
-BIO *cert_read_file(const char *path, size_t max, struct stat *st, struct cert_error *e);
 /* It is still the file that stat said `before` of. */
 bool cert_is_same_file(const char *path, const struct stat *before);
 
 /* key_path NULL: in the certificate's file. NULL with e. get_fd may be NULL. Blocks on files. */
-struct cert *cert_load(const char *cert_path, const char *key_path, cert_fd_fn get_fd, void *arg,
-	struct cert_error *e);
+struct cert *cert_load(const char *cert_path, const char *key_path, pem_fd_fn get_fd, void *arg,
+	struct pem_error *e);
 /*
  * For a reload when the key cannot be read: `old` was loaded from the same files. If the
  * certificate there still belongs to the old key, the pair (old again when nothing changed);
  * NULL with e when it does not, or when it cannot be told.
  */
-struct cert *cert_renew(struct cert *old, struct cert_error *e);
+struct cert *cert_renew(struct cert *old, struct pem_error *e);
 /* A staple for it from this file, or why not: staple_state. Before others see the certificate. */
 void cert_load_staple(struct cert *c, const char *path);
 /* The files are still those that it was read from. */

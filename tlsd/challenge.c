@@ -137,7 +137,7 @@ refuse(struct challenges *c, const struct challenge_ask *ask, const char *why)
 static void
 load(struct challenges *c, struct challenge_ask *ask, const char *cert_path, const char *key_path)
 {
-	struct cert_error e;
+	struct pem_error e;
 	struct cert *cert = cert_load(cert_path, key_path, NULL, NULL, &e);
 
 	if (cert == NULL) {

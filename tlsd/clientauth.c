@@ -14,6 +14,7 @@
 
 #include "libcommon/mem.h"
 #include "tlsd/certs.h"
+#include "tlsd/pem.h"
 
 #define CA_FILE_MAX  (4u << 20)
 #define CRL_FILE_MAX (64u << 20)
@@ -27,30 +28,6 @@ clientauth_mode_word(int mode)
 	static const char *const words[] = { "require", "optional", "optional_no_ca" };
 
 	return words[mode];
-}
-
-static int
-fail(struct err *err, const char *path, const char *what)
-{
-	unsigned long code = ERR_peek_last_error();
-	const char *why = code != 0 ? ERR_reason_error_string(code) : NULL;
-
-	err_set(err, "%s: %s%s%s", path, what, why != NULL ? ": " : "", why != NULL ? why : "");
-	ERR_clear_error();
-	return -1;
-}
-
-/* Is it the end of a PEM file, and no broken block? */
-static bool
-at_end(void)
-{
-	unsigned long code = ERR_peek_last_error();
-	bool is_end =
-		ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
-
-	if (is_end)
-		ERR_clear_error();
-	return is_end;
 }
 
 /* Takes der over. */
@@ -89,19 +66,21 @@ add_ca(struct clientauth *a, X509 *x, EVP_MD_CTX *sha, size_t *bytes, struct err
 
 	mix(sha, der, n);
 	if (X509_check_ca(x) == 0)
-		return fail(err, a->ca_path, "a certificate is none of a certification authority");
+		return pem_says(
+			err, a->ca_path, "a certificate is none of a certification authority");
 	if (++a->ncas > CAS_MAX)
-		return fail(err, a->ca_path, "has too many certificates, expected 1000 at most");
+		return pem_says(
+			err, a->ca_path, "has too many certificates, expected 1000 at most");
 	if (X509_STORE_add_cert(a->store, x) != 1 || !add_name(a, x, bytes))
-		return fail(err, a->ca_path, "a certificate cannot be used");
+		return pem_says(err, a->ca_path, "a certificate cannot be used");
 	return 0;
 }
 
 static int
 read_cas(struct clientauth *a, EVP_MD_CTX *sha, struct err *err)
 {
-	struct cert_error e;
-	BIO *mem = cert_read_file(a->ca_path, CA_FILE_MAX, &a->ca_st, &e);
+	struct pem_error e;
+	BIO *mem = pem_read(a->ca_path, CA_FILE_MAX, NULL, NULL, &a->ca_st, &e);
 	size_t bytes = 0;
 	int rc = 0;
 	X509 *x;
@@ -114,12 +93,13 @@ read_cas(struct clientauth *a, EVP_MD_CTX *sha, struct err *err)
 		rc = add_ca(a, x, sha, &bytes, err);
 		X509_free(x);
 	}
-	if (rc == 0 && !at_end())
-		rc = fail(err, a->ca_path, "a certificate cannot be parsed");
+	if (rc == 0 && !pem_at_end())
+		rc = pem_says(err, a->ca_path, "a certificate cannot be parsed");
 	if (rc == 0 && a->ncas == 0)
-		rc = fail(err, a->ca_path, "has no certificate, expected PEM");
+		rc = pem_says(err, a->ca_path, "has no certificate, expected PEM");
 	if (rc == 0 && bytes > NAMES_MAX)
-		rc = fail(err, a->ca_path, "the names of so many authorities fit in no handshake");
+		rc = pem_says(
+			err, a->ca_path, "the names of so many authorities fit in no handshake");
 	BIO_free(mem);
 	return rc;
 }
@@ -141,15 +121,15 @@ add_crl(struct clientauth *a, X509_CRL *crl, EVP_MD_CTX *sha, struct err *err)
 			a->next_update = s;
 	}
 	if (X509_STORE_add_crl(a->store, crl) != 1)
-		return fail(err, a->crl_path, "a revocation list cannot be used");
+		return pem_says(err, a->crl_path, "a revocation list cannot be used");
 	return 0;
 }
 
 static int
 read_crls(struct clientauth *a, EVP_MD_CTX *sha, struct err *err)
 {
-	struct cert_error e;
-	BIO *mem = cert_read_file(a->crl_path, CRL_FILE_MAX, &a->crl_st, &e);
+	struct pem_error e;
+	BIO *mem = pem_read(a->crl_path, CRL_FILE_MAX, NULL, NULL, &a->crl_st, &e);
 	int rc = 0;
 	X509_CRL *crl;
 
@@ -161,10 +141,10 @@ read_crls(struct clientauth *a, EVP_MD_CTX *sha, struct err *err)
 		rc = add_crl(a, crl, sha, err);
 		X509_CRL_free(crl);
 	}
-	if (rc == 0 && !at_end())
-		rc = fail(err, a->crl_path, "a revocation list cannot be parsed");
+	if (rc == 0 && !pem_at_end())
+		rc = pem_says(err, a->crl_path, "a revocation list cannot be parsed");
 	if (rc == 0 && a->ncrls == 0)
-		rc = fail(err, a->crl_path, "has no revocation list, expected PEM");
+		rc = pem_says(err, a->crl_path, "has no revocation list, expected PEM");
 	BIO_free(mem);
 	if (rc == 0)
 		X509_STORE_set_flags(a->store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);

@@ -531,7 +531,7 @@ static void
 check_pair(struct cfg_ctx *ctx, const struct certfile *f, const char *path)
 {
 	struct err_at at = cfg_at(ctx->cfg, f->cfg->node);
-	struct cert_error e;
+	struct pem_error e;
 	struct cert *cert = cert_load(f->cert, f->key, NULL, NULL, &e);
 
 	if (cert == NULL && e.no == EACCES && geteuid() != 0) {

@@ -39,16 +39,6 @@ struct policies {
 /* ---- building ---- */
 
 static int
-fail(struct err *err, const char *what)
-{
-	unsigned long code = ERR_peek_last_error();
-
-	err_set(err, "%s: %s", what, code != 0 ? ERR_reason_error_string(code) : "failed");
-	ERR_clear_error();
-	return -1;
-}
-
-static int
 on_verify(int ok, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -80,14 +70,14 @@ trust(SSL_CTX *ctx, const struct tlspolicycfg *cfg, struct err *err)
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
 	if (cfg->ca == NULL && SSL_CTX_set_default_verify_paths(ctx) != 1)
-		return fail(err, "the system's authorities");
+		return tlsctx_fail(err, "the system's authorities");
 	if (cfg->ca != NULL && X509_STORE_load_file(store, cfg->ca) != 1)
-		return fail(err, cfg->ca);
+		return tlsctx_fail(err, cfg->ca);
 	if (cfg->crl == NULL)
 		return 0;
 	if (X509_load_crl_file(X509_STORE_add_lookup(store, X509_LOOKUP_file()), cfg->crl,
 		    X509_FILETYPE_PEM) < 1)
-		return fail(err, cfg->crl);
+		return tlsctx_fail(err, cfg->crl);
 	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return 0;
 }
@@ -118,7 +108,7 @@ set_protocol(SSL_CTX *ctx, const struct tlspolicycfg *cfg, struct err *err)
 		ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	if (SSL_CTX_set_min_proto_version(ctx, min) != 1)
-		return fail(err, "min_version");
+		return tlsctx_fail(err, "min_version");
 	if (check_suites(cfg, err) < 0)
 		return -1;
 	return tlsctx_set_ciphers(ctx, &cfg->ciphers, err);
@@ -149,7 +139,7 @@ load_cert(const struct tlspolicycfg *cfg, const struct daemon *d, const struct p
 	int *no, struct err *err)
 {
 	struct cert *before = find_cert(old, cfg);
-	struct cert_error e = { .no = 0 };
+	struct pem_error e = { .no = 0 };
 
 	if (before != NULL && cert_is_unchanged(before))
 		return cert_ref(before);
@@ -158,7 +148,7 @@ load_cert(const struct tlspolicycfg *cfg, const struct daemon *d, const struct p
 		(struct daemon *)(uintptr_t)d, &e);
 
 	if (c == NULL && before != NULL && (e.no == EACCES || e.no == EPERM)) {
-		struct cert_error renew;
+		struct pem_error renew;
 
 		c = cert_renew(before, &renew);
 	}
@@ -174,7 +164,7 @@ build(struct policy *p, const struct daemon *d, const struct policies *old, int 
 {
 	p->ctx = kdf_ctx_new(TLS_client_method());
 	if (p->ctx == NULL)
-		return fail(err, "SSL_CTX_new");
+		return tlsctx_fail(err, "SSL_CTX_new");
 	if (set_protocol(p->ctx, p->cfg, err) < 0 || trust(p->ctx, p->cfg, err) < 0)
 		return -1;
 	if (p->cfg->cert == NULL)
@@ -183,7 +173,7 @@ build(struct policy *p, const struct daemon *d, const struct policies *old, int 
 	if (p->cert == NULL)
 		return -1;
 	if (SSL_CTX_use_cert_and_key(p->ctx, p->cert->leaf, p->cert->key, p->cert->chain, 1) != 1)
-		return fail(err, p->cert->cert_path);
+		return tlsctx_fail(err, p->cert->cert_path);
 	return 0;
 }
 

@@ -240,7 +240,7 @@ make_folders(const char *state_dir, const char *dir, uid_t uid, struct err *err)
 }
 
 static struct cert *
-load_valid(const char *path, struct cert_error *e)
+load_valid(const char *path, struct pem_error *e)
 {
 	struct cert *c = cert_load(path, NULL, NULL, NULL, e);
 
@@ -258,7 +258,7 @@ selfsigned_get(
 {
 	char *path = selfsigned_path(state_dir, names);
 	char *dir = xasprintf("%s/self-signed", state_dir);
-	struct cert_error e = { .no = 0 };
+	struct pem_error e = { .no = 0 };
 	bool is_fine = check_folder(dir, uid, err) >= 0;
 	struct cert *c = is_fine ? load_valid(path, &e) : NULL;
 

@@ -36,7 +36,7 @@ find_old(const struct site *old, const char *cert, const char *key)
 static struct cert *
 load_files(const struct certfile *f, const struct site_env *env, struct err *err)
 {
-	struct cert_error e;
+	struct pem_error e;
 	struct daemon *d = (struct daemon *)(uintptr_t)env->daemon;
 	struct cert *old = find_old(env->old, f->cert, f->key);
 
@@ -47,7 +47,7 @@ load_files(const struct certfile *f, const struct site_env *env, struct err *err
 	struct cert *c = cert_load(f->cert, f->key, d != NULL ? passed_fd : NULL, d, &e);
 
 	if (c == NULL && old != NULL && (e.no == EACCES || e.no == EPERM)) {
-		struct cert_error renew;
+		struct pem_error renew;
 
 		c = cert_renew(old, &renew);
 		if (c == NULL)

@@ -239,8 +239,8 @@ on_ticket_session(SSL *ssl, SSL_SESSION *session, const unsigned char *name, siz
 	}
 }
 
-static int
-fail(struct err *err, const char *what)
+int
+tlsctx_fail(struct err *err, const char *what)
 {
 	unsigned long code = ERR_peek_last_error();
 
@@ -289,9 +289,9 @@ tlsctx_set_ciphers(SSL_CTX *ctx, const struct cfg_list *names, struct err *err)
 		sbuf_addf(list, "%s%s", list->n > 0 ? ":" : "", name);
 	}
 	if (SSL_CTX_set_cipher_list(ctx, v12.n > 0 ? v12.p : CIPHERS_12) != 1)
-		rc = fail(err, "ciphers (TLS 1.2)");
+		rc = tlsctx_fail(err, "ciphers (TLS 1.2)");
 	else if (SSL_CTX_set_ciphersuites(ctx, v13.n > 0 ? v13.p : CIPHERS_13) != 1)
-		rc = fail(err, "ciphers (TLS 1.3)");
+		rc = tlsctx_fail(err, "ciphers (TLS 1.3)");
 	sbuf_fini(&v12);
 	sbuf_fini(&v13);
 	return rc;
@@ -407,7 +407,7 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 	if (SSL_CTX_set_min_proto_version(ctx, min) != 1 ||
 		SSL_CTX_set1_groups_list(ctx, groups_list) != 1)
-		return fail(err, "min_version");
+		return tlsctx_fail(err, "min_version");
 	SSL_CTX_set_app_data(ctx, c);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
@@ -442,7 +442,7 @@ set_session_context(SSL_CTX *ctx, const struct tlsctx *c, const struct tlslisten
 	SHA256((const unsigned char *)text.p, text.n, md);
 	sbuf_fini(&text);
 	if (SSL_CTX_set_session_id_context(ctx, md, sizeof(md)) != 1)
-		return fail(err, "session context");
+		return tlsctx_fail(err, "session context");
 	return 0;
 }
 
@@ -461,7 +461,7 @@ use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, size_t
 			continue;
 		*bad = g->certs[i];
 		if (SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->chain, 1) != 1)
-			return fail(err, c->cert_path);
+			return tlsctx_fail(err, c->cert_path);
 	}
 	return 0;
 }
@@ -474,7 +474,7 @@ build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
 	*bad = ncerts;
 	g->ctx = kdf_ctx_new(TLS_server_method());
 	if (g->ctx == NULL)
-		return fail(err, "SSL_CTX_new");
+		return tlsctx_fail(err, "SSL_CTX_new");
 	if (set_policy(g->ctx, c, cfg, err) < 0 ||
 		set_session_context(g->ctx, c, cfg, certs, g, err) < 0)
 		return -1;

@@ -49,6 +49,8 @@ uint16_t tlsctx_cipher_id(const char *name);
 /* Suites by name, best first, of both versions; where none is of a version: AEAD with forward
  * secrecy. -1 with err. */
 int tlsctx_set_ciphers(SSL_CTX *ctx, const struct cfg_list *names, struct err *err);
+/* -1, with "what" and what OpenSSL says of it. Empties its error queue. */
+int tlsctx_fail(struct err *err, const char *what);
 /* The context that a connection begins with. */
 SSL_CTX *tlsctx_default(const struct tlsctx *c);
 
