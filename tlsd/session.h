@@ -108,7 +108,8 @@ void session_kill(struct session *s);
 /* Memory of sessions that ended. */
 void session_free_list(struct worker *w);
 
-/* For the files that have states of their own (peek.c, handover.c, relay.c, pass.c). */
+/* For the files that have states of their own (peek.c, handshake.c, handover.c, relay.c,
+ * relay_connect.c, pass.c). */
 
 /* Starts TLS with the bytes that were received so far, as state SESSION_HANDSHAKE. */
 int session_start_tls(struct session *s, SSL_CTX *ctx);
