@@ -16,26 +16,10 @@
 #include <linux/tls.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
-#include <openssl/x509.h>
 
+#include "tests/unit/libcommon/tls_end.h"
 #include "tlsd/kdf.h"
 #include "tlsd/keys.h"
-
-enum { KTLS_OFFER = 72, OFFER_LEN = 64, QUEUE_MAX = 100000 };
-
-struct queue {
-	uint8_t p[QUEUE_MAX];
-	size_t r;
-	size_t w;
-};
-
-struct end {
-	SSL *ssl;
-	struct queue *in;
-	struct queue *out;
-	uint8_t offer[2][OFFER_LEN]; /* receiving, sending */
-	bool has_offer[2];
-};
 
 struct pair {
 	SSL_CTX *server_ctx;
@@ -52,85 +36,6 @@ struct pair {
 static SSL_SESSION *ticket; /* the last that a client got */
 
 static int
-queue_read(BIO *b, char *p, int n)
-{
-	struct queue *q = ((struct end *)BIO_get_data(b))->in;
-	size_t take = (size_t)n < q->w - q->r ? (size_t)n : q->w - q->r;
-
-	BIO_clear_retry_flags(b);
-	memcpy(p, q->p + q->r, take);
-	q->r += take;
-	if (take > 0)
-		return (int)take;
-	BIO_set_retry_read(b);
-	return -1;
-}
-
-static int
-queue_write(BIO *b, const char *p, int n)
-{
-	struct queue *q = ((struct end *)BIO_get_data(b))->out;
-
-	BIO_clear_retry_flags(b);
-	assert_true(q->w + (size_t)n <= QUEUE_MAX);
-	memcpy(q->p + q->w, p, (size_t)n);
-	q->w += (size_t)n;
-	return n;
-}
-
-static long
-queue_ctrl(BIO *b, int cmd, long num, void *ptr)
-{
-	struct end *e = BIO_get_data(b);
-
-	if (cmd == KTLS_OFFER) {
-		memcpy(e->offer[num != 0], ptr, OFFER_LEN);
-		e->has_offer[num != 0] = true;
-	}
-	return cmd == BIO_CTRL_FLUSH;
-}
-
-static void
-make_end(struct end *e, SSL_CTX *ctx, struct queue *in, struct queue *out)
-{
-	static BIO_METHOD *m;
-
-	if (m == NULL) {
-		m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "queue");
-		BIO_meth_set_read(m, queue_read);
-		BIO_meth_set_write(m, queue_write);
-		BIO_meth_set_ctrl(m, queue_ctrl);
-	}
-
-	BIO *b = BIO_new(m);
-
-	*e = (struct end){ .ssl = SSL_new(ctx), .in = in, .out = out };
-	BIO_set_data(b, e);
-	BIO_set_init(b, 1);
-	SSL_set_bio(e->ssl, b, b);
-}
-
-static void
-use_certificate(SSL_CTX *ctx, bool is_rsa)
-{
-	static EVP_PKEY *keys[2];
-	static X509 *certs[2];
-
-	if (keys[is_rsa] == NULL) {
-		X509 *x = X509_new();
-
-		keys[is_rsa] = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
-		X509_gmtime_adj(X509_getm_notBefore(x), 0);
-		X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-		X509_set_pubkey(x, keys[is_rsa]);
-		X509_sign(x, keys[is_rsa], EVP_sha256());
-		certs[is_rsa] = x;
-	}
-	assert_int_equal(SSL_CTX_use_certificate(ctx, certs[is_rsa]), 1);
-	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, keys[is_rsa]), 1);
-}
-
-static int
 on_ticket(SSL *ssl, SSL_SESSION *session)
 {
 	(void)ssl;
@@ -140,29 +45,14 @@ on_ticket(SSL *ssl, SSL_SESSION *session)
 }
 
 static void
-choose_suite(SSL *ssl, const struct handoff_suite *suite)
-{
-	uint8_t id[2] = { (uint8_t)(suite->id >> 8), (uint8_t)suite->id };
-	const char *name = SSL_CIPHER_get_name(SSL_CIPHER_find(ssl, id));
-	int version = suite->version == HANDOFF_TLS13 ? TLS1_3_VERSION : TLS1_2_VERSION;
-
-	SSL_set_min_proto_version(ssl, version);
-	SSL_set_max_proto_version(ssl, version);
-	if (version == TLS1_3_VERSION)
-		assert_int_equal(SSL_set_ciphersuites(ssl, name), 1);
-	else
-		assert_int_equal(SSL_set_cipher_list(ssl, name), 1);
-}
-
-static void
 open_ctxs(struct pair *p, const struct handoff_suite *suite, size_t tickets)
 {
-	bool is_ecdsa = suite->id == 0xc02b || suite->id == 0xc02c || suite->id == 0xcca9;
-
 	memset(p, 0, sizeof(*p));
 	p->server_ctx = kdf_ctx_new(TLS_server_method());
 	p->client_ctx = kdf_ctx_new(TLS_client_method());
-	use_certificate(p->server_ctx, !is_ecdsa);
+	end_certificate(p->server_ctx, suite->id);
+	for (unsigned i = 0; i < 2; i++)
+		p->queues[i].p = malloc(QUEUE_MAX);
 	SSL_CTX_set_num_tickets(p->server_ctx, tickets);
 	SSL_CTX_set_session_id_context(p->server_ctx, (const uint8_t *)"x", 1);
 	SSL_CTX_set_session_cache_mode(
@@ -175,7 +65,9 @@ shake(struct pair *p, const struct handoff_suite *suite, uint8_t fragment)
 {
 	uint8_t byte;
 
-	memset(p->queues, 0, sizeof(p->queues));
+	for (unsigned i = 0; i < 2; i++)
+		p->queues[i].r = p->queues[i].w = 0;
+	p->server = p->client = (struct end){ .ssl = NULL };
 	make_end(&p->server, p->server_ctx, &p->queues[0], &p->queues[1]);
 	make_end(&p->client, p->client_ctx, &p->queues[1], &p->queues[0]);
 	choose_suite(p->client.ssl, suite);
@@ -190,12 +82,13 @@ shake(struct pair *p, const struct handoff_suite *suite, uint8_t fragment)
 	keys_watch(&p->keys, p->server.ssl);
 	keys_watch(&p->client_keys, p->client.ssl);
 	for (int i = 0; i < 6 && !SSL_is_init_finished(p->server.ssl); i++) {
-		size_t before = p->queues[1].w;
 		size_t said = p->queues[0].w;
+		size_t before;
 
 		(void)keys_do_handshake(p->client.ssl);
 		keys_saw_output(&p->client_keys, (const char *)p->queues[0].p + said,
 			p->queues[0].w - said);
+		before = p->queues[1].w; /* the client has emptied it */
 		(void)keys_do_handshake(p->server.ssl);
 		keys_saw_output(
 			&p->keys, (const char *)p->queues[1].p + before, p->queues[1].w - before);
@@ -219,6 +112,8 @@ close_ctxs(struct pair *p)
 {
 	SSL_CTX_free(p->server_ctx);
 	SSL_CTX_free(p->client_ctx);
+	free(p->queues[0].p);
+	free(p->queues[1].p);
 	SSL_SESSION_free(ticket);
 	ticket = NULL;
 }
