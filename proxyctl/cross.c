@@ -1,7 +1,7 @@
 /*
- * cross: tls.listen[].to and http.listen[] must agree, and not want the same address. It reads the
- * tree and not the daemons' structs: what is wrong inside a section is for its own daemon to say,
- * and is skipped here.
+ * cross: tls.listen[].to and http.listen[] must agree, and not want the same address; and what one
+ * asks of clients is of use to the other. It reads the tree and not the daemons' structs: what is
+ * wrong inside a section is for its own daemon to say, and is skipped here.
  */
 #include "proxyctl/cross.h"
 
@@ -18,6 +18,15 @@ listeners(const struct cfg *cfg, const char *section)
 	const struct cfg_node *l = s && s->kind == CFG_MAPPING ? cfg_get(s, "listen") : NULL;
 
 	return l != NULL && l->kind == CFG_SEQUENCE ? l : NULL;
+}
+
+static const struct cfg_node *
+mapping(const struct cfg_node *map, const char *key)
+{
+	const struct cfg_node *n =
+		map != NULL && map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+
+	return n != NULL && n->kind == CFG_MAPPING ? n : NULL;
 }
 
 static const struct cfg_node *
@@ -169,6 +178,46 @@ check_address(const struct cfg *cfg, const struct cfg_node *l, size_t index, str
 	}
 }
 
+/* ---- certificates of clients ---- */
+
+static bool
+is_word(const struct cfg_node *map, const char *key, const char *word)
+{
+	const struct cfg_node *n = map != NULL ? scalar(map, key) : NULL;
+
+	return n != NULL && slice_eq(n->text, slice_str(word));
+}
+
+/* Does anybody behind tlsd look at what was found out of a client? */
+static bool
+are_facts_used(const struct cfg *cfg)
+{
+	const struct cfg_node *http = mapping(cfg->root, "http");
+	const struct cfg_node *log = mapping(http, "access_log");
+
+	return mapping(mapping(http, "forward"), "client_cert") != NULL ||
+		(is_word(log, "format", "json") && scalar(log, "path") != NULL);
+}
+
+/* `require` guards by itself. Where clients may come without, somebody has to look. */
+static void
+check_client_auth(const struct cfg *cfg, const struct cfg_node *l, size_t index, struct errs *errs)
+{
+	const struct cfg_node *auth = mapping(l, "client_auth");
+
+	if ((!is_word(auth, "mode", "optional") && !is_word(auth, "mode", "optional_no_ca")) ||
+		are_facts_used(cfg))
+		return;
+
+	char *path = xasprintf("tls.listen[%zu].client_auth", index);
+
+	errs_add(errs, FINDING_WARNING, cfg_at(cfg, auth), path,
+		"clients are asked for certificates that they need not have, and nothing looks at "
+		"them: no `http.forward.client_cert` tells servers, and no access log in JSON has "
+		"them");
+	free(path);
+}
+
 void
 cross_check(const struct cfg *cfg, struct errs *errs)
 {
@@ -179,8 +228,10 @@ cross_check(const struct cfg *cfg, struct errs *errs)
 	for (const struct cfg_node *l = tls ? tls->first : NULL; l != NULL; l = l->next, i++) {
 		const struct cfg_node *to = scalar(l, "to");
 
-		if (to != NULL && is_listener_name(to->text))
+		if (to != NULL && is_listener_name(to->text)) {
 			check_to(cfg, to, i, errs);
+			check_client_auth(cfg, l, i, errs);
+		}
 	}
 	i = 0;
 	for (const struct cfg_node *l = http ? http->first : NULL; l != NULL; l = l->next, i++) {

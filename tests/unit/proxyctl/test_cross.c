@@ -34,6 +34,46 @@ static const struct cross_case cases[] = {
 	  "http: { listen: [ { name: a, address: \":80\" } ] }",
 		"f:1:24: tls.listen[0].to: the http listener `a` takes connections from an "
 		"address, expected one with `from: tlsd`\n" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ] }",
+		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
+		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
+		"tells servers, and no access log in JSON has them\n" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional_no_ca } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ] }",
+		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
+		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
+		"tells servers, and no access log in JSON has them\n" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ] }",
+		"" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: require } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ] }",
+		"" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], forward: { client_cert: {} } }",
+		"" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], forward: { via: on } }",
+		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
+		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
+		"tells servers, and no access log in JSON has them\n" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], access_log: { path: l, format: json } }",
+		"" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], access_log: { path: l } }",
+		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
+		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
+		"tells servers, and no access log in JSON has them\n" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], access_log: { format: json } }",
+		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
+		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
+		"tells servers, and no access log in JSON has them\n" },
+	/* who else listens there may look at the PROXY header */
+	{ "tls: { listen: [ { to: \"127.0.0.1:80\", client_auth: { ca: x, mode: optional } } ] }",
+		"" },
 	{ "tls: { listen: [ { address: \":81\" }, { address: \"127.0.0.1:80\" } ] }\n"
 	  "http: { listen: [ { name: a, address: \"127.0.0.1:80\" } ] }",
 		"f:2:39: http.listen[0].address: 127.0.0.1:80 is used by a listener of `tls` (line 1) "
