@@ -2,6 +2,9 @@
  * staples: `proxyctl ocsp refresh`: asks the responders of the certificates that `tls` names, and
  * writes what they say beside the certificates, where tlsd looks. Each certificate stands for
  * itself: what goes wrong with one keeps what it had, and the others go on.
+ *
+ * What a responder has said, now or the last time, is read by a process that may do nothing
+ * (outside.h). Here it is bytes to be written, and tlsd judges for itself before it shows them.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,9 +21,11 @@
 #include "proxyctl/commands.h"
 #include "proxyctl/fetch.h"
 #include "proxyctl/ocsp.h"
+#include "proxyctl/outside.h"
 #include "proxyctl/site.h"
 
-enum { TIMEOUT_MS = 10000 };
+/* The resolver and a busy machine need time, too, before the one who asks is given up. */
+enum { TIMEOUT_MS = 10000, SLACK_MS = 60000 };
 
 /* What there is to say of one certificate. */
 enum outcome {
@@ -58,6 +63,25 @@ struct one {
 	enum outcome out;
 	struct err why;
 	struct ocspcheck_times times;
+};
+
+/* What the process outside is given, and what comes back. */
+struct question {
+	const struct options *o;
+	const struct ocsp_cert *cert;
+	bool is_dead;             /* its responder has just failed */
+	const unsigned char *old; /* the staple that is there */
+	size_t old_n;
+	int64_t now_s;
+};
+
+struct answer {
+	int out; /* enum outcome: GOOD, FRESH, REVOKED or FAILED */
+	bool is_silent;
+	struct err why;
+	struct ocspcheck_times times;
+	size_t n;
+	unsigned char der[OCSPCHECK_MAX];
 };
 
 /* ---- what is said ---- */
@@ -194,6 +218,98 @@ write_staple(const char *path, const unsigned char *p, size_t n, const struct st
 	return rc;
 }
 
+/* ---- outside ---- */
+
+/* The response into a->der; false with a->why. */
+static bool
+ask(const struct question *q, struct answer *a)
+{
+	const char *url = ocsp_responder(q->cert);
+	struct err err = { "" };
+	struct fetch f = {
+		.url = url,
+		.type = "application/ocsp-request",
+		.want = "application/ocsp-response",
+		.timeout_ms = q->o->timeout_ms,
+	};
+	unsigned char *request = ocsp_request(q->cert, &f.body_n, &a->why);
+	long n = -1;
+
+	if (request != NULL && q->is_dead) {
+		err_set(&a->why, "%s: not asked again: it has just failed", url);
+	} else if (request != NULL) {
+		f.body = request;
+		n = fetch_post(&f, a->der, sizeof(a->der), &err);
+		if (n < 0)
+			err_set(&a->why, "%s: %s", url, err.text);
+		a->is_silent = n == FETCH_SILENT;
+	}
+	free(request);
+	a->n = n > 0 ? (size_t)n : 0;
+	return n >= 0;
+}
+
+/* Half of its time has passed, or there is nothing that could be shown. */
+static bool
+is_due(const struct question *q, enum ocspcheck_result old, const struct ocspcheck_times *t)
+{
+	return q->o->is_forced || old != OCSPCHECK_GOOD ||
+		q->now_s >= t->this_update + (t->next_update - t->this_update) / 2;
+}
+
+static void
+fetch(const struct question *q, struct answer *a)
+{
+	const char *url = ocsp_responder(q->cert);
+	struct ocspcheck_times times;
+	struct err why = { "" };
+	enum ocspcheck_result verdict;
+
+	if (!ask(q, a))
+		return;
+	verdict = ocsp_judge(q->cert, a->der, a->n, q->now_s, &times, &why);
+	if (verdict == OCSPCHECK_BAD) {
+		err_set(&a->why, "%s: its answer %s", url, why.text);
+		return;
+	}
+	if (verdict == OCSPCHECK_GOOD && times.this_update < a->times.this_update) {
+		err_set(&a->why, "%s: its answer is older than the one that is there", url);
+		return;
+	}
+	a->times = times;
+	a->why = why;
+	a->out = verdict == OCSPCHECK_GOOD ? OUT_GOOD : OUT_REVOKED;
+}
+
+static void
+answer(void *arg, void *out)
+{
+	const struct question *q = arg;
+	struct answer *a = out;
+	enum ocspcheck_result old = OCSPCHECK_BAD;
+	struct err ignored;
+
+	if (q->old_n > 0)
+		old = ocsp_judge(q->cert, q->old, q->old_n, q->now_s, &a->times, &ignored);
+	if (old == OCSPCHECK_BAD)
+		a->times = (struct ocspcheck_times){ 0 };
+	a->out = OUT_FAILED;
+	if (is_due(q, old, &a->times))
+		fetch(q, a);
+	else
+		a->out = OUT_FRESH;
+}
+
+/* Words for a terminal, whatever became of who wrote them. */
+static void
+tame(struct err *why)
+{
+	why->text[sizeof(why->text) - 1] = '\0';
+	for (char *p = why->text; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+}
+
 /* ---- one certificate ---- */
 
 static bool
@@ -205,89 +321,44 @@ is_dead(const struct refresh *r, const char *origin)
 	return false;
 }
 
-/* The answer, or -1 with c->why. A responder that does not answer is asked once. */
-static long
-ask(struct refresh *r, struct one *c, unsigned char *buf, size_t cap)
+/* A responder that does not answer is asked once. Takes origin over. */
+static void
+note_silence(struct refresh *r, char *origin, bool is_silent)
 {
-	const char *url = ocsp_responder(c->cert);
-	char *origin = fetch_origin(url);
-	struct err err = { "" };
-	struct fetch f = {
-		.url = url,
-		.type = "application/ocsp-request",
-		.want = "application/ocsp-response",
-		.timeout_ms = r->o.timeout_ms,
-	};
-	unsigned char *request = ocsp_request(c->cert, &f.body_n, &c->why);
-	long n = -1;
-
-	if (request == NULL || origin == NULL) {
-		if (request != NULL)
-			err_set(&c->why, "%s: is no URL of a responder", url);
-	} else if (is_dead(r, origin)) {
-		err_set(&c->why, "%s: not asked again: it has just failed", url);
-	} else {
-		f.body = request;
-		n = fetch_post(&f, buf, cap, &err);
-		if (n < 0)
-			err_set(&c->why, "%s: %s", url, err.text);
-		if (n == FETCH_SILENT) {
-			r->dead = xreallocarray(r->dead, r->ndead + 1, sizeof(*r->dead));
-			r->dead[r->ndead++] = xstrdup(origin);
-		}
+	if (!is_silent || is_dead(r, origin)) {
+		free(origin);
+		return;
 	}
-	free(request);
-	free(origin);
-	return n;
-}
-
-/* Half of its time has passed, or there is nothing that could be shown. */
-static bool
-is_due(const struct refresh *r, enum ocspcheck_result old, const struct ocspcheck_times *t,
-	int64_t now_s)
-{
-	return r->o.is_forced || old != OCSPCHECK_GOOD ||
-		now_s >= t->this_update + (t->next_update - t->this_update) / 2;
+	r->dead = xreallocarray(r->dead, r->ndead + 1, sizeof(*r->dead));
+	r->dead[r->ndead++] = origin;
 }
 
 static void
-fetch_and_write(struct refresh *r, struct one *c, const struct stat *like,
-	const struct ocspcheck_times *old, int64_t now_s)
+take_answer(struct one *c, struct answer *a, const struct stat *like)
 {
-	static unsigned char buf[OCSPCHECK_MAX];
-	struct ocspcheck_times times;
-	struct err why = { "" };
-	long n = ask(r, c, buf, sizeof(buf));
-	enum ocspcheck_result verdict;
-
-	c->out = OUT_FAILED;
-	if (n < 0)
+	tame(&a->why);
+	c->why = a->why;
+	c->times = a->times;
+	c->out = a->out == OUT_FRESH ? OUT_FRESH : OUT_FAILED;
+	if ((a->out != OUT_GOOD && a->out != OUT_REVOKED) || a->n == 0 || a->n > sizeof(a->der))
 		return;
-	verdict = ocsp_judge(c->cert, buf, (size_t)n, now_s, &times, &why);
-	if (verdict == OCSPCHECK_BAD) {
-		err_set(&c->why, "%s: its answer %s", ocsp_responder(c->cert), why.text);
-		return;
-	}
-	if (verdict == OCSPCHECK_GOOD && times.this_update < old->this_update) {
-		err_set(&c->why, "%s: its answer is older than the one that is there",
-			ocsp_responder(c->cert));
-		return;
-	}
-	if (write_staple(c->staple_path, buf, (size_t)n, like, &c->why) < 0)
-		return;
-	c->times = times;
-	c->why = why;
-	c->out = verdict == OCSPCHECK_GOOD ? OUT_GOOD : OUT_REVOKED;
+	if (write_staple(c->staple_path, a->der, a->n, like, &c->why) == 0)
+		c->out = (enum outcome)a->out;
 }
 
 static void
 refresh_loaded(struct refresh *r, struct one *c)
 {
-	static unsigned char buf[OCSPCHECK_MAX + 1];
-	int64_t now_s = (int64_t)time(NULL);
+	static unsigned char old[OCSPCHECK_MAX + 1];
+	static struct answer a;
 	struct stat like = *ocsp_stat(c->cert);
-	enum ocspcheck_result old = OCSPCHECK_BAD;
-	struct err ignored;
+	struct question q = {
+		.o = &r->o,
+		.cert = c->cert,
+		.old = old,
+		.now_s = (int64_t)time(NULL),
+	};
+	char *origin;
 	ssize_t n;
 
 	if (ocsp_responder(c->cert) == NULL) {
@@ -295,18 +366,17 @@ refresh_loaded(struct refresh *r, struct one *c)
 		err_set(&c->why, "the certificate names no responder");
 		return;
 	}
-	n = read_old(c->staple_path, buf, sizeof(buf), &like);
-	if (n > 0)
-		old = ocsp_judge(c->cert, buf, (size_t)n, now_s, &c->times, &ignored);
-	if (old == OCSPCHECK_BAD)
-		c->times = (struct ocspcheck_times){ 0 };
-
-	struct ocspcheck_times before = c->times;
-
-	if (is_due(r, old, &before, now_s))
-		fetch_and_write(r, c, &like, &before, now_s);
-	else
-		c->out = OUT_FRESH;
+	origin = fetch_origin(ocsp_responder(c->cert));
+	if (origin == NULL) {
+		err_set(&c->why, "%s: is no URL of a responder", ocsp_responder(c->cert));
+		return;
+	}
+	n = read_old(c->staple_path, old, sizeof(old), &like);
+	q.old_n = n > 0 ? (size_t)n : 0;
+	q.is_dead = is_dead(r, origin);
+	if (outside_run(answer, &q, &a, sizeof(a), r->o.timeout_ms + SLACK_MS, &c->why) == 0)
+		take_answer(c, &a, &like);
+	note_silence(r, origin, a.is_silent);
 }
 
 static bool

@@ -311,6 +311,36 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	[ "$status" -eq 2 ]
 }
 
+@test "run by root: strangers are asked and heard by nobody" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	authority
+	server
+	issued site "http://localhost:$OCSP/good"
+	answer site answers/good
+	# what nobody may see is in nobody's way
+	mkdir -m 700 place
+	cp site.crt place/
+	chmod 600 place/site.crt
+	names '{ cert: place/site.crt, key: site.key }'
+	refresh
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"/place/site.crt: good, holds until "* ]]
+	[ "$(asked good)" = 1 ]
+	grep -q " uid $(id -u nobody)\$" answers/log
+	[ "$(stat -c %u:%a place/site.crt.ocsp)" = 0:644 ]
+	cmp place/site.crt.ocsp answers/good
+	refresh
+	[[ "$output" == *": fresh, holds until "* ]]
+	# nothing that it does touches a file, and it holds on to no descriptor
+	strace -f -o trace -e trace=network,openat,setresuid,close_range,write "$BIN/proxyctl" -c weir.yaml ocsp refresh --force
+	pid=$(sed -n 's/^\([0-9]*\) *setresuid(65534.*/\1/p' trace)
+	[ -n "$pid" ]
+	main=$(head -1 trace | cut -d' ' -f1)
+	[ "$(grep "^$main " trace | grep -c 'connect(.*AF_INET')" = 0 ]
+	[ "$(grep "^$pid " trace | grep -c 'connect(.*AF_INET')" -ge 1 ]
+	[ "$(grep "^$pid " trace | grep -c 'O_WRONLY\|O_CREAT')" = 0 ]
+}
+
 @test "must-staple: check misses the staple until it is fetched" {
 	authority
 	OCSP=$(free_port)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """ocspserver.py FOLDER: a responder that answers POST /NAME with the file FOLDER/NAME, or misbehaves as its name says.
 
-Prints "port N" and "ready"; each request is a line "POST /NAME BYTES" in FOLDER/log.
+Prints "port N" and "ready"; each request is a line "POST /NAME BYTES TYPE uid N" in FOLDER/log: the user of the
+process that asks, if it is on this machine.
   /redirect 302   /missing 404   /html another type   /huge 1 MB   /endless chunks without end
   /slow a byte a second   /silent nothing   /cut half of what it promises   /chunked-NAME the file in chunks
   /close-NAME the file, no length, until the end
@@ -10,6 +11,17 @@ import http.server, os, sys, time
 
 FOLDER = sys.argv[1]
 TYPE = "application/ocsp-response"
+
+
+def uid_of(client):
+    """Whose socket it is, as the kernel's table says."""
+    port = ":%04X" % client[1]
+    with open("/proc/net/tcp") as f:
+        for line in f.readlines()[1:]:
+            part = line.split()
+            if part[1].endswith(port):
+                return part[7]
+    return "-"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with open(os.path.join(FOLDER, "log"), "a") as log:
-            log.write("POST %s %d %s\n" % (self.path, len(body), self.headers["Content-Type"]))
+            log.write("POST %s %d %s uid %s\n" % (self.path, len(body), self.headers["Content-Type"], uid_of(self.client_address)))
         try:
             self.answer(self.path.lstrip("/"))
         except (BrokenPipeError, ConnectionResetError):
