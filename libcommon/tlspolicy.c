@@ -118,6 +118,10 @@ static const struct cfg_row uptls_rows[] = {
 	CFG_ROW(struct uptlscfg, watch_ms, "watch", CFGT_DURATION, .def = "5s", .max = 86400000,
 		.help = "how often the policies' files are looked at; changed ones are used from "
 			"then on; 0: only at a reload"),
+	CFG_ROW(struct uptlscfg, expiry_warning_ms, "expiry_warning", CFGT_DURATION, .def = "21d",
+		.max = 3650.0 * 86400 * 1000,
+		.help = "so long before a policy's certificate expires an event says so each day; "
+			"0: never"),
 	CFG_ROW(struct uptlscfg, policies, "policies", CFGT_NAMED, .sub = &policy_schema,
 		.help = "how servers are spoken to over TLS, by name; `default` is there without "
 			"being written"),

@@ -31,8 +31,9 @@ struct uptlscfg {
 	struct cfg_list
 		askers; /* char *: users whose processes may ask, besides our own and root */
 	int64_t handshake_timeout_ms;
-	int64_t watch_ms;         /* 0: files are not watched */
-	struct cfg_list policies; /* struct tlspolicycfg */
+	int64_t watch_ms;          /* 0: files are not watched */
+	int64_t expiry_warning_ms; /* of the certificates that we show; 0: never */
+	struct cfg_list policies;  /* struct tlspolicycfg */
 };
 
 /* What a pool has that says `https://` and names no policy. */

@@ -1,6 +1,7 @@
 /*
- * cert: `proxyctl cert list` and `cert reload`: what every tlsd serves, in one table; and loading
- * the files anew. Run by root, a reload hands over files that tlsd may no longer open.
+ * cert: `proxyctl cert list` and `cert reload`: what every tlsd serves or shows to servers, in one
+ * table; and loading the files anew. Run by root, a reload hands over files that tlsd may no longer
+ * open.
  */
 #include <getopt.h>
 #include <jansson.h>
@@ -23,18 +24,25 @@ is_tlsd(const struct member *m, void *arg)
 	return strcmp(m->program, "tlsd") == 0;
 }
 
-/* Those that listen for clients; the exit code when there is none. */
+static void
+drop_connect(struct fleet *f)
+{
+	fleet_ask(f, "status", ASK_MS, NULL, NULL);
+	for (size_t i = f->n; i-- > 0;)
+		if (json_object_get(f->v[i].answer, "role") != NULL)
+			fleet_drop(f, &f->v[i]);
+}
+
+/* Each tlsd, or only those that listen for clients; the exit code when there is none. */
 static int
-find_all(struct fleet *f, const struct site *s)
+find_all(struct fleet *f, const struct site *s, bool has_connect)
 {
 	fleet_find(f, s, FLEET_ALL);
 	for (size_t i = f->n; i-- > 0;)
 		if (!is_tlsd(&f->v[i], NULL))
 			fleet_drop(f, &f->v[i]);
-	fleet_ask(f, "status", ASK_MS, NULL, NULL);
-	for (size_t i = f->n; i-- > 0;)
-		if (json_object_get(f->v[i].answer, "role") != NULL)
-			fleet_drop(f, &f->v[i]);
+	if (!has_connect)
+		drop_connect(f);
 	if (f->n > 0)
 		return EXIT_DONE;
 	fprintf(stderr, "no tlsd runs in %s\n", s->common.run_dir);
@@ -89,7 +97,10 @@ add_cert(struct table *t, const struct member *m, const json_t *c)
 	char *names = join_names(json_object_get(c, "names"));
 
 	table_add(t, TINT_BOLD, "%s", names != NULL ? names : "");
-	table_add(t, TINT_NONE, "%s", text_of(c, "listen"));
+	if (json_object_get(c, "policy") != NULL)
+		table_add(t, TINT_NONE, "policy %s", text_of(c, "policy"));
+	else
+		table_add(t, TINT_NONE, "%s", text_of(c, "listen"));
 	table_add(t, TINT_DIM, "%s", m->name);
 	table_add(t, TINT_NONE, "%s", text_of(c, "key_type"));
 	table_add(t, TINT_NONE, "%s", text_of(c, "issuer"));
@@ -194,7 +205,7 @@ cmd_cert(const char *file, int argc, char **argv)
 	if (site_load(&s, file) < 0)
 		return EXIT_USAGE;
 
-	int code = find_all(&f, &s);
+	int code = find_all(&f, &s, is_list);
 
 	if (code == EXIT_DONE)
 		code = is_list ? list(&f, is_json) : reload(&f, &s);

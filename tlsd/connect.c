@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/mem.h"
@@ -19,11 +20,12 @@
 #include "libcommon/tlsasker.h"
 #include "tlsd/announce.h"
 #include "tlsd/asks.h"
-#include "tlsd/certs.h"
+#include "tlsd/certlife.h"
 
 #define FDS_RESERVED 96 /* loops, control socket, files of a reload */
 #define DIALS_MIN    64
 #define DIALS_MAX    4096
+#define LIFE_MS      1000
 
 struct connector {
 	struct daemon *daemon;
@@ -31,6 +33,8 @@ struct connector {
 	struct asks *asks;
 	struct announce *announce;
 	struct loop_timer *watch_timer;
+	struct loop_timer *life_timer;
+	int64_t seen_s;       /* the certificates' time, at the last look */
 	uint64_t files_state; /* of the policies' files when they were loaded */
 	uint64_t files_last;  /* at the last look */
 	int fd;               /* listening, until asks has it */
@@ -146,13 +150,103 @@ connect_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 	return s;
 }
 
+/* ---- the certificates that we show ---- */
+
+static struct certuse
+use_of(const struct connector *s, const struct policy *p)
+{
+	return (struct certuse){
+		.kind = "policy",
+		.name = p->cfg->name,
+		.warning_ms = policies_dc(s->policies)->common.upstream_tls.expiry_warning_ms,
+	};
+}
+
+static const struct cert *
+cert_before(const struct policies *old, const char *name)
+{
+	for (size_t i = 0; old != NULL && i < policies_count(old); i++)
+		if (strcmp(policies_at(old, i)->cfg->name, name) == 0)
+			return policies_at(old, i)->cert;
+	return NULL;
+}
+
+static void
+log_certs(const struct connector *s, const struct policies *old)
+{
+	for (size_t i = 0; i < policies_count(s->policies); i++) {
+		const struct policy *p = policies_at(s->policies, i);
+		const struct certuse use = use_of(s, p);
+
+		if (p->cert != NULL)
+			certlife_loaded(p->cert, cert_before(old, p->cfg->name), &use);
+	}
+}
+
+static void
+look_at_certs(void *arg)
+{
+	struct connector *s = arg;
+	int64_t now_s = (int64_t)time(NULL);
+
+	for (size_t i = 0; i < policies_count(s->policies); i++) {
+		const struct policy *p = policies_at(s->policies, i);
+		const struct certuse use = use_of(s, p);
+
+		if (p->cert != NULL)
+			certlife_passed(p->cert, &use, s->seen_s, now_s);
+	}
+	s->seen_s = now_s;
+}
+
+static void
+list_certs(struct ctl_req *req)
+{
+	const struct connector *s = req->arg;
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < policies_count(s->policies); i++) {
+		const struct policy *p = policies_at(s->policies, i);
+		const struct certuse use = use_of(s, p);
+
+		if (p->cert != NULL && req->is_json)
+			json_array_append_new(array, certlife_json(p->cert, &use));
+		else if (p->cert != NULL)
+			certlife_text(p->cert, &use, &req->out);
+	}
+	if (req->is_json) {
+		ctl_done_json(req, array);
+		return;
+	}
+	json_decref(array);
+	ctl_done(req);
+}
+
+static json_t *
+certs_json(const struct connector *s)
+{
+	struct certlife_sum sum = { .now_s = (int64_t)time(NULL) };
+
+	for (size_t i = 0; i < policies_count(s->policies); i++) {
+		const struct policy *p = policies_at(s->policies, i);
+		const struct certuse use = use_of(s, p);
+
+		if (p->cert != NULL)
+			certlife_add(&sum, p->cert, &use);
+	}
+	return certlife_sum_json(&sum);
+}
+
 /* ---- files that change ---- */
 
 static void
 replace(struct connector *s, struct policies *fresh)
 {
-	policies_unref(s->policies);
+	struct policies *old = s->policies;
+
 	s->policies = fresh;
+	log_certs(s, old);
+	policies_unref(old);
 	use(s);
 }
 
@@ -225,6 +319,10 @@ connect_run(void *self, struct err *err)
 	s->asks = asks_new(l, s->fd, max_dials());
 	s->fd = -1;
 	use(s);
+	log_certs(s, NULL);
+	s->seen_s = (int64_t)time(NULL);
+	s->life_timer = loop_timer_new(l, look_at_certs, s);
+	loop_timer_set(s->life_timer, LIFE_MS, true);
 	s->watch_timer = loop_timer_new(l, look_at_files, s);
 	watch_files(s);
 	return 0;
@@ -290,6 +388,8 @@ connect_stop(void *self)
 	struct connector *s = self;
 
 	announce_free(s->announce);
+	if (s->life_timer != NULL)
+		loop_timer_free(s->life_timer);
 	if (s->watch_timer != NULL)
 		loop_timer_free(s->watch_timer);
 	free_connector(s);
@@ -357,6 +457,7 @@ status_json(const struct connector *s, json_t *o)
 	json_object_set_new(o, "counters", numbers);
 	json_object_set_new(o, "handshake_failures", whys);
 	json_object_set_new(o, "policies", policies);
+	json_object_set_new(o, "certificates", certs_json(s));
 }
 
 static void
@@ -392,6 +493,12 @@ connect_status(void *self, struct json_t *object, struct sbuf *out)
 		status_json(self, object);
 }
 
+static const struct ctl_command connect_commands[] = {
+	{ "cert list", "", "certificates shown to servers: policy, names, issuer, expiry", CTL_VIEW,
+		list_certs },
+	{ 0 },
+};
+
 const struct daemon_ops connect_ops = {
 	.program = "tlsd",
 	.usage = ROLE_USAGE,
@@ -404,5 +511,6 @@ const struct daemon_ops connect_ops = {
 	.discard = connect_discard,
 	.drain = connect_drain,
 	.status = connect_status,
+	.commands = connect_commands,
 	.stop = connect_stop,
 };

@@ -11,6 +11,7 @@
 #include "libcommon/mem.h"
 #include "tlsd/certfiles.h"
 #include "tlsd/selfsigned.h"
+#include "tlsd/certlife.h"
 #include "tlsd/site.h"
 
 static int
@@ -379,36 +380,6 @@ site_has_same_certs(const struct site *a, const struct site *b)
 
 /* ---- events ---- */
 
-#define DAY_S 86400
-
-static void
-log_expired(const struct site_listener *l, const struct cert *c)
-{
-	char when[32];
-
-	cert_format_time(c->not_after, when);
-	LOG_WARN("cert_expired", L_STR("path", c->cert_path), L_STR("listen", l->cfg->address_text),
-		L_STR("not_after", when));
-}
-
-static bool
-expires_soon(const struct site *s, const struct cert *c, int64_t now_s)
-{
-	return !cert_is_expired(c, now_s) &&
-		c->not_after - now_s <= s->cfg->expiry_warning_ms / 1000;
-}
-
-static void
-log_soon(const struct site_listener *l, const struct cert *c, int64_t now_s)
-{
-	char when[32];
-
-	cert_format_time(c->not_after, when);
-	LOG_WARN("cert_expires_soon", L_STR("path", c->cert_path),
-		L_STR("listen", l->cfg->address_text), L_STR("not_after", when),
-		L_INT("days_left", (c->not_after - now_s) / DAY_S));
-}
-
 static void
 log_staple_over(const struct site_listener *l, const struct cert *c)
 {
@@ -419,19 +390,23 @@ log_staple_over(const struct site_listener *l, const struct cert *c)
 		L_STR("listen", l->cfg->address_text), L_STR("next_update", when));
 }
 
-/* What the second in which a day of its life ends is worth telling. */
+static struct certuse
+use_of(const struct site *s, const struct site_listener *l)
+{
+	return (struct certuse){
+		.kind = "listen",
+		.name = l->cfg->address_text,
+		.warning_ms = s->cfg->expiry_warning_ms,
+	};
+}
+
 static void
 log_time(const struct site *s, const struct site_listener *l, const struct cert *c, int64_t since_s,
 	int64_t now_s)
 {
-	bool is_new_day = (c->not_after - now_s) / DAY_S != (c->not_after - since_s) / DAY_S;
+	const struct certuse use = use_of(s, l);
 
-	if (cert_is_expired(c, now_s)) {
-		if (!cert_is_expired(c, since_s))
-			log_expired(l, c);
-	} else if (expires_soon(s, c, now_s) && (is_new_day || !expires_soon(s, c, since_s))) {
-		log_soon(l, c, now_s);
-	}
+	certlife_passed(c, &use, since_s, now_s);
 	if (c->staple_state == STAPLE_OK && !staple_is_valid(&c->staple, now_s) &&
 		staple_is_valid(&c->staple, since_s))
 		log_staple_over(l, c);
@@ -481,36 +456,13 @@ log_staple(const struct site_listener *l, const struct cert *c)
 }
 
 static void
-log_served(const struct site_listener *l, const struct cert *c, const struct cert *old)
-{
-	char when[32];
-	char before[32];
-
-	cert_format_time(c->not_after, when);
-	if (old == NULL) {
-		LOG_INFO("cert_loaded", L_STR("path", c->cert_path),
-			L_STR("listen", l->cfg->address_text), L_STR("key", c->key_type),
-			L_STR("not_after", when));
-		return;
-	}
-	cert_format_time(old->not_after, before);
-	LOG_INFO("cert_changed", L_STR("path", c->cert_path), L_STR("listen", l->cfg->address_text),
-		L_STR("key", c->key_type), L_STR("old_not_after", before),
-		L_STR("not_after", when));
-}
-
-static void
 log_cert(const struct site *s, const struct site_listener *l, const struct cert *c,
-	const struct cert *old, int64_t now)
+	const struct cert *old)
 {
+	const struct certuse use = use_of(s, l);
 	bool is_same = old != NULL && strcmp(old->fingerprint, c->fingerprint) == 0;
 
-	if (!is_same && !cert_is_expired(c, now))
-		log_served(l, c, old);
-	if (cert_is_expired(c, now))
-		log_expired(l, c);
-	else if (!is_same && expires_soon(s, c, now))
-		log_soon(l, c, now);
+	certlife_loaded(c, old, &use);
 	if (c != old)
 		log_staple(l, c);
 	if (c->is_self_signed_own && !is_same)
@@ -547,7 +499,6 @@ site_log_certs(const struct site *s, const struct site *old)
 		for (size_t j = 0; j < s->listeners[i].ncerts; j++) {
 			const struct cert *c = s->listeners[i].certs[j];
 
-			log_cert(s, &s->listeners[i], c, find_old(old, c->cert_path, c->key_path),
-				now);
+			log_cert(s, &s->listeners[i], c, find_old(old, c->cert_path, c->key_path));
 		}
 }

@@ -198,7 +198,7 @@ X
 	"$BIN/proxyctl" -c weir.yaml reload
 	wait_for '[ "$(ctl tlsd.connect json status | jq .pid)" -gt 0 ]'
 	wait_for '[ "$(code)" = 200 ]'
-	run "$BIN/proxyctl" -c weir.yaml cert list
+	run "$BIN/proxyctl" -c weir.yaml cert reload
 	[[ "$output" = *'no tlsd runs'* ]]
 }
 
@@ -232,4 +232,41 @@ assert s.recv(10) == b""
 	"$BIN/proxyctl" -c weir.yaml reload
 	[ "$(code)" = 200 ]
 	opens a | tail -1 | jq -e '.client == ["me2"]'
+}
+
+@test "certificates that we show to servers stand in the list, and their ends are told" {
+	local soon
+	leaf me DNS:proxy.example
+	soon=$(date -u -d '+5 days 1 hour' +%Y%m%d%H%M%SZ)
+	leaf soon DNS:soon.example ca 20200101000000Z "$soon"
+	leaf over DNS:over.example ca 20200101000000Z 20200201000000Z
+	tls_site '' 'ca: ca.crt, cert: me.pem' 'address: "127.0.0.1:1"'
+	sed -i 's/^    p: .*/&\n    q: { cert: soon.pem }\n    r: { cert: over.pem }/' weir.yaml
+	connect_start
+	run "$BIN/proxyctl" -c weir.yaml cert list
+	[ "$status" = 0 ]
+	[ "${#lines[@]}" = 4 ]
+	[[ "${lines[1]}" =~ ^proxy\.example\ +policy\ p\ +tlsd\.connect\ +ECDSA\ +authority\ ca\ +29\ +none\ +.*/me\.pem$ ]]
+	[[ "${lines[2]}" =~ ^soon\.example\ +policy\ q\ .*\ 5\  ]]
+	[[ "${lines[3]}" =~ ^over\.example\ +policy\ r\ .*\ expired\  ]]
+	"$BIN/proxyctl" -c weir.yaml cert list -j |
+		jq -e 'map([.policy, .daemon, .expired]) == [["p","tlsd.connect",false],["q","tlsd.connect",false],["r","tlsd.connect",true]] and all(has("listen") | not)'
+	grep -q ' cert_loaded path=.*/me.pem policy=p key=ECDSA' proc/tlsd.connect.log
+	grep -q ' cert_expires_soon path=.*/soon.pem policy=q .*days_left=5' proc/tlsd.connect.log
+	grep -q ' cert_expired path=.*/over.pem policy=r' proc/tlsd.connect.log
+	! grep -q 'cert_expires_soon.*policy=p' proc/tlsd.connect.log
+	ctl tlsd.connect json status | jq -e '.certificates | .loaded == 3 and .expired == 1 and .expiring == 1 and .days_left == 5'
+	# the end of one that is in use, as it comes
+	leaf brief DNS:brief.example ca 20200101000000Z "$(date -u -d '+4 seconds' +%Y%m%d%H%M%SZ)"
+	mv brief.pem me.pem
+	wait_for 'grep -q "cert_changed path=.*/me.pem policy=p.*old_not_after=" proc/tlsd.connect.log'
+	wait_for 'grep -q "cert_expired path=.*/me.pem policy=p" proc/tlsd.connect.log'
+	# a reload that changes nothing says nothing of those that are well
+	n=$(grep -c 'cert_loaded\|cert_changed\|cert_expires_soon' proc/tlsd.connect.log)
+	ctl tlsd.connect reload
+	[ "$(grep -c 'cert_loaded\|cert_changed\|cert_expires_soon' proc/tlsd.connect.log)" = "$n" ]
+	# never, if so wished
+	sed -i 's/^  watch: 200ms/  watch: 200ms\n  expiry_warning: 0/' weir.yaml
+	ctl tlsd.connect reload
+	ctl tlsd.connect json status | jq -e '.certificates.expiring == 0'
 }
