@@ -8,10 +8,13 @@ tree() {
 	ln -s "$BIN" bin
 	cp -r "$ROOT/examples" .
 	PORTS=()
-	for port in 8443 8080 9001 9002 9003; do
+	for port in 8443 8080 9001 9002 9003 8444 9443; do
 		PORTS+=("$port=$(free_port)")
 		sed -i "s/\\b$port\\b/${PORTS[-1]#*=}/" examples/*.yaml
 	done
+	# the certificates, as the example says it
+	sed -n '/^#   mkdir -p pki/,/^#$/s/^#   //p' examples/mtls.yaml >make-pki
+	(cd examples && sh -eu ../make-pki 2>/dev/null)
 }
 
 @test "the README's tour prints what it shows" {
@@ -68,6 +71,23 @@ commands() { # PAGE
 		done < <(commands "$page")
 	done
 	[ "$count" -ge 8 ]
+}
+
+@test "the example with certificates on every way: who has none gets in nowhere, and the server hears whose it is" {
+	tree
+	spawn up bin/proxyctl -c examples/mtls.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	# the command that it shows
+	sed -n 's/^#   \(curl .*\)/\1/p' examples/mtls.yaml >try
+	[ -s try ]
+	wait_for '(cd examples && sh ../try 2>/dev/null) | jq -e ".headers | .[\"X-SSL-Client-Verify\"] == \"SUCCESS\" and .[\"X-SSL-Client-S-DN\"] == \"CN=joe\""'
+	wait_for '[ "$(bin/proxyctl -c examples/mtls.yaml status -j | jq -r ".pools[0].servers[0].views[\"routerd.0\"]")" = up ]'
+	run http --cacert examples/pki/ca.crt "https://localhost:$(sed -n 's/.*localhost:\([0-9]*\).*/\1/p' try)/"
+	[ "$status" = 56 ]
+	run http --cacert examples/pki/ca.crt "https://127.0.0.1:$(sed -n 's/.*"127.0.0.1:\([0-9]*\)".*/\1/p' examples/mtls-app.yaml)/"
+	[ "$status" = 56 ]
+	run bin/proxyctl -c examples/mtls.yaml cert list
+	[[ "$output" == *"policy inside"* ]]
 }
 
 @test "what make install puts in place is whole, and runs from there" {
