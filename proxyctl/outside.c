@@ -37,10 +37,13 @@ static int
 give_up_rights(const struct passwd *pw, int answer, pid_t parent)
 {
 	const struct rlimit none = { 0, 0 };
-	int null = open("/dev/null", O_RDWR);
+	int null;
 
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(answer, PIPE) < 0 ||
-		close_range(PIPE + 1, ~0u, 0) < 0)
+	/* In this order: with stdin or stdout closed, any of these numbers may be the other's. */
+	if (dup2(answer, PIPE) < 0 || close_range(PIPE + 1, ~0u, 0) < 0)
+		return -1;
+	null = open("/dev/null", O_RDWR);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
 		return -1;
 	if (setrlimit(RLIMIT_FSIZE, &none) < 0 || setrlimit(RLIMIT_CORE, &none) < 0 ||
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -331,6 +331,9 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	cmp place/site.crt.ocsp answers/good
 	refresh
 	[[ "$output" == *": fresh, holds until "* ]]
+	# also where nothing is open at the start
+	"$BIN/proxyctl" -c weir.yaml ocsp refresh --force <&- >&- 2>&-
+	[ "$(asked good)" = 2 ]
 	# nothing that it does touches a file, and it holds on to no descriptor
 	strace -f -o trace -e trace=network,openat,setresuid,close_range,write "$BIN/proxyctl" -c weir.yaml ocsp refresh --force
 	pid=$(sed -n 's/^\([0-9]*\) *setresuid(65534.*/\1/p' trace)
