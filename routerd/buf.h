@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "libcommon/freelist.h"
-#include "routerd/pipe.h"
+#include "libcommon/pipe.h"
 
 /* Start small, grow while a body flows: relaying 1 MB through 16 kB reads costs more than twice
  * what 64 kB reads cost. */

@@ -20,7 +20,9 @@
 #include "tlsd/ticketfile.h"
 
 #define CERTS_LOOK_MS 5000
-#define FDS_RESERVED  96 /* listeners, loops, control socket, files of a reload */
+#define FDS_RESERVED  96   /* listeners, loops, control socket, files of a reload */
+#define FDS_PIPES     1024 /* with fewer there are no pipes */
+#define PIPES_MAX     64   /* of a worker */
 
 int64_t
 server_now_ms(void)
@@ -41,12 +43,23 @@ count_workers(const struct tlscfg *cfg)
 	return cores < 1 ? 1 : cores > 64 ? 64 : (unsigned)cores;
 }
 
+/* Pipes for what passes through untouched: an eighth of the descriptors, for all workers. */
+static unsigned
+pipes_of(unsigned nworkers)
+{
+	uint64_t fds = sock_raise_nofile();
+	uint64_t share = fds / 16 / nworkers;
+
+	return fds < FDS_PIPES ? 0 : share < PIPES_MAX ? (unsigned)share : PIPES_MAX;
+}
+
 /* Each connection takes two descriptors: the client's and the server's. */
 static void
 set_max(struct server *s)
 {
 	uint64_t fds = sock_raise_nofile();
-	uint64_t most = fds > FDS_RESERVED + 2 ? (fds - FDS_RESERVED) / 2 : 1;
+	uint64_t kept = FDS_RESERVED + 2 * (uint64_t)s->pool.pipes * s->nworkers;
+	uint64_t most = fds > kept + 2 ? (fds - kept) / 2 : 1;
 	uint64_t want = (uint64_t)s->site->cfg->max_connections;
 
 	if (want > most)
@@ -103,6 +116,7 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 
 	s->daemon = d;
 	s->nworkers = count_workers(cfg);
+	s->pool.pipes = pipes_of(s->nworkers);
 	s->workers = xcalloc(s->nworkers, sizeof(*s->workers));
 	s->listens = listens_new(s->nworkers);
 	s->pool.backends = backends_new();

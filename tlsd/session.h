@@ -80,6 +80,11 @@ struct session {
 	struct session *wait_next;
 	struct wire wire;
 	struct spill up; /* what the server's socket would not take; before: what was heard */
+	/* what passes through untouched by way of the kernel, and what of it waits there */
+	struct pipe *up_pipe;
+	struct pipe *down_pipe;
+	uint32_t up_piped;
+	uint32_t down_piped;
 	struct backend *backend;
 	struct session_hello *hello;
 	struct handover over;
@@ -118,6 +123,8 @@ int session_handshake_failed(struct session *s, enum reason why, const char *det
 int session_closed_for(_Atomic uint64_t *counter);
 /* bfd is a server's socket now: have its events. */
 void session_watch_backend(struct session *s, bool is_write);
+/* The pipe ends, with what it may still hold. */
+void session_drop_pipe(struct session *s, struct pipe **pipe, uint32_t *piped);
 /* Connecting has failed: close it, for the next attempt. */
 void session_forget_socket(struct session *s);
 /* No server any more, and nothing for it. */

@@ -485,6 +485,7 @@ thread_main(void *arg)
 	loop_run(w->loop);
 	loop_free(w->loop);
 	session_free_list(w);
+	pipes_fini(&w->pipes);
 	wire_bufs_fini(&w->bufs);
 	kdf_thread_stop();
 	OPENSSL_thread_stop();
@@ -507,6 +508,7 @@ worker_start(struct worker *w, unsigned index, struct pool *pool, unsigned nwork
 	if (w->loop == NULL)
 		return err_set(err, "a worker's loop: %s", strerror(errno));
 	wire_bufs_init(&w->bufs);
+	pipes_init(&w->pipes, pool->pipes);
 	deadline_init(&w->retry, on_retry);
 	deadline_init(&w->resume, on_resume);
 	sigfillset(&all);
@@ -518,6 +520,7 @@ worker_start(struct worker *w, unsigned index, struct pool *pool, unsigned nwork
 	if (no == 0)
 		return 0;
 	loop_free(w->loop);
+	pipes_fini(&w->pipes);
 	wire_bufs_fini(&w->bufs);
 	return err_set(err, "a worker's thread: %s", strerror(no));
 }

@@ -10,6 +10,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/loop.h"
+#include "libcommon/pipe.h"
 #include "tlsd/channel.h"
 #include "tlsd/site.h"
 #include "tlsd/stats.h"
@@ -24,6 +25,7 @@ struct worker_listener;
 
 /* What all workers share. */
 struct pool {
+	unsigned pipes;        /* of each worker, at most */
 	_Atomic uint64_t open; /* connections of all workers */
 	_Atomic uint64_t max;
 	struct backends *backends;
@@ -47,6 +49,7 @@ struct worker {
 	struct loop *loop;
 	struct pool *pool;
 	struct wire_bufs bufs;
+	struct pipes pipes; /* for what passes through untouched */
 	struct worker_site *site;
 	struct worker_listener *listeners;
 	struct session *sessions;  /* all of them */

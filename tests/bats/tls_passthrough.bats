@@ -109,6 +109,30 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 	until_ok all_gone
 }
 
+@test "large flows go from socket to socket in the kernel, exactly" {
+	to_port
+	strace -f -qq -o trace -e trace=splice -p "$TLSD" 2>strace.err &
+	echo $! >proc/strace.pid
+	until_ok grep -q "^TracerPid:.[1-9]" "/proc/$TLSD/status"
+	through exact mb=16
+	kill "$(cat proc/strace.pid)"
+	wait "$(cat proc/strace.pid)" || true
+	rm proc/strace.pid
+	# into a pipe and out again: most of 2 x 16 MB
+	[ "$(sed -n 's/.*) = \([0-9][0-9]*\)$/\1/p' trace | awk '{n += $1} END {print int(n / 1000000)}')" -ge 30 ]
+	until_ok all_gone
+	# what is left is a small stock
+	[ "$(ls -l "/proc/$TLSD/fd" | grep -c pipe:)" -le 80 ]
+}
+
+@test "without descriptors for pipes all is copied" {
+	ulimit -n 600
+	to_port
+	before=$(ls -l "/proc/$TLSD/fd" | grep -c pipe:)
+	through exact mb=16
+	[ "$(ls -l "/proc/$TLSD/fd" | grep -c pipe:)" = "$before" ]
+}
+
 @test "a Unix socket behind" {
 	to "$RUN/p.sock" unix:
 	through exact mb=4

@@ -2,7 +2,7 @@
  * pipe: a small stock of pipes. What nobody needs is closed down to IDLE_MAX, so that one busy hour
  * does not keep descriptors for ever.
  */
-#include "routerd/pipe.h"
+#include "libcommon/pipe.h"
 
 #include <fcntl.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * memory (splice). Borrowed while bytes wait in them and given back when empty, like buffers; one
  * worker's own.
  */
-#ifndef ROUTERD_PIPE_H
-#define ROUTERD_PIPE_H
+#ifndef LIBCOMMON_PIPE_H
+#define LIBCOMMON_PIPE_H
 
 #include <stdbool.h>
 
