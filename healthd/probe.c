@@ -444,7 +444,7 @@ struct probe *
 probe_start(struct loop *l, const struct probe_to *to, probe_done_fn done, void *arg)
 {
 	struct probe *p = xcalloc(1, sizeof(*p));
-	bool is_http = to->check->kind == CHECK_HTTP;
+	bool is_http = to->check->kind != CHECK_TCP;
 
 	p->loop = l;
 	p->done = done;

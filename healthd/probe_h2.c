@@ -1,7 +1,7 @@
 /*
  * probe_h2.c: the same request by HTTP/2, for pools whose servers speak that: prior knowledge, one
- * stream, and the status of the answer decides. What the server may send is bounded by bytes; a
- * push, a flood or a frame that is none fails the probe.
+ * stream, and the status of the answer decides, or, of a grpc check, its message. What the server
+ * may send is bounded by bytes; a push, a flood or a frame that is none fails the probe.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "healthd/grpccheck.h"
 #include "healthd/httpcheck.h"
 #include "libcommon/mem.h"
 #include "libcommon/slice.h"
@@ -27,6 +28,12 @@ struct h2 {
 	unsigned final;  /* 0: not here yet */
 	const char *bad;
 	bool is_begun; /* we have said something */
+	bool is_grpc;
+	bool is_closed; /* the answer to it is whole */
+	struct grpccheck grpc;
+	char request[GRPCCHECK_SERVICE_MAX + 8];
+	size_t request_len;
+	size_t request_sent;
 };
 
 static int
@@ -39,6 +46,11 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
 	(void)session;
 	(void)frame;
 	(void)flags;
+	if (h->is_grpc) {
+		grpccheck_field(&h->grpc, slice_make((const char *)name, namelen),
+			slice_make((const char *)value, valuelen));
+		return 0;
+	}
 	if (slice_eq(slice_make((const char *)name, namelen), SLICE(":status")) &&
 		slice_to_u64(slice_make((const char *)value, valuelen), &status) && status < 600)
 		h->status = (unsigned)status;
@@ -64,9 +76,43 @@ on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg)
 
 	(void)session;
 	(void)id;
-	if (h->final == 0)
+	if (h->is_grpc && error == NGHTTP2_NO_ERROR)
+		h->is_closed = true;
+	else if (h->final == 0)
 		h->bad = error == NGHTTP2_REFUSED_STREAM ? "stream_refused" : "stream_reset";
 	return 0;
+}
+
+static int
+on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+{
+	struct h2 *h = arg;
+
+	(void)session;
+	(void)flags;
+	(void)id;
+	if (h->is_grpc)
+		grpccheck_data(&h->grpc, (const char *)p, n);
+	return 0;
+}
+
+static ssize_t
+read_request(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n, uint32_t *flags,
+	nghttp2_data_source *source, void *arg)
+{
+	struct h2 *h = source->ptr;
+	size_t left = h->request_len - h->request_sent;
+
+	(void)session;
+	(void)id;
+	(void)arg;
+	if (n > left)
+		n = left;
+	memcpy(buf, h->request + h->request_sent, n);
+	h->request_sent += n;
+	if (n == left)
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+	return (ssize_t)n;
 }
 
 struct fields {
@@ -95,16 +141,21 @@ submit(struct h2 *h, const struct probe_to *to)
 		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 16384 },
 	};
-	const size_t max = 4 + HTTPCHECK_OURS + to->check->headers.n;
+	const size_t max = 6 + HTTPCHECK_OURS + to->check->headers.n;
+	nghttp2_data_provider body = { .source.ptr = h, .read_callback = read_request };
 	struct fields f = { .nv = xmalloc(max * sizeof(*f.nv)) };
 
-	add_field(&f, ":method", to->check->method);
+	add_field(&f, ":method", h->is_grpc ? "POST" : to->check->method);
 	add_field(&f, ":scheme", to->tls != NULL ? "https" : "http");
 	add_field(&f, ":authority", httpcheck_host(to));
-	add_field(&f, ":path", to->check->path);
+	add_field(&f, ":path", h->is_grpc ? GRPCCHECK_PATH : to->check->path);
+	if (h->is_grpc) {
+		add_field(&f, "content-type", "application/grpc");
+		add_field(&f, "te", "trailers");
+	}
 	httpcheck_fields(to->check, add_field, &f);
 	nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, 2);
-	nghttp2_submit_request(h->session, NULL, f.nv, f.n, NULL, NULL);
+	nghttp2_submit_request(h->session, NULL, f.nv, f.n, h->is_grpc ? &body : NULL, NULL);
 	free(f.nv);
 }
 
@@ -119,10 +170,16 @@ h2_new(const struct probe_to *to)
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	if (nghttp2_session_client_new(&h->session, cb, h) != 0)
 		abort();
 	nghttp2_session_callbacks_del(cb);
 	httpcheck_init(&h->expected, to->check);
+	h->is_grpc = to->check->kind == CHECK_GRPC;
+	grpccheck_init(&h->grpc);
+	if (h->is_grpc)
+		h->request_len = grpccheck_request(
+			to->check->service != NULL ? to->check->service : "", h->request);
 	submit(h, to);
 	return h;
 }
@@ -161,6 +218,16 @@ send_frames(struct probe *p, struct h2 *h)
 	}
 }
 
+static void
+judge_grpc(struct probe *p, const struct h2 *h)
+{
+	char text[32];
+	const char *reason;
+	bool is_good = grpccheck_judge(&h->grpc, text, &reason);
+
+	probe_finish(p, is_good ? PROBE_GOOD : PROBE_FAILED, reason, false);
+}
+
 /* true when there is a verdict. */
 static bool
 take(struct probe *p, struct h2 *h, const char *in, size_t n)
@@ -168,7 +235,9 @@ take(struct probe *p, struct h2 *h, const char *in, size_t n)
 	h->in_len += n;
 	if (nghttp2_session_mem_recv(h->session, (const uint8_t *)in, n) < 0)
 		h->bad = "bad_answer";
-	if (h->final != 0)
+	if (h->is_closed)
+		judge_grpc(p, h);
+	else if (h->final != 0)
 		httpcheck_judge(p, &h->expected, h->final, false);
 	else if (h->bad != NULL)
 		probe_finish(p, PROBE_FAILED, h->bad, false);

@@ -202,21 +202,46 @@ static const struct cfg_schema http_check_schema = {
 };
 
 static void
+check_service(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
+{
+	if (strlen(*(char **)field) > 255)
+		cfg_error(ctx, node, path, "too long, at most 255 bytes");
+}
+
+static const struct cfg_row grpc_check_rows[] = {
+	CFG_ROW(struct checkcfg, service, "service", CFGT_STRING, .parse = check_service,
+		.help = "service asked for; the server as a whole, if left out"),
+	CFG_ROW(struct checkcfg, authority, "host", CFGT_STRING, .flags = CFG_NONEMPTY,
+		.parse = check_host,
+		.help = "authority of the probe; the server's address, if left out"),
+	CFG_END,
+};
+
+static const struct cfg_schema grpc_check_schema = {
+	.name = "grpc check",
+	.size = sizeof(struct checkcfg),
+	.rows = grpc_check_rows,
+};
+
+static void
 check_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
 	struct checkcfg *c = obj;
-	const struct cfg_node *http = cfg_get(node, "http");
+	bool is_http = cfg_get(node, "http") != NULL;
+	bool is_grpc = cfg_get(node, "grpc") != NULL;
 
-	if (http != NULL && c->is_tcp)
-		cfg_error(ctx, node, path, "both http and tcp, expected one of them");
-	else if (http == NULL && !c->is_tcp && cfg_get(node, "tcp") == NULL)
-		cfg_error(ctx, node, path, "neither http nor tcp, expected one of them");
-	c->kind = http != NULL ? CHECK_HTTP : c->is_tcp ? CHECK_TCP : CHECK_NONE;
+	if (is_http + is_grpc + c->is_tcp > 1)
+		cfg_error(ctx, node, path, "more than one of http, grpc and tcp, expected one");
+	else if (!is_http && !is_grpc && !c->is_tcp && cfg_get(node, "tcp") == NULL)
+		cfg_error(ctx, node, path, "neither http nor grpc nor tcp, expected one of them");
+	c->kind = is_http ? CHECK_HTTP : is_grpc ? CHECK_GRPC : c->is_tcp ? CHECK_TCP : CHECK_NONE;
 }
 
 static const struct cfg_row check_rows[] = {
 	CFG_SUB_ROW("http", &http_check_schema, .flags = CFG_OPTIONAL,
 		.help = "probe with a request, in the protocol of the pool"),
+	CFG_SUB_ROW("grpc", &grpc_check_schema, .flags = CFG_OPTIONAL,
+		.help = "probe by grpc.health.v1, in HTTP/2: SERVING is up"),
 	CFG_ROW(struct checkcfg, is_tcp, "tcp", CFGT_BOOL, .def = "off",
 		.help = "probe by connecting, nothing more"),
 	CFG_ROW(struct checkcfg, port, "port", CFGT_INT, .def = "0", .max = 65535,
@@ -340,6 +365,8 @@ check_pool(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, v
 	const struct servercfg **sorted = xcalloc(n, sizeof(*sorted));
 
 	pool->check.is_h2 = pool->protocol == PROTOCOL_H2;
+	if (pool->check.kind == CHECK_GRPC && !pool->check.is_h2)
+		cfg_error(ctx, pool->check.node, path, "check.grpc needs protocol: h2");
 	(void)node;
 	check_schemes(ctx, path, pool);
 	for (size_t i = 0; i < n; i++)

@@ -4,7 +4,9 @@
 server: prints "port N" and "ready". Methods of /t.T: Unary (echo), Sum (client stream: bytes in all), Count (server
 stream: N messages), Chat (both ways, echo), Fail (status 9 with a message and a trailer), Slow (1 s), Time (the time
 left of the caller's deadline, in ms), Hang (until its caller has left; then the server prints "left Hang"), Ticks
-(a message each 50 ms, until "left Ticks").
+(a message each 50 ms, until "left Ticks"). And grpc.health.v1: the whole server is SERVING, the service "resting" is
+NOT_SERVING, "shaky" changes with each call, "broken" fails, "long" answers too much, all others are NOT_FOUND; "health"
+and the service, host and fields of each probe are printed.
 client WHAT: one line each; ends with 1 when something is not as it should be.
 """
 import re, sys, threading, time
@@ -52,9 +54,28 @@ def chat(qs, c):
         yield q
 
 
+SHAKY = [0]
+
+
+def health(q, c):
+    name = q[2:].decode()
+    print("health", name or "-", sorted(k for k, _ in c.invocation_metadata()), flush=True)
+    if name == "broken":
+        c.abort(grpc.StatusCode.INTERNAL, "no")
+    if name == "long":
+        return b"\x08\x01" + b"\x12\xe8\x07" + b"x" * 1000
+    SHAKY[0] ^= 1
+    state = {"": 1, "resting": 2, "shaky": 1 + SHAKY[0]}.get(name)
+    if state is None:
+        c.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return b"\x08" + bytes([state])
+
+
 class Handler(grpc.GenericRpcHandler):
     def service(self, call):
         name = call.method.rsplit("/", 1)[1]
+        if call.method == "/grpc.health.v1.Health/Check":
+            return grpc.unary_unary_rpc_method_handler(health)
         return {
             "Unary": grpc.unary_unary_rpc_method_handler(unary),
             "Sum": grpc.stream_unary_rpc_method_handler(lambda qs, c: str(sum(len(q) for q in qs)).encode()),

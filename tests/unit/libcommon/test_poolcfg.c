@@ -259,9 +259,9 @@ static const struct bad_case bad[] = {
 		"w.yaml:1:22: pools.a.balance: \"least_conn\" is not known, expected "
 		"round_robin\n" },
 	{ "pools: {a: {servers: [x], check: {}}}",
-		"w.yaml:1:27: pools.a.check: neither http nor tcp, expected one of them\n" },
+		"w.yaml:1:27: pools.a.check: neither http nor grpc nor tcp, expected one of them\n" },
 	{ "pools: {a: {servers: [x], check: {http: {}, tcp: on}}}",
-		"w.yaml:1:27: pools.a.check: both http and tcp, expected one of them\n" },
+		"w.yaml:1:27: pools.a.check: more than one of http, grpc and tcp, expected one\n" },
 	{ "pools: {a: {servers: [x], check: on}}",
 		"w.yaml:1:34: pools.a.check: found \"on\", expected a mapping\n" },
 	{ "pools: {a: {servers: [x], check: {http: {method: 'G T'}}}}",
