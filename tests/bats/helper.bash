@@ -40,6 +40,7 @@ export UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 [ -f "$BATS_RUN_TMPDIR/tsan.supp" ] || { chmod 711 "$BATS_RUN_TMPDIR"; cp "$TOOLS/tsan.supp" "$BATS_RUN_TMPDIR/"; }
 export TSAN_OPTIONS="exitcode=98:suppressions=$BATS_RUN_TMPDIR/tsan.supp${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 export PYTHONUNBUFFERED=1 # what a spawned program prints is waited for
+export NODE_NO_WARNINGS=1 # Debian's Node has some that others have not, among what it prints
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
 
 setup() { weir_setup; }
