@@ -10,6 +10,7 @@
 //   ws-refused PATH   the status instead
 //   stay PATH MS      a request, then the session stays: tells goaways and its end
 'use strict';
+process.noDeprecation = true; // Node 18 warns of an IP address as a server's name; a line of that is no answer
 const http2 = require('http2');
 const [url, word, ...args] = process.argv.slice(2);
 const say = (o) => console.log(JSON.stringify(o));
