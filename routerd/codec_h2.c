@@ -422,6 +422,7 @@ connection_late(struct h2 *x, uint64_t now_ms, uint64_t *left)
 	return NULL;
 }
 
+/* The connection may be gone afterwards. */
 static void
 close_late(struct h2 *x, const char *reason)
 {
@@ -439,6 +440,7 @@ close_late(struct h2 *x, const char *reason)
 	x->is_failed = true;
 	nghttp2_session_terminate_session(x->session, NGHTTP2_ENHANCE_YOUR_CALM);
 	h2_soon(x);
+	deadline_set(x->c->w->loop, &x->c->dl, NOTICE_MS);
 }
 
 /* Streams whose time is over end, and only they. */
@@ -469,7 +471,6 @@ h2_late(struct conn *c)
 	}
 	if (reason != NULL) {
 		close_late(x, reason);
-		deadline_set(c->w->loop, &c->dl, NOTICE_MS);
 		return;
 	}
 	if (x->drain != H2_OPEN) {

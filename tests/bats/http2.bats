@@ -224,6 +224,11 @@ X
 	[ "$(counter h2_stalls)" = 1 ]
 	[ "$(raw attack no_reading)" = close ]
 	wait_for '[ "$(counter requests_active)" = 0 ]'
+	# It is gone, and no deadline of it comes afterwards.
+	wait_for '[ "$(counter connections)" = 0 ]'
+	sleep 1.2
+	[ "$(counter connections)" = 0 ]
+	run ! log_has proxy_header_refused
 }
 
 @test "streams above the limit are refused, and the limits are the operator's" {
