@@ -246,7 +246,7 @@ assert s.recv(10) == b""
 	run "$BIN/proxyctl" -c weir.yaml cert list
 	[ "$status" = 0 ]
 	[ "${#lines[@]}" = 4 ]
-	[[ "${lines[1]}" =~ ^proxy\.example\ +policy\ p\ +tlsd\.connect\ +ECDSA\ +authority\ ca\ +29\ +none\ +.*/me\.pem$ ]]
+	[[ "${lines[1]}" =~ ^proxy\.example\ +policy\ p\ +tlsd\.connect\ +ECDSA\ +authority\ ca\ +(29|30)\ +none\ +.*/me\.pem$ ]]
 	[[ "${lines[2]}" =~ ^soon\.example\ +policy\ q\ .*\ 5\  ]]
 	[[ "${lines[3]}" =~ ^over\.example\ +policy\ r\ .*\ expired\  ]]
 	"$BIN/proxyctl" -c weir.yaml cert list -j |
