@@ -107,28 +107,22 @@ h2_guard_bytes(struct h2 *x, const char *p, size_t n)
 void
 h2_guard_cut(struct h2 *x)
 {
-	x->in_flight += H2_STREAM_WINDOW / PIECE_MIN;
+	x->seen.in_flight += H2_STREAM_WINDOW / PIECE_MIN;
 }
 
-/* Frames of a type that nobody knows, and those of streams that are over: nghttp2 skips them. */
 bool
 h2_guard_skipped(struct h2 *x)
 {
-	uint32_t unknown = x->seen.unknown;
-	uint32_t stray = x->seen.all - x->begun - unknown;
-	uint32_t expected = stray < x->in_flight ? stray : x->in_flight;
+	struct h2_skipped s = h2_frames_skipped(&x->seen);
 
-	x->seen.all = x->seen.unknown = x->begun = 0;
-	x->in_flight -= expected;
-	stray -= expected;
-	return (unknown == 0 || spend_frame(x, unknown, "unknown_frames")) &&
-		(stray == 0 || spend_frame(x, stray, "stray_frames"));
+	return (s.unknown == 0 || spend_frame(x, s.unknown, "unknown_frames")) &&
+		(s.stray == 0 || spend_frame(x, s.stray, "stray_frames"));
 }
 
 bool
 h2_guard_frame(struct h2 *x, const nghttp2_frame_hd *hd)
 {
-	x->begun++;
+	x->seen.begun++;
 	switch (hd->type) {
 	case NGHTTP2_HEADERS: x->continuations = 0; return true;
 	case NGHTTP2_CONTINUATION: return continuation(x);

@@ -125,8 +125,6 @@ struct h2 {
 	struct h2_budget resets;
 	struct h2_budget frames;
 	struct h2_frames seen; /* what came, by our own count */
-	uint32_t begun;        /* what nghttp2 has told of */
-	uint32_t in_flight;    /* frames that may still come for streams that we have reset */
 	const char *abuse;     /* the budget that is overdrawn; why it was */
 };
 

@@ -671,7 +671,7 @@ h2_done(struct exchange *x, enum exchange_end how)
 			nghttp2_submit_rst_stream(
 				c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
 		if (!s->in_ended)
-			c->in_flight += H2UP_WINDOW / H2UP_PIECE_MIN;
+			c->seen.in_flight += H2UP_WINDOW / H2UP_PIECE_MIN;
 		h2up_soon(c);
 	} else {
 		h2s_unlink(s);

@@ -110,8 +110,6 @@ struct h2up {
 	int64_t budget;
 	uint64_t budget_ms;
 	struct h2_frames seen; /* what came, by our own count */
-	uint32_t begun;        /* what nghttp2 has told of */
-	uint32_t in_flight;    /* frames that may still come for streams that we have reset */
 	const char *bad;       /* why it is ended */
 	/* The stream whose sink was given bytes that are not flushed. */
 	struct h2s *fed;

@@ -51,19 +51,13 @@ spend(struct h2up *c, int cost, const char *reason)
 	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-/* Frames of a type that nobody knows, and those of streams that are over: nghttp2 skips them. */
 bool
 h2up_skipped(struct h2up *c)
 {
-	uint32_t unknown = c->seen.unknown;
-	uint32_t stray = c->seen.all - c->begun - unknown;
-	uint32_t expected = stray < c->in_flight ? stray : c->in_flight;
+	struct h2_skipped s = h2_frames_skipped(&c->seen);
 
-	c->seen.all = c->seen.unknown = c->begun = 0;
-	c->in_flight -= expected;
-	stray -= expected;
-	return (unknown == 0 || spend(c, (int)unknown, "unknown_frames") == 0) &&
-		(stray == 0 || spend(c, (int)stray, "stray_frames") == 0);
+	return (s.unknown == 0 || spend(c, (int)s.unknown, "unknown_frames") == 0) &&
+		(s.stray == 0 || spend(c, (int)s.stray, "stray_frames") == 0);
 }
 
 static int
@@ -72,7 +66,7 @@ on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 	struct h2up *c = arg;
 
 	(void)session;
-	c->begun++;
+	c->seen.begun++;
 	switch (hd->type) {
 	case NGHTTP2_DATA:
 		if (hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM))

@@ -53,3 +53,15 @@ h2_frames_walk(struct h2_frames *f, const char *p, size_t n)
 		n -= used;
 	}
 }
+
+struct h2_skipped
+h2_frames_skipped(struct h2_frames *f)
+{
+	struct h2_skipped s = { .unknown = f->unknown, .stray = f->all - f->begun - f->unknown };
+	uint32_t expected = s.stray < f->in_flight ? s.stray : f->in_flight;
+
+	f->all = f->unknown = f->begun = 0;
+	f->in_flight -= expected;
+	s.stray -= expected;
+	return s;
+}

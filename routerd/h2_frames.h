@@ -14,8 +14,11 @@ struct h2_frames {
 	uint8_t have;  /* bytes of its header */
 	uint8_t head[9];
 	uint8_t also; /* a type that is known, besides those of RFC 9113 */
-	uint32_t all; /* frames whose header has come, ever */
-	uint32_t unknown;
+	/* Frames since the last look at what was skipped: */
+	uint32_t all;       /* headers that have come */
+	uint32_t unknown;   /* of a type that nobody knows */
+	uint32_t begun;     /* told of by nghttp2 */
+	uint32_t in_flight; /* that may still come for streams that we have reset: not told of */
 };
 
 /* `skip` is 24 for bytes of clients, 0 for those of servers. */
@@ -27,5 +30,13 @@ h2_frames_init(struct h2_frames *f, uint32_t skip, uint8_t also)
 
 /* The next n bytes of the connection. */
 void h2_frames_walk(struct h2_frames *f, const char *p, size_t n);
+
+/* Skipped without a word since the last call: `stray` ones belong to streams that are over. */
+struct h2_skipped {
+	uint32_t unknown;
+	uint32_t stray;
+};
+
+struct h2_skipped h2_frames_skipped(struct h2_frames *f);
 
 #endif

@@ -2,47 +2,28 @@
 # HTTP/2 on both sides where two things meet: much at once, ends in the middle, connections side by side.
 
 load helper
+load h2_helper
 
 setup() { weir_setup; }
 teardown() { weir_teardown; }
 
-counter() { ctl routerd.0 json status | jq ".. | objects | select(has(\"counters\")) | .counters.$1"; }
-port_of() { sed -n "s/^port $1 //p" "$T/proc/h2.log"; }
-seen() { grep -c "^$1" "$T/proc/h2.log"; }
-all_is_quiet() {
-	ctl routerd.0 json status | jq -e '[.. | objects | select(has("counters"))][0] | .counters.requests_active == 0 and .counters.tunnels == 0
-		and all(.pools[]; .active == 0 and .retrying == 0 and all(.servers[]; .inflight == 0))'
-}
-
-# servers MODE..: h2server.py, and a routerd whose route /MODE leads to the port of each.
-servers() {
-	spawn h2 python3 "$TOOLS/h2server.py" "$@"
-	wait_for "grep -qs '^ready' '$T/proc/h2.log'"
+# in_front_of ORIGIN: a routerd that has it behind /
+in_front_of() {
 	PORT=$(free_port)
-	{
-		cat <<X
+	config <<X
 run_dir: run
 http:
   workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT", h2c: on } ]
-  access_log: { path: access.log, format: json }
-  timeouts: { connect: 5s, response: 5s, read: 5s }
-  hosts:
-    - names: ["*"]
-      routes:
-$(for m in "$@"; do echo "        - { path: /$m, pool: $m }"; done)
+  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
+  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
 pools:
+  app: { servers: [ { name: $1, address: "127.0.0.1:$(port_of "$1")" } ] }
 X
-		for m in "$@"; do
-			echo "  $m: { protocol: h2, ${POOL:-retries: 0}, servers: [ { name: s, address: \"127.0.0.1:$(port_of "$m")\" } ] }"
-		done
-	} | config
 	start routerd
-	URL=http://127.0.0.1:$PORT
 }
 
 @test "bodies of many requests that wait for a server's settings go at once, each whole" {
-	servers settles_late
+	modes settles_late
 	head -c 50000 /dev/urandom >large
 	head -c 1500 /dev/urandom >small
 	for f in large small; do
@@ -56,7 +37,7 @@ X
 }
 
 @test "answers that break off while their client does not read are cut off, and nothing else is" {
-	servers much
+	modes much
 	mkfifo go
 	python3 "$TOOLS/h2raw.py" "$PORT" late /much 30 <go >got 3>&- &
 	client=$!
@@ -72,7 +53,7 @@ X
 }
 
 @test "trailers that come in pieces are those of their answer, whatever comes in between on other connections" {
-	servers split_trailers
+	modes split_trailers
 	http --raw "$URL/split_trailers" -D head1 -o got1 -H 'TE: trailers' 3>&- &
 	one=$!
 	http --raw "$URL/split_trailers" -D head2 -o got2 -H 'TE: trailers' 3>&- &
@@ -86,7 +67,7 @@ X
 }
 
 @test "a tunnel through a server of HTTP/2 outlives the configuration that it was opened with" {
-	servers tunnel
+	modes tunnel
 	exec 6<>/dev/tcp/127.0.0.1/$PORT
 	printf 'GET /tunnel HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n' >&6
 	read -r -t 5 line <&6
@@ -106,24 +87,14 @@ X
 
 @test "a client that waits for 100 Continue gets it, also when it has not read for a while" {
 	origin o1
-	PORT=$(free_port)
-	config <<X
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT", h2c: on } ]
-  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
-pools:
-  app: { servers: [ { name: o1, address: "127.0.0.1:$(sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/o1.log")" } ] }
-X
-	start routerd
+	in_front_of o1
 	run python3 "$TOOLS/h2raw.py" "$PORT" continue_late
 	[ "$output" = "status:100
 status:200" ]
 }
 
 @test "a WebSocket for a server that takes no streams at all fails, and connects no more than its tries" {
-	servers none_at_all
+	modes none_at_all
 	upgrade=(-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==')
 	[ "$(http -o got -w '%{http_code}' "${upgrade[@]}" "$URL/none_at_all")" = 502 ]
 	[ "$(http -o got -w '%{http_code}' "$URL/none_at_all")" = 502 ]
@@ -141,8 +112,8 @@ pools:
   app:
     protocol: h2
     servers:
-      - { name: last, address: "127.0.0.1:$(port_of last_one)" }
-      - { name: none, address: "127.0.0.1:$(port_of goaway)" }
+      - { name: last, address: "127.0.0.1:$(mode_port last_one)" }
+      - { name: none, address: "127.0.0.1:$(mode_port goaway)" }
     check: { http: { status: 200 }, interval: 100ms, timeout: 2s, fall: 1, rise: 1 }
 X
 	start healthd
@@ -152,17 +123,7 @@ X
 
 @test "answers that a client asks for and does not take cost the memory of a few, and arrive whole in the end" {
 	origin o1
-	PORT=$(free_port)
-	config <<X
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT", h2c: on } ]
-  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
-pools:
-  app: { servers: [ { name: o1, address: "127.0.0.1:$(sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/o1.log")" } ] }
-X
-	start routerd
+	in_front_of o1
 	kb() { sed -n "s/^$1:[^0-9]*\([0-9]*\) kB/\1/p" "/proc/$(pid_of routerd.0)/status"; }
 	before=$(kb VmRSS)
 	mkfifo go

@@ -2,45 +2,14 @@
 # HTTP/2 towards servers: what passes, what is refused, and what a server may do to us.
 
 load helper
+load h2_helper
 
 setup() { weir_setup; }
 teardown() { weir_teardown; }
 
-counter() { ctl routerd.0 json status | jq ".. | objects | select(has(\"counters\")) | .counters.$1"; }
 logged() { jq -r -s "[.[] | select(.path == \"$1\" or (.target // \"\") == \"$1\")][0] | $2" access.log; }
-all_is_quiet() {
-	ctl routerd.0 json status | jq -e '[.. | objects | select(has("counters"))][0] | .counters.requests_active == 0 and .counters.tunnels == 0
-		and all(.pools[]; .active == 0 and .retrying == 0 and all(.servers[]; .inflight == 0))'
-}
-
-# misbehaving MODE..: h2server.py, and a routerd whose route /MODE leads to the port of each.
-misbehaving() {
-	spawn h2 python3 "$TOOLS/h2server.py" "$@"
-	wait_for "grep -qs '^ready' '$T/proc/h2.log'"
-	PORT=$(free_port)
-	{
-		cat <<X
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
-  access_log: { path: access.log, format: json }
-  timeouts: { send: 1s, connect: 2s, response: ${RESPONSE:-2s}, read: 2s }
-  hosts:
-    - names: ["*"]
-      routes:
-$(for m in "$@"; do echo "        - { path: /$m, pool: $m }"; done)
-pools:
-X
-		for m in "$@"; do
-			echo "  $m: { protocol: h2, ${POOL:-retries: 0}, servers: [ { name: s, address: \"127.0.0.1:$(port_of "$m")\" } ] }"
-		done
-	} | config
-	start routerd
-	URL=http://127.0.0.1:$PORT
-}
-port_of() { sed -n "s/^port $1 //p" "$T/proc/h2.log"; }
-seen() { grep -c "^$1" "$T/proc/h2.log"; }
+# misbehaving MODE..: with the deadlines of somebody impatient
+misbehaving() { TIMEOUTS="send: 1s, connect: 2s, response: ${RESPONSE:-2s}, read: 2s" modes "$@"; }
 
 # node_server: node_h2.js behind /; an argument: further keys of the pool
 node_server() {
@@ -150,7 +119,7 @@ http:
   hosts: [ { names: ["*"], routes: [ { path: /refused, pool: refused }, { path: /reset, pool: reset }, { path: /goaway, pool: goaway } ] } ]
 pools:
 $(for m in refused reset goaway; do
-		echo "  $m: { protocol: h2, servers: [ { name: bad, address: \"127.0.0.1:$(port_of $m)\" }, { name: ok, address: \"127.0.0.1:$(port_of ok)\" } ], passive: { max_fails: 0 }, retry_budget: { min: 100 } }"
+		echo "  $m: { protocol: h2, servers: [ { name: bad, address: \"127.0.0.1:$(mode_port $m)\" }, { name: ok, address: \"127.0.0.1:$(mode_port ok)\" } ], passive: { max_fails: 0 }, retry_budget: { min: 100 } }"
 	done)
 X
 	start routerd
@@ -325,9 +294,9 @@ pools:
   app:
     protocol: h2
     servers:
-      - { name: ok, address: "127.0.0.1:$(port_of ok)" }
-      - { name: refused, address: "127.0.0.1:$(port_of refused)" }
-      - { name: silent, address: "127.0.0.1:$(port_of silent)" }
+      - { name: ok, address: "127.0.0.1:$(mode_port ok)" }
+      - { name: refused, address: "127.0.0.1:$(mode_port refused)" }
+      - { name: silent, address: "127.0.0.1:$(mode_port silent)" }
       - { name: old, address: "127.0.0.1:$(cat h1port)" }
     check: { http: { status: 200 }, interval: 100ms, timeout: 500ms, fall: 2, rise: 1 }
 X
