@@ -56,8 +56,6 @@ httpcheck_host(const struct probe_to *to)
 	static const char *const schemes[] = { "https://", "http://" };
 	const char *text = to->host_text;
 
-	if (to->check->kind == CHECK_GRPC && to->check->authority != NULL)
-		return to->check->authority;
 	if (to->check->host != NULL)
 		return to->check->host;
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++)

@@ -51,7 +51,8 @@ struct probe_kind {
 	/* Take what is needed. */
 	void *(*new)(const struct probe_to *to);
 	void (*free)(void *state);
-	/* Connected, or ready as asked for: go on, until probe_finish or probe_wait. */
+	/* Connected, or ready as asked for: go on, until probe_finish, or until probe_send or
+	 * probe_recv says PROBE_WAITS. */
 	void (*step)(struct probe *p, void *state);
 };
 

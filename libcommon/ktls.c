@@ -4,7 +4,6 @@
 #include "libcommon/ktls.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -145,7 +144,7 @@ ktls_overhead(const struct handoff_suite *suite)
 {
 	const struct tlsrec t = { .suite = suite };
 
-	return TLSREC_HEADER + tlsrec_nonce_len(&t) + tlsrec_is_13(&t) + TLSREC_TAG;
+	return tlsrec_record_len(&t, 0);
 }
 
 static bool
@@ -212,25 +211,20 @@ try_suite(const struct handoff_suite *suite, const char **why)
 {
 	const struct tlsrec t = { .suite = suite };
 	int fds[2];
-	bool ok;
+	bool ok = false;
 
 	if (!connect_self(fds)) {
 		*why = "no_loopback";
 		return false;
 	}
-	ok = setsockopt(fds[0], IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) == 0;
-	if (!ok) {
+	if (setsockopt(fds[0], IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) != 0)
 		*why = "no_module";
-	} else {
-		ok = ktls_rekey(fds[0], &t);
-		if (!ok)
-			*why = "no_ciphers";
-		if (ok && suite->version == HANDOFF_TLS13) {
-			ok = ktls_rekey(fds[0], &t);
-			if (!ok)
-				*why = "no_rekey";
-		}
-	}
+	else if (!ktls_rekey(fds[0], &t))
+		*why = "no_ciphers";
+	else if (suite->version == HANDOFF_TLS13 && !ktls_rekey(fds[0], &t))
+		*why = "no_rekey";
+	else
+		ok = true;
 	close(fds[0]);
 	close(fds[1]);
 	return ok;

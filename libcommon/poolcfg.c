@@ -211,7 +211,7 @@ check_service(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 static const struct cfg_row grpc_check_rows[] = {
 	CFG_ROW(struct checkcfg, service, "service", CFGT_STRING, .parse = check_service,
 		.help = "service asked for; the server as a whole, if left out"),
-	CFG_ROW(struct checkcfg, authority, "host", CFGT_STRING, .flags = CFG_NONEMPTY,
+	CFG_ROW(struct checkcfg, host, "host", CFGT_STRING, .flags = CFG_NONEMPTY,
 		.parse = check_host,
 		.help = "authority of the probe; the server's address, if left out"),
 	CFG_END,

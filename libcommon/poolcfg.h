@@ -28,18 +28,17 @@ enum check_kind { CHECK_NONE, CHECK_TCP, CHECK_HTTP, CHECK_GRPC };
 
 struct checkcfg {
 	const struct cfg_node *node;
-	enum check_kind kind;     /* from which of `http` / `grpc` / `tcp` is there */
-	bool is_tcp;              /* tcp: on */
-	bool is_h2;               /* http, of a pool that speaks h2 */
-	char *method;             /* http.method, default GET */
-	char *path;               /* http.path, default / */
-	char *host;               /* http.host; NULL: the server's address as written */
-	char *service;            /* grpc.service; NULL: the server as a whole */
-	char *authority;          /* grpc.host; NULL: as host */
-	struct cfg_list headers;  /* struct cfg_pair */
-	struct cfg_list status;   /* struct cfg_range, default 200-399 */
-	int64_t port;             /* 0: the server's */
-	int64_t interval_ms;      /* 5s */
+	enum check_kind kind;    /* from which of `http` / `grpc` / `tcp` is there */
+	bool is_tcp;             /* tcp: on */
+	bool is_h2;              /* the pool speaks h2 */
+	char *method;            /* http.method, default GET */
+	char *path;              /* http.path, default / */
+	char *host;              /* http.host or grpc.host; NULL: the server's address as written */
+	char *service;           /* grpc.service; NULL: the server as a whole */
+	struct cfg_list headers; /* struct cfg_pair */
+	struct cfg_list status;  /* struct cfg_range, default 200-399 */
+	int64_t port;            /* 0: the server's */
+	int64_t interval_ms;     /* 5s */
 	int64_t fast_interval_ms; /* while changing; 0: interval */
 	int64_t timeout_ms;       /* 2s */
 	int64_t fall;             /* 3 */

@@ -17,10 +17,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "libcommon/ktls.h"
 #include "libcommon/mem.h"
 #include "libcommon/stream_tls_int.h"
+#include "libcommon/tlsrec_int.h"
 
 /* A body from which on it pays: the kernel's set-up costs as much as copying some hundred kB, and
  * small answers that follow on the connection are no cheaper than sealed here. */
@@ -32,13 +34,12 @@
 #define TAIL_PATIENT_MS 30000
 #define TAILS_MAX       1024
 
-enum { ALERT = 21, HANDSHAKE = 22 };
-enum { WARNING = 1, FATAL = 2 };
+static const struct timeval look_after = { .tv_usec = TAIL_LOOK_MS * 1000 };
 
 /* A connection whose owner has gone, and that TCP has not got all of. */
 struct ktls_tail {
 	struct ktls_tail *next;
-	struct ktls_tail **link;
+	struct ktls_tail *prev;
 	struct stream_tls_env *env;
 	const struct handoff_suite *suite;
 	struct ktls_state kernel;
@@ -108,7 +109,6 @@ change_key(int fd, struct tlsrec *t, struct ktls_state *k)
 static int
 send_owed(struct stream *s, struct stream_layer *x)
 {
-	static const uint8_t update[] = { 24, 0, 0, 1, 0 };
 	struct ktls_state *k = x->kernel;
 	struct tlsrec *t = &x->rec;
 	int r = 1;
@@ -119,7 +119,7 @@ send_owed(struct stream *s, struct stream_layer *x)
 			t->owes_refusal = false;
 	}
 	if (r == 1 && t->owes_update && !t->is_closed) {
-		r = send_record(s->fd, k, HANDSHAKE, update, sizeof(update));
+		r = send_record(s->fd, k, HANDSHAKE, tlsrec_key_update, sizeof(tlsrec_key_update));
 		if (r == 1) {
 			t->owes_update = false;
 			/* No record may follow under the old key. */
@@ -277,28 +277,32 @@ ktls_shutdown(struct stream *s)
 /* --- tails ---------------------------------------------------------------------------------- */
 
 static void
+tell(const struct stream_tls_env *env, enum stream_ktls_event what)
+{
+	if (env->on_kernel != NULL)
+		env->on_kernel(env->arg, what);
+}
+
+static void
 end_tail(struct ktls_tail *t, bool is_whole)
 {
 	struct stream_tls_env *env = t->env;
 
-	*t->link = t->next;
-	if (t->next != NULL)
-		t->next->link = t->link;
+	DL_DELETE(env->tails, t);
 	env->tail_count--;
 	evtimer_del(&t->timer);
 	shutdown(t->fd, SHUT_WR);
 	close(t->fd);
 	free(t);
-	if (!is_whole && env->on_kernel != NULL)
-		env->on_kernel(env->arg, STREAM_KTLS_CUT);
-	if (env->tail_count == 0 && env->on_kernel != NULL)
-		env->on_kernel(env->arg, STREAM_KTLS_NO_TAILS);
+	if (!is_whole)
+		tell(env, STREAM_KTLS_CUT);
+	if (env->tail_count == 0)
+		tell(env, STREAM_KTLS_NO_TAILS);
 }
 
 static void
 look_at_tail(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval again = { .tv_usec = TAIL_LOOK_MS * 1000 };
 	struct ktls_tail *t = arg;
 	uint64_t acknowledged = 0;
 
@@ -314,20 +318,18 @@ look_at_tail(evutil_socket_t fd, short what, void *arg)
 	if (t->quiet_ms >= TAIL_PATIENT_MS)
 		end_tail(t, false);
 	else
-		evtimer_add(&t->timer, &again);
+		evtimer_add(&t->timer, &look_after);
 }
 
 static void
 leave_tail(struct stream *s, struct stream_layer *x)
 {
-	static const struct timeval soon = { .tv_usec = TAIL_LOOK_MS * 1000 };
 	struct stream_tls_env *env = x->env;
 	int fd = env->tail_count < TAILS_MAX ? fcntl(s->fd, F_DUPFD_CLOEXEC, 0) : -1;
 	struct ktls_tail *t;
 
 	if (fd < 0) {
-		if (env->on_kernel != NULL)
-			env->on_kernel(env->arg, STREAM_KTLS_CUT);
+		tell(env, STREAM_KTLS_CUT);
 		return;
 	}
 	t = xcalloc(1, sizeof(*t));
@@ -335,14 +337,10 @@ leave_tail(struct stream *s, struct stream_layer *x)
 	t->suite = x->rec.suite;
 	t->kernel = *x->kernel;
 	t->fd = fd;
-	t->next = env->tails;
-	t->link = &env->tails;
-	if (t->next != NULL)
-		t->next->link = &t->next;
-	env->tails = t;
+	DL_APPEND(env->tails, t);
 	env->tail_count++;
 	evtimer_assign(&t->timer, event_get_base(&s->ev), look_at_tail, t);
-	evtimer_add(&t->timer, &soon);
+	evtimer_add(&t->timer, &look_after);
 }
 
 static void
@@ -416,7 +414,6 @@ stream_ktls_open(struct stream *s, uint64_t n)
 		.goodbye = -1,
 	};
 	s->ops = &stream_ktls;
-	if (x->env->on_kernel != NULL)
-		x->env->on_kernel(x->env->arg, STREAM_KTLS_TAKEN);
+	tell(x->env, STREAM_KTLS_TAKEN);
 	return true;
 }

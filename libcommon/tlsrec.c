@@ -11,11 +11,8 @@
 
 #include "libcommon/tlsrec_int.h"
 
-/* Content types (RFC 8446 §5.1), and the handshake messages that may still come (§4, RFC 5246
- * §7.4). */
-enum { CCS = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23 };
+/* The handshake messages that may still come (RFC 8446 §4, RFC 5246 §7.4). */
 enum { HELLO_REQUEST = 0, CLIENT_HELLO = 1, NEW_SESSION_TICKET = 4, KEY_UPDATE = 24 };
-enum { WARNING = 1, FATAL = 2 };
 
 /* As OpenSSL and BoringSSL count them: more of them is no accident. */
 #define BARREN_MAX    32

@@ -8,6 +8,13 @@
 
 enum { TLSREC_TAG = 16, TLSREC_HEADER = 5 };
 
+/* Content types (RFC 8446 §5.1), and levels of alerts (§6). */
+enum { CCS = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23 };
+enum { WARNING = 1, FATAL = 2 };
+
+/* A KeyUpdate that asks for none (§4.6.3). */
+static const uint8_t tlsrec_key_update[] = { 24, 0, 0, 1, 0 };
+
 /* TLS 1.3: key and IV of the side's secret (RFC 8446 §7.3). Both versions: a new owner. */
 bool tlsrec_crypt_start(struct tlsrec *t, struct tlsrec_side *s);
 /* TLS 1.3: the next secret, its key and IV, sequence 0 (§7.2). */
@@ -36,6 +43,13 @@ static inline size_t
 tlsrec_nonce_len(const struct tlsrec *t)
 {
 	return !tlsrec_is_13(t) && t->suite->aead != HANDOFF_CHACHA20_POLY1305 ? 8 : 0;
+}
+
+/* What a record of n bytes of content takes. */
+static inline size_t
+tlsrec_record_len(const struct tlsrec *t, size_t n)
+{
+	return TLSREC_HEADER + tlsrec_nonce_len(t) + n + tlsrec_is_13(t) + TLSREC_TAG;
 }
 
 static inline void

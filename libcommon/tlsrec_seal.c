@@ -5,9 +5,6 @@
  */
 #include "libcommon/tlsrec_int.h"
 
-enum { ALERT = 21, HANDSHAKE = 22, DATA = 23 };
-enum { WARNING = 1, FATAL = 2 };
-
 /* AES-GCM allows 2^24.5 full records to a key (RFC 8446 §5.5). */
 #define REKEY_RECORDS (UINT64_C(1) << 24)
 /* TLS 1.2 has no other key. 4 TB of full records, with a margin (2^-53) that is still beyond any
@@ -88,13 +85,6 @@ take_copy(struct cursor *c, uint8_t *out, size_t n)
 	}
 }
 
-/* What a record of n bytes of content takes. */
-static size_t
-record_len(const struct tlsrec *t, size_t n)
-{
-	return TLSREC_HEADER + tlsrec_nonce_len(t) + n + tlsrec_is_13(t) + TLSREC_TAG;
-}
-
 /* The content at `from`, or already in its place when from is NULL. */
 static bool
 seal_record(struct tlsrec *t, uint8_t type, const uint8_t *from, size_t n, uint8_t *out)
@@ -108,7 +98,7 @@ seal_record(struct tlsrec *t, uint8_t type, const uint8_t *from, size_t n, uint8
 
 	out[0] = is_13 ? DATA : type;
 	out[1] = out[2] = 3;
-	tlsrec_put_u16(out + 3, record_len(t, n) - TLSREC_HEADER);
+	tlsrec_put_u16(out + 3, tlsrec_record_len(t, n) - TLSREC_HEADER);
 	if (nonce_n > 0)
 		tlsrec_put_u64(out + TLSREC_HEADER, t->nonce);
 	tlsrec_make_nonce(t, &t->write, out + TLSREC_HEADER, nonce);
@@ -145,7 +135,7 @@ seal_data(struct tlsrec *t, struct cursor *from, size_t n, uint8_t *out)
 static size_t
 put_record(struct tlsrec *t, uint8_t type, const uint8_t *p, size_t n, char *out)
 {
-	size_t len = record_len(t, n);
+	size_t len = tlsrec_record_len(t, n);
 
 	memcpy(out + TLSREC_HEADER + tlsrec_nonce_len(t), p, n);
 	return seal_record(t, type, NULL, n, (uint8_t *)out) ? len : 0;
@@ -155,8 +145,7 @@ put_record(struct tlsrec *t, uint8_t type, const uint8_t *p, size_t n, char *out
 static size_t
 put_key_update(struct tlsrec *t, char *out)
 {
-	static const uint8_t message[] = { 24, 0, 0, 1, 0 };
-	size_t n = put_record(t, HANDSHAKE, message, sizeof(message), out);
+	size_t n = put_record(t, HANDSHAKE, tlsrec_key_update, sizeof(tlsrec_key_update), out);
 
 	t->owes_update = false;
 	if (n > 0 && !tlsrec_crypt_next(t, &t->write))
@@ -216,10 +205,10 @@ tlsrec_seal(struct tlsrec *t, const struct iovec *v, int n, size_t skip, char *o
 
 		if (!is_usable(t))
 			return at > 0 ? (ssize_t)at : -1;
-		if (room < record_len(t, 1))
+		if (room < tlsrec_record_len(t, 1))
 			break;
-		if (record_len(t, want) > room) {
-			want = room - record_len(t, 0);
+		if (tlsrec_record_len(t, want) > room) {
+			want = room - tlsrec_record_len(t, 0);
 			if (want < SHORT_RECORD && at > 0)
 				break;
 		}
@@ -231,7 +220,7 @@ tlsrec_seal(struct tlsrec *t, const struct iovec *v, int n, size_t skip, char *o
 		}
 		if (!seal_data(t, &from, want, (uint8_t *)out + at))
 			return -1;
-		at += record_len(t, want);
+		at += tlsrec_record_len(t, want);
 		*taken = all - from.left;
 	}
 	return (ssize_t)at;

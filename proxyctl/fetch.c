@@ -18,6 +18,7 @@
 #include "libcommon/http1.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
+#include "proxyctl/fleet.h"
 
 #define HEAD_MAX 16384
 
@@ -27,15 +28,6 @@ struct url {
 	char port[8];
 	char *path;
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- where ---- */
 
@@ -99,7 +91,7 @@ wait_fd(int fd, short events, int64_t deadline_ms)
 {
 	for (;;) {
 		struct pollfd p = { .fd = fd, .events = events };
-		int64_t left = deadline_ms - now_ms();
+		int64_t left = deadline_ms - clock_ms();
 
 		if (left <= 0)
 			return 0;
@@ -153,11 +145,11 @@ connect_any(const struct url *u, int64_t deadline_ms, struct err *err)
 		return FETCH_SILENT;
 	}
 	for (const struct addrinfo *a = all; a != NULL && fd < 0; a = a->ai_next) {
-		int64_t left = deadline_ms - now_ms();
+		int64_t left = deadline_ms - clock_ms();
 
 		if (left <= 0 && a != all)
 			break;
-		fd = connect_to(a, a->ai_next != NULL ? now_ms() + left / 2 : deadline_ms);
+		fd = connect_to(a, a->ai_next != NULL ? clock_ms() + left / 2 : deadline_ms);
 	}
 	rc = errno;
 	freeaddrinfo(all);
@@ -311,7 +303,7 @@ receive(int fd, struct incoming *in, const char *want, int64_t deadline_ms, stru
 		if (take(in, want, err) < 0)
 			return -1;
 		/* bytes that trickle do not gain time */
-		if (now_ms() >= deadline_ms && !in->is_whole)
+		if (clock_ms() >= deadline_ms && !in->is_whole)
 			return late(err);
 	}
 	return 0;
@@ -320,7 +312,7 @@ receive(int fd, struct incoming *in, const char *want, int64_t deadline_ms, stru
 static int
 exchange(const struct fetch *f, const struct url *u, struct incoming *in, struct err *err)
 {
-	int64_t deadline_ms = now_ms() + f->timeout_ms;
+	int64_t deadline_ms = clock_ms() + f->timeout_ms;
 	int fd = connect_any(u, deadline_ms, err);
 	struct sbuf head = { 0 };
 	int rc;

@@ -11,8 +11,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "proxyctl/fleet.h"
 
 #define USER           "nobody"
 #define PIPE           3 /* of the child: nothing else is open beyond stderr */
@@ -70,15 +71,6 @@ child(void (*fn)(void *arg, void *out), void *arg, char *out, size_t n)
 
 /* ---- who waits for it ---- */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* How many bytes came until its end or ours. */
 static size_t
 take(int fd, char *out, size_t n, int64_t until_ms)
@@ -87,7 +79,7 @@ take(int fd, char *out, size_t n, int64_t until_ms)
 
 	while (got < n) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int64_t left = until_ms - now_ms();
+		int64_t left = until_ms - clock_ms();
 		int rc = left > 0 ? poll(&p, 1, left < 60000 ? (int)left : 60000) : 0;
 
 		if (rc < 0 && errno == EINTR)
@@ -145,7 +137,7 @@ outside_run(void (*fn)(void *arg, void *out), void *arg, void *out, size_t n, in
 		return err_set(err, "fork: %s", strerror(errno));
 	}
 
-	size_t got = take(fd[0], out, n, now_ms() + timeout_ms);
+	size_t got = take(fd[0], out, n, clock_ms() + timeout_ms);
 	int status;
 
 	close(fd[0]);

@@ -23,6 +23,7 @@
 #include "proxyctl/ocsp.h"
 #include "proxyctl/outside.h"
 #include "proxyctl/site.h"
+#include "proxyctl/table.h"
 
 /* The resolver and a busy machine need time, too, before the one who asks is given up. */
 enum { TIMEOUT_MS = 10000, SLACK_MS = 60000 };
@@ -304,10 +305,12 @@ answer(void *arg, void *out)
 static void
 tame(struct err *why)
 {
+	struct sbuf plain = { 0 };
+
 	why->text[sizeof(why->text) - 1] = '\0';
-	for (char *p = why->text; *p != '\0'; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	plain_add(&plain, why->text, PLAIN_ONE_LINE);
+	err_set(why, "%s", plain.p != NULL ? plain.p : "");
+	sbuf_fini(&plain);
 }
 
 /* ---- one certificate ---- */

@@ -14,16 +14,6 @@
 
 /* ---- list ---- */
 
-static struct certuse
-use_of(const struct server *s, const struct site_listener *l)
-{
-	return (struct certuse){
-		.kind = "listen",
-		.name = l->cfg->address_text,
-		.warning_ms = s->site->cfg->expiry_warning_ms,
-	};
-}
-
 void
 certctl_list(struct ctl_req *req)
 {
@@ -32,7 +22,7 @@ certctl_list(struct ctl_req *req)
 
 	for (size_t i = 0; i < s->site->nlisteners; i++) {
 		const struct site_listener *l = &s->site->listeners[i];
-		const struct certuse use = use_of(s, l);
+		const struct certuse use = site_use(s->site, l);
 
 		for (size_t j = 0; j < l->ncerts; j++) {
 			if (req->is_json)
@@ -55,7 +45,7 @@ certctl_summary(const struct server *s)
 	struct certlife_sum sum = { .now_s = (int64_t)time(NULL) };
 
 	for (size_t i = 0; i < s->site->nlisteners; i++) {
-		const struct certuse use = use_of(s, &s->site->listeners[i]);
+		const struct certuse use = site_use(s->site, &s->site->listeners[i]);
 
 		for (size_t j = 0; j < s->site->listeners[i].ncerts; j++)
 			certlife_add(&sum, s->site->listeners[i].certs[j], &use);

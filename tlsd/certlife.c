@@ -85,8 +85,9 @@ certlife_loaded(const struct cert *c, const struct cert *old, const struct certu
 
 /* ---- lists ---- */
 
-const char *
-certlife_staple(const struct cert *c, int64_t now_s)
+/* What its staple is worth, a word. */
+static const char *
+staple_word(const struct cert *c, int64_t now_s)
 {
 	switch (c->staple_state) {
 	case STAPLE_OK: return staple_is_valid(&c->staple, now_s) ? "good" : "expired";
@@ -102,7 +103,7 @@ staple_json(const struct cert *c, int64_t now)
 	json_t *o = json_object();
 	char when[32];
 
-	json_object_set_new(o, "state", json_string(certlife_staple(c, now)));
+	json_object_set_new(o, "state", json_string(staple_word(c, now)));
 	json_object_set_new(o, "must", json_boolean(c->wants_staple));
 	if (c->ocsp_path != NULL)
 		json_object_set_new(o, "path", json_string(c->ocsp_path));
@@ -160,8 +161,7 @@ certlife_text(const struct cert *c, const struct certuse *use, struct sbuf *out)
 	else
 		sbuf_addf(out, "%" PRId64 " days", (c->not_after - now) / DAY_S);
 	sbuf_addf(out, ")%s  issuer \"%s\"  ocsp %s ",
-		c->is_self_signed_own ? "  for trials only" : "", c->issuer,
-		certlife_staple(c, now));
+		c->is_self_signed_own ? "  for trials only" : "", c->issuer, staple_word(c, now));
 	for (size_t i = 0; i < c->nnames; i++)
 		sbuf_addf(out, " %s", c->names[i]);
 	sbuf_addc(out, '\n');

@@ -27,8 +27,6 @@ void certlife_passed(
 /* One line of `cert list`. */
 json_t *certlife_json(const struct cert *c, const struct certuse *use);
 void certlife_text(const struct cert *c, const struct certuse *use, struct sbuf *out);
-/* What its staple is worth, a word. */
-const char *certlife_staple(const struct cert *c, int64_t now_s);
 
 /* Many in a few numbers. */
 struct certlife_sum {

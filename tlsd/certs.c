@@ -3,14 +3,12 @@
  * as soon as it is parsed.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "libcommon/addr.h"
 #include "libcommon/mem.h"

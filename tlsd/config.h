@@ -83,7 +83,7 @@ struct tlscfg {
 	int64_t idle_timeout_ms;
 	int64_t max_connections; /* 0: from the descriptor limit */
 	int64_t expiry_warning_ms;
-	int64_t kernel;        /* what routerd reads of this section */
+	int kernel;            /* checked here, read by routerd */
 	int64_t watch_ms;      /* 0: not watched */
 	char *acme_challenges; /* NULL: none are answered */
 	struct ticketcfg tickets;

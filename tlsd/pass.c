@@ -15,8 +15,6 @@
 #include "tlsd/relay.h"
 #include "tlsd/session.h"
 
-#define QUOTA_FIRST (64u << 10)
-
 static struct target *
 target_of(const struct session *s)
 {
@@ -97,7 +95,7 @@ connected(struct session *s)
 
 	if (getpeername(s->bfd, &to.sa, &to.len) == 0)
 		s->b_is_unix = to.sa.sa_family == AF_UNIX;
-	s->quota = QUOTA_FIRST;
+	s->quota = PUMP_QUOTA_MIN;
 	s->idle_ms = (uint64_t)s->hello->pass->idle_timeout_ms;
 	s->active_ms = loop_now_ms(s->w->loop);
 	s->b_writable = true;

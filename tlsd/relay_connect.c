@@ -12,11 +12,11 @@
 #include "libcommon/proxyproto.h"
 #include "libcommon/sock.h"
 #include "tlsd/header.h"
+#include "tlsd/pump.h"
 #include "tlsd/session.h"
 
-#define FIRST_MS    LOOP_TICK_MS /* how long the header waits for bytes to ride with */
-#define QUOTA_FIRST (64u << 10)
-#define HEAR_MAX    (64u << 10) /* read from a client that waits, to find its end */
+#define FIRST_MS LOOP_TICK_MS /* how long the header waits for bytes to ride with */
+#define HEAR_MAX (64u << 10)  /* read from a client that waits, to find its end */
 
 /* ---- first bytes ---- */
 
@@ -102,7 +102,7 @@ connected(struct session *s)
 {
 	s->b_is_unix =
 		s->listener->folder != NULL || s->listener->cfg->to_addr.sa.sa_family == AF_UNIX;
-	s->quota = QUOTA_FIRST;
+	s->quota = PUMP_QUOTA_MIN;
 	s->idle_ms = (uint64_t)s->site->site->cfg->idle_timeout_ms;
 	s->active_ms = loop_now_ms(s->w->loop);
 	stats_add(&s->w->stats.relayed, 1);

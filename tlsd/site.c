@@ -11,7 +11,6 @@
 #include "libcommon/mem.h"
 #include "tlsd/certfiles.h"
 #include "tlsd/selfsigned.h"
-#include "tlsd/certlife.h"
 #include "tlsd/site.h"
 
 static int
@@ -390,8 +389,8 @@ log_staple_over(const struct site_listener *l, const struct cert *c)
 		L_STR("listen", l->cfg->address_text), L_STR("next_update", when));
 }
 
-static struct certuse
-use_of(const struct site *s, const struct site_listener *l)
+struct certuse
+site_use(const struct site *s, const struct site_listener *l)
 {
 	return (struct certuse){
 		.kind = "listen",
@@ -404,7 +403,7 @@ static void
 log_time(const struct site *s, const struct site_listener *l, const struct cert *c, int64_t since_s,
 	int64_t now_s)
 {
-	const struct certuse use = use_of(s, l);
+	const struct certuse use = site_use(s, l);
 
 	certlife_passed(c, &use, since_s, now_s);
 	if (c->staple_state == STAPLE_OK && !staple_is_valid(&c->staple, now_s) &&
@@ -459,7 +458,7 @@ static void
 log_cert(const struct site *s, const struct site_listener *l, const struct cert *c,
 	const struct cert *old)
 {
-	const struct certuse use = use_of(s, l);
+	const struct certuse use = site_use(s, l);
 	bool is_same = old != NULL && strcmp(old->fingerprint, c->fingerprint) == 0;
 
 	certlife_loaded(c, old, &use);

@@ -7,6 +7,7 @@
 #define TLSD_SITE_H
 
 #include "libcommon/daemon.h"
+#include "tlsd/certlife.h"
 #include "tlsd/certs.h"
 #include "tlsd/clientauth.h"
 #include "tlsd/config.h"
@@ -56,6 +57,8 @@ struct site *site_ref(struct site *s);
 void site_unref(struct site *s);
 /* Give up the listeners: once the workers have left it, or never had it. Main thread. */
 void site_retire(struct site *s, struct listens *listens);
+/* What its certificates are used for. */
+struct certuse site_use(const struct site *s, const struct site_listener *l);
 /* The same objects in the same places. */
 bool site_has_same_certs(const struct site *a, const struct site *b);
 /* Events for certificates that `old` (may be NULL) does not have: what is served now, what it
