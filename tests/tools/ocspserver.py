@@ -13,14 +13,16 @@ FOLDER = sys.argv[1]
 TYPE = "application/ocsp-response"
 
 
-def uid_of(client):
-    """Whose socket it is, as the kernel's table says."""
-    port = ":%04X" % client[1]
-    with open("/proc/net/tcp") as f:
-        for line in f.readlines()[1:]:
-            part = line.split()
-            if part[1].endswith(port):
-                return part[7]
+def uid_of(client, server_port):
+    """Whose socket it is, as the kernel's table says: read more than once, because it moves under the reader."""
+    ends = ":%04X" % client[1], ":%04X" % server_port
+    for _ in range(20):
+        with open("/proc/net/tcp") as f:
+            for line in f.readlines()[1:]:
+                part = line.split()
+                if part[1].endswith(ends[0]) and part[2].endswith(ends[1]) and part[3] == "01":
+                    return part[7]
+        time.sleep(0.01)
     return "-"
 
 
@@ -46,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with open(os.path.join(FOLDER, "log"), "a") as log:
-            log.write("POST %s %d %s uid %s\n" % (self.path, len(body), self.headers["Content-Type"], uid_of(self.client_address)))
+            log.write("POST %s %d %s uid %s\n" % (self.path, len(body), self.headers["Content-Type"], uid_of(self.client_address, self.server.server_port)))
         try:
             self.answer(self.path.lstrip("/"))
         except (BrokenPipeError, ConnectionResetError):
