@@ -99,6 +99,13 @@ struct msg {
 	uint8_t first[FIELD_COUNT];
 };
 
+/* Of a request: do bytes follow its head? */
+static inline bool
+msg_has_body(const struct msg *m)
+{
+	return m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->content_length > 0);
+}
+
 /* Make m empty, with room for `cap` fields (at most 255) in memory of the caller's. */
 void msg_init(struct msg *m, struct field *fields, uint16_t cap);
 

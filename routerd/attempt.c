@@ -12,17 +12,11 @@
 
 /* Interim responses a server may send in front of one final response. */
 #define INTERIMS_MAX 32
-static bool
-has_body(const struct request *r)
-{
-	return r->m.body == BODY_CHUNKED || (r->m.body == BODY_LENGTH && r->m.content_length > 0);
-}
-
 /* May it be sent once more, when the server may have got it already? A body that streams cannot. */
 static bool
 is_repeatable(const struct request *r)
 {
-	return method_is_idempotent(r->m.method) && (!has_body(r) || r->is_collected);
+	return method_is_idempotent(r->m.method) && (!msg_has_body(&r->m) || r->is_collected);
 }
 
 /* --- deadlines towards the server
@@ -102,7 +96,7 @@ attempt_end(struct request *r, unsigned how)
 static bool
 may_replay(const struct request *r)
 {
-	return !has_body(r) || r->is_collected || (r->kept.is_on && !r->kept.is_lost);
+	return !msg_has_body(&r->m) || r->is_collected || (r->kept.is_on && !r->kept.is_lost);
 }
 
 /* Never after a byte reached the client; what was sent only if it may be done twice, and a body
@@ -267,7 +261,7 @@ attempt_connect(struct request *r)
 	int opened;
 
 	if (how.pool->protocol == PROTOCOL_H2) {
-		if (has_body(r) && !r->is_collected && !r->kept.is_on)
+		if (msg_has_body(&r->m) && !r->is_collected && !r->kept.is_on)
 			kept_init(&r->kept, &r->w->bufs);
 		opened = exchange_h2_open(&x, &how);
 	} else {
@@ -323,7 +317,7 @@ attempt_send(struct request *r)
 		to->ops->data(to, r->collect.b, r->collect.b->data, r->collect.b->w);
 	else if (r->kept.b != NULL)
 		to->ops->data(to, r->kept.b, r->kept.b->data, r->kept.b->w);
-	if (r->is_collected || !has_body(r) || r->kept.has_end) {
+	if (r->is_collected || !msg_has_body(&r->m) || r->kept.has_end) {
 		to->ops->end(to, NULL, 0);
 		r->up_flow = FLOW_ENDED;
 		r->t.sent_us = request_us(r);

@@ -303,7 +303,7 @@ client_new(struct conn *c, const struct msg *m)
 	x->c = c;
 	x->timeouts = &w->snap->s->timeouts;
 	x->keep_alive = m->keep_alive;
-	x->has_body = m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->content_length > 0);
+	x->has_body = msg_has_body(m);
 	x->cl.body_ended = !x->has_body;
 	x->cl.awaits_continue = x->has_body && m->expect_continue;
 	h1_in_init(&x->in, w->loop, &c->s, &w->bufs, &c->in);

@@ -16,8 +16,6 @@
 #define SECTION_MAX 8
 /* Bytes in front of the first frame. */
 #define PREFACE 24
-/* Smaller DATA than this on average is not expected of what was on its way. */
-#define PIECE_MIN 64
 
 void
 h2_guard_init(struct h2 *x)
@@ -107,7 +105,7 @@ h2_guard_bytes(struct h2 *x, const char *p, size_t n)
 void
 h2_guard_cut(struct h2 *x)
 {
-	x->seen.in_flight += H2_STREAM_WINDOW / PIECE_MIN;
+	h2_frames_cut(&x->seen, H2_STREAM_WINDOW);
 }
 
 bool

@@ -349,14 +349,13 @@ h2s_lost(struct h2s *s, enum exchange_failure why, uint16_t status, const char *
 		s->c->waiting--;
 		s->is_waiting = false;
 	}
+	s->is_closed = true;
 	/* The answer is whole: only its client is slow. */
 	if (s->in_ended) {
-		s->is_closed = true;
 		if (s->is_told)
 			s->x.events->moved(&s->x);
 		return;
 	}
-	s->is_closed = true;
 	s->x.heard = s->x.heard || s->is_beside;
 	s->x.events->failed(&s->x, why, status, reason);
 }
@@ -534,12 +533,6 @@ static const struct sink_ops out_ops = {
  * ---------------------------------------------------------------------------------------------------
  */
 
-static bool
-has_body(const struct msg *m)
-{
-	return m->body == BODY_CHUNKED || (m->body == BODY_LENGTH && m->content_length > 0);
-}
-
 static void
 h2_send(struct exchange *x)
 {
@@ -558,7 +551,7 @@ h2_send(struct exchange *x)
 				s->is_tunnel, text->data, c->env->nvs);
 
 		id = nghttp2_submit_request(c->session, NULL, c->env->nvs, n,
-			s->is_tunnel || has_body(x->m) ? &body : NULL, s);
+			s->is_tunnel || msg_has_body(x->m) ? &body : NULL, s);
 	}
 	buf_unref(text);
 	if (id < 0) {
@@ -568,7 +561,7 @@ h2_send(struct exchange *x)
 		return;
 	}
 	s->id = id;
-	c->budget += 20;
+	h2up_earn(c, 20);
 	h2up_soon(c);
 }
 
@@ -671,7 +664,7 @@ h2_done(struct exchange *x, enum exchange_end how)
 			nghttp2_submit_rst_stream(
 				c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
 		if (!s->in_ended)
-			c->seen.in_flight += H2UP_WINDOW / H2UP_PIECE_MIN;
+			h2_frames_cut(&c->seen, H2UP_WINDOW);
 		h2up_soon(c);
 	} else {
 		h2s_unlink(s);

@@ -11,7 +11,6 @@
 #define TURN_BYTES (256u << 10)
 /* A connection that was quiet for so long is read before it is used again: its end may be there. */
 #define JUST_USED_MS 1000
-#define BUDGET       2000
 
 static void run(struct run_item *item);
 static void settle(struct h2up *c);
@@ -433,8 +432,7 @@ conn_new(struct worker *w, struct server *server, const struct poolcfg *pool)
 	c->u = u;
 	c->run.fn = run;
 	c->is_connecting = true;
-	c->budget = BUDGET;
-	c->budget_ms = loop_now_ms(w->loop);
+	h2up_budget_init(c);
 	c->heard_ms = c->budget_ms;
 	l = list_of(env, server->id);
 	c->peer_limit = l->peer_limit > 0 ? l->peer_limit : 100;
@@ -654,8 +652,6 @@ exchange_h2_drain(struct worker *w)
 void
 exchange_h2_env_free(struct exchange_h2_env *env)
 {
-	if (env == NULL)
-		return;
 	freelist_fini(&env->conns);
 	freelist_fini(&env->streams);
 	nghttp2_session_callbacks_del(env->callbacks);

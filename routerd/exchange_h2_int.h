@@ -32,9 +32,6 @@
 #define H2UP_CONN_WINDOW (1u << 20)
 /* Pieces of BUF_64K that hold a window, when it neither begins nor ends with one. */
 #define H2UP_KEPT (H2UP_WINDOW / 65536 + 2)
-/* Smaller DATA than this on average is not expected of what was on its way to a stream that we have
- * reset. */
-#define H2UP_PIECE_MIN 64
 /* Of a request's body, waiting for frames: more, and the producer stops. */
 #define H2UP_OUT_HIGH (128u << 10)
 #define H2UP_OUT_SEGS 16
@@ -215,6 +212,9 @@ void h2up_read(struct h2up *c);
 /* exchange_h2_recv.c */
 /* nghttp2 has taken all bytes. False: enough of frames that nobody takes. */
 bool h2up_skipped(struct h2up *c);
+/* The budget of its frames: full at first; useful work fills it, up to that. */
+void h2up_budget_init(struct h2up *c);
+void h2up_earn(struct h2up *c, int n);
 void h2up_recv_callbacks(nghttp2_session_callbacks *cb);
 
 /* exchange_h2_out.c */

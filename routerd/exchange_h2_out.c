@@ -136,7 +136,7 @@ on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head
 		take(s, n);
 		wake_producer(s);
 		/* The server answers with window updates. */
-		c->budget += 3;
+		h2up_earn(c, 3);
 	}
 	return 0;
 }

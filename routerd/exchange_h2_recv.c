@@ -25,6 +25,20 @@ stream_of(nghttp2_session *session, int32_t id)
  * ----------------------------------------------------------------------------------------------------
  */
 
+void
+h2up_budget_init(struct h2up *c)
+{
+	c->budget = BUDGET;
+	c->budget_ms = loop_now_ms(c->w->loop);
+}
+
+void
+h2up_earn(struct h2up *c, int n)
+{
+	if (c->budget < BUDGET)
+		c->budget += n;
+}
+
 static void
 refill(struct h2up *c)
 {
@@ -84,7 +98,8 @@ on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 	case NGHTTP2_PING: return spend(c, 2, "ping_flood");
 	case NGHTTP2_WINDOW_UPDATE: return spend(c, 1, "window_update_flood");
 	case NGHTTP2_GOAWAY: return spend(c, 10, "goaway_flood");
-	default: return spend(c, 1, "unknown_frames");
+	case NGHTTP2_PRIORITY: return spend(c, 1, "priority_flood");
+	default: return 0; /* unknown ones are not told of: h2up_skipped */
 	}
 }
 
@@ -235,7 +250,7 @@ on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, s
 	struct h2s *s = stream_of(session, id);
 
 	(void)flags;
-	c->budget += 1;
+	h2up_earn(c, 1);
 	nghttp2_session_consume_connection(session, n);
 	if (s == NULL || s->bad != NULL)
 		nghttp2_session_consume_stream(session, id, n);

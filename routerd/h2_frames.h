@@ -31,6 +31,14 @@ h2_frames_init(struct h2_frames *f, uint32_t skip, uint8_t also)
 /* The next n bytes of the connection. */
 void h2_frames_walk(struct h2_frames *f, const char *p, size_t n);
 
+/* We have reset a stream: what its window let on the way may still come, in DATA of at least
+ * 64 bytes on average. */
+static inline void
+h2_frames_cut(struct h2_frames *f, uint32_t window)
+{
+	f->in_flight += window / 64;
+}
+
 /* Skipped without a word since the last call: `stray` ones belong to streams that are over. */
 struct h2_skipped {
 	uint32_t unknown;

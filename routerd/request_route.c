@@ -94,8 +94,7 @@ may_upgrade(const struct msg *m)
 	struct slice rest = m->upgrade;
 	struct slice one;
 
-	if (!m->has_upgrade || (m->body == BODY_LENGTH && m->content_length > 0) ||
-		m->body == BODY_CHUNKED)
+	if (!m->has_upgrade || msg_has_body(m))
 		return false;
 	while (field_list_next(&rest, &one))
 		if (slice_caseeq(one, SLICE("h2c")) || slice_caseeq(one, SLICE("h2")))

@@ -232,21 +232,26 @@ upstream_keep(struct upstream *u, unsigned keep, int64_t idle_timeout_ms)
 		upstream_close(oldest);
 }
 
-void
-upstream_close_idle(struct worker *w, uint32_t server_id)
+static void
+close_pooled(struct worker *w, uint32_t server_id)
 {
 	struct upstream *u;
 
 	while ((u = idlepool_take_oldest(&w->idle, server_id)) != NULL)
 		upstream_close(u);
-	if (w->up_h2 != NULL)
-		exchange_h2_close_idle(w, server_id);
+}
+
+void
+upstream_close_idle(struct worker *w, uint32_t server_id)
+{
+	close_pooled(w, server_id);
+	exchange_h2_close_idle(w, server_id);
 }
 
 void
 upstream_close_all(struct worker *w)
 {
 	for (uint32_t id = 0; id < w->idle.cap; id++)
-		upstream_close_idle(w, id);
+		close_pooled(w, id);
 	exchange_h2_drain(w);
 }

@@ -3,7 +3,6 @@
  * goes.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "routerd/conn.h"

@@ -106,6 +106,15 @@ X
 	wait_for '[ "$(counter h2_upstream_connections)" = 1 ]'
 }
 
+@test "what a server earned by answering is no more than a full budget: it cannot flood with what it saved up" {
+	misbehaving saved_up priority_flood
+	h2load -n 601 -c 1 -m 1 "$URL/saved_up" >load.log
+	grep -q 'status codes: 600 2xx' load.log
+	grep -q 'upstream_h2_error .*reason=window_update_flood' "$(log_of routerd.0)"
+	[ "$(http -o /dev/null -w '%{http_code}' "$URL/priority_flood")" = 502 ]
+	grep -q 'upstream_h2_error pool=priority_flood .*reason=priority_flood' "$(log_of routerd.0)"
+}
+
 @test "a refused stream goes to another server whatever its method, a reset one does not" {
 	spawn h2 python3 "$TOOLS/h2server.py" refused reset goaway ok
 	wait_for "grep -qs '^ready' '$T/proc/h2.log'"

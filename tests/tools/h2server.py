@@ -62,6 +62,8 @@ REQUEST = {
     "settings_flood": lambda s: frame(SETTINGS, 0, 0) * 5000,
     "ping_flood": lambda s: frame(PING, 0, 0, b"12345678") * 5000,
     "window_update_flood": lambda s: frame(WINDOW, 0, 0, struct.pack(">I", 1)) * 5000,
+    "saved_up": lambda s: answer(s) if s < 1200 else frame(WINDOW, 0, 0, struct.pack(">I", 1)) * 5000 + answer(s),
+    "priority_flood": lambda s: frame(2, 0, s, b"\0\0\0\0\1") * 5000,
     "unknown_frames": lambda s: frame(0x42, 0, 0, b"x" * 1000) * 5000,
     "stray_frames": lambda s: answer(s) + frame(DATA, 0, s) * 5000,
     "grease": lambda s: frame(0x42, 0, 0, b"x" * 8000) * 20 + answer(s),

@@ -11,6 +11,7 @@
 
 #include "libcommon/mem.h"
 #include "routerd/backend_int.h"
+#include "routerd/exchange_h2.h"
 #include "routerd/upstream.h"
 #include "routerd/worker_state.h"
 
@@ -54,6 +55,7 @@ setup(void **state)
 	f->w->loop = loop_new();
 	bufs_init(&f->w->bufs, 0);
 	freelist_init(&f->w->upstreams, sizeof(struct upstream), 8);
+	f->w->up_h2 = exchange_h2_env_new(f->w);
 	f->server = xaligned(64, sizeof(*f->server));
 	memset(f->server, 0, sizeof(*f->server));
 	f->listener = listen_somewhere(&at);
@@ -69,6 +71,7 @@ teardown(void **state)
 	struct fixture *f = *state;
 
 	upstream_close_idle(f->w, 0);
+	exchange_h2_env_free(f->w->up_h2);
 	loop_free(f->w->loop);
 	idlepool_fini(&f->w->idle);
 	freelist_fini(&f->w->upstreams);
