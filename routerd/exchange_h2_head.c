@@ -6,11 +6,9 @@
 
 #include <stdio.h>
 
+#include "routerd/h2_field.h"
 #include "routerd/respond.h"
 #include "routerd/wskey.h"
-
-/* Of a field line, what is not name and value: ": " and CRLF. */
-#define LINE_EXTRA 4
 
 /* --- requests
  * ---------------------------------------------------------------------------------------------------------------
@@ -159,47 +157,14 @@ status_field(struct h2_answer *a, struct slice name, struct slice value)
 	return true;
 }
 
-static bool
-is_lower_token(struct slice name)
-{
-	for (size_t i = 0; i < name.n; i++)
-		if (name.p[i] >= 'A' && name.p[i] <= 'Z')
-			return false;
-	return http1_is_token(name);
-}
-
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* RFC 9113 §8.2.2: what speaks of the connection has no place here, TE not even as trailers. */
-static bool
-speaks_of_connection(enum field_id id)
-{
-	return id == FIELD_CONNECTION || id == FIELD_KEEP_ALIVE || id == FIELD_PROXY_CONNECTION ||
-		id == FIELD_TRANSFER_ENCODING || id == FIELD_UPGRADE;
-}
-
-static uint16_t
-flags_for(const struct h2_answer *a, enum field_id id, struct slice name)
-{
-	unsigned flags = field_flags(id);
-	unsigned dropped = a->is_trailer ? FIELD_HOP | FIELD_FRAMING : FIELD_HOP;
-
-	if ((flags & dropped) || (id == FIELD_OTHER && http1_is_framing_alike(name)))
-		flags |= MSG_FIELD_DROP;
-	return (uint16_t)flags;
-}
-
 bool
 h2_answer_field(struct h2_answer *a, struct slice name, struct slice value)
 {
 	struct msg *m = a->m;
 	enum field_id id;
+	const char *fault;
 
-	a->bytes += name.n + value.n + LINE_EXTRA;
+	a->bytes += name.n + value.n + H2_FIELD_EXTRA;
 	if (a->bytes > a->limits->head_bytes || a->bytes > a->cap)
 		return refuse(a, a->is_trailer ? "trailer_too_long" : "head_too_long");
 	if (a->reason != NULL)
@@ -207,23 +172,23 @@ h2_answer_field(struct h2_answer *a, struct slice name, struct slice value)
 	if (name.n > 0 && name.p[0] == ':')
 		return status_field(a, name, value);
 	a->has_fields = true;
-	if (!is_lower_token(name))
-		return refuse(a, "bad_field_name");
-	if (!http1_is_value(value) ||
-		(value.n > 0 && (is_blank(value.p[0]) || is_blank(value.p[value.n - 1]))))
-		return refuse(a, "bad_field_value");
 	id = field_id_of(name);
-	if (speaks_of_connection(id))
-		return refuse(a, "connection_field");
-	if (m->first[id] != 0 && id == FIELD_CONTENT_LENGTH)
-		return refuse(a, "dup_content_length");
+	fault = h2_name_fault(name);
+	if (fault == NULL)
+		fault = h2_value_fault(value);
+	if (fault == NULL)
+		fault = h2_connection_fault(id, value, true);
+	if (fault == NULL && id == FIELD_CONTENT_LENGTH && m->first[id] != 0)
+		fault = "dup_content_length";
+	if (fault != NULL)
+		return refuse(a, fault);
 	if (m->field_count >= a->limits->fields || m->field_count >= m->field_cap)
 		return refuse(a, "too_many_fields");
 	m->fields[m->field_count++] = (struct field){
 		.name = id != FIELD_OTHER && !a->is_trailer ? field_name(id) : keep(a, name),
 		.value = keep(a, value),
 		.id = (uint16_t)id,
-		.flags = flags_for(a, id, name),
+		.flags = h2_field_flags(id, name, a->is_trailer),
 	};
 	if (id != FIELD_OTHER && m->first[id] == 0)
 		m->first[id] = (uint8_t)m->field_count;

@@ -51,9 +51,9 @@ bool h2_answer_field(struct h2_answer *a, struct slice name, struct slice value)
  * when m is an answer, framed as HTTP/1 would have framed it: BODY_CHUNKED where no length is
  * known.
  *
- * Reasons: bad_pseudo_header bad_status bad_field_name bad_field_value connection_field
- * dup_content_length bad_content_length content_length_mismatch unexpected_101 head_too_long
- * too_many_fields; of trailers also trailer_too_long.
+ * Reasons: those of h2_field, bad_pseudo_header bad_status dup_content_length bad_content_length
+ * content_length_mismatch unexpected_101 head_too_long too_many_fields; of trailers also
+ * trailer_too_long.
  */
 bool h2_answer_end(struct h2_answer *a, enum method asked, bool is_end);
 

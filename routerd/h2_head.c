@@ -6,8 +6,8 @@
 
 #include <assert.h>
 
-/* Of a field line, what is not name and value: ": " and CRLF. */
-#define LINE_EXTRA 4
+#include "routerd/h2_field.h"
+
 /* Of a request line, what is not method and target: two spaces and the version. */
 #define START_EXTRA 10
 
@@ -34,55 +34,9 @@ malformed(struct h2_head *h, const char *reason)
 	refuse(h, 400, reason, true);
 }
 
-/* --- names and values
- * ---------------------------------------------------------------------------------------------------
- */
-
-/* RFC 9113 §8.2.1: a token without capitals. NULL when it is one. */
-static const char *
-name_fault(struct slice name)
-{
-	if (name.n == 0)
-		return "empty_field_name";
-	for (size_t i = 0; i < name.n; i++)
-		if (name.p[i] >= 'A' && name.p[i] <= 'Z')
-			return "bad_field_name";
-	return http1_is_token(name) ? NULL : "bad_field_name";
-}
-
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static const char *
-value_fault(struct slice v)
-{
-	if (!http1_is_value(v) || (v.n > 0 && (is_blank(v.p[0]) || is_blank(v.p[v.n - 1]))))
-		return "bad_field_value";
-	return NULL;
-}
-
-/* RFC 9113 §8.2.2: what speaks of the connection has no place here. */
-static const char *
-connection_fault(enum field_id id, struct slice value)
-{
-	switch (id) {
-	case FIELD_CONNECTION:
-	case FIELD_KEEP_ALIVE:
-	case FIELD_PROXY_CONNECTION:
-	case FIELD_TRANSFER_ENCODING:
-	case FIELD_UPGRADE: return "connection_field";
-	case FIELD_TE: return slice_caseeq(value, SLICE("trailers")) ? NULL : "bad_te";
-	default: return NULL;
-	}
-}
-
 void
 h2_head_add(struct msg *m, enum field_id id, struct slice name, struct slice value)
 {
-	unsigned flags = field_flags(id);
 	struct field *f;
 
 	assert(m->field_count < m->field_cap);
@@ -90,7 +44,7 @@ h2_head_add(struct msg *m, enum field_id id, struct slice name, struct slice val
 	f->name = name;
 	f->value = value;
 	f->id = (uint16_t)id;
-	f->flags = (uint16_t)(flags & FIELD_HOP ? flags | MSG_FIELD_DROP : flags);
+	f->flags = h2_field_flags(id, name, false);
 	if (id != FIELD_OTHER && m->first[id] == 0)
 		m->first[id] = (uint8_t)m->field_count;
 }
@@ -165,7 +119,7 @@ static void
 regular_field(struct h2_head *h, struct slice name, struct slice value)
 {
 	struct msg *m = h->m;
-	const char *fault = name_fault(name);
+	const char *fault = h2_name_fault(name);
 	enum field_id id = fault == NULL ? field_id_of(name) : FIELD_OTHER;
 	bool is_said = id == FIELD_HOST && h->authority.p != NULL;
 
@@ -173,9 +127,9 @@ regular_field(struct h2_head *h, struct slice name, struct slice value)
 		add_host(h);
 	h->has_fields = true;
 	if (fault == NULL)
-		fault = value_fault(value);
+		fault = h2_value_fault(value);
 	if (fault == NULL)
-		fault = connection_fault(id, value);
+		fault = h2_connection_fault(id, value, false);
 	if (fault == NULL && is_said)
 		fault = host_fault(h, value);
 	else if (fault == NULL && id != FIELD_OTHER && m->first[id] != 0 &&
@@ -193,14 +147,12 @@ regular_field(struct h2_head *h, struct slice name, struct slice value)
 	h->cookies += id == FIELD_COOKIE;
 	h2_head_add(m, id, id != FIELD_OTHER ? field_name(id) : arena_dup(h->arena, name),
 		arena_dup(h->arena, value));
-	if (id == FIELD_OTHER && http1_is_framing_alike(name))
-		m->fields[m->field_count - 1].flags |= MSG_FIELD_DROP;
 }
 
 void
 h2_head_field(struct h2_head *h, struct slice name, struct slice value)
 {
-	h->bytes += name.n + value.n + LINE_EXTRA;
+	h->bytes += name.n + value.n + H2_FIELD_EXTRA;
 	if (h->bytes > h->limits->head_bytes)
 		refuse(h, 431, "head_too_long", false);
 	if (h->reason != NULL)
@@ -418,20 +370,19 @@ void
 h2_trailers_field(struct h2_trailers *t, struct arena *arena, struct slice name, struct slice value)
 {
 	enum field_id id = field_id_of(name);
-	unsigned flags = field_flags(id);
 	struct field *f;
 
-	t->bytes += name.n + value.n + LINE_EXTRA;
+	t->bytes += name.n + value.n + H2_FIELD_EXTRA;
 	if (t->reason == NULL && t->bytes > HTTP1_TRAILER_MAX)
 		t->reason = "trailer_too_long";
 	if (t->reason == NULL && name.n > 0 && name.p[0] == ':')
 		t->reason = "bad_pseudo_header";
 	if (t->reason == NULL)
-		t->reason = name_fault(name);
+		t->reason = h2_name_fault(name);
 	if (t->reason == NULL)
-		t->reason = value_fault(value);
+		t->reason = h2_value_fault(value);
 	if (t->reason == NULL)
-		t->reason = connection_fault(id, value);
+		t->reason = h2_connection_fault(id, value, false);
 	if (t->reason == NULL && t->count == H2_TRAILERS_MAX)
 		t->reason = "too_many_trailers";
 	if (t->reason != NULL)
@@ -440,7 +391,5 @@ h2_trailers_field(struct h2_trailers *t, struct arena *arena, struct slice name,
 	f->name = arena_dup(arena, name);
 	f->value = arena_dup(arena, value);
 	f->id = (uint16_t)id;
-	f->flags = (uint16_t)(flags & (FIELD_FRAMING | FIELD_HOP) ? flags | MSG_FIELD_DROP : flags);
-	if (id == FIELD_OTHER && http1_is_framing_alike(name))
-		f->flags |= MSG_FIELD_DROP;
+	f->flags = h2_field_flags(id, name, true);
 }
