@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "libcommon/poolcfg.h"
 #include "libcommon/slice.h"
 
 #define GRPCCHECK_PATH "/grpc.health.v1.Health/Check"
-/* Of a service's name, and of an answer's message: that is a number. */
-#define GRPCCHECK_SERVICE_MAX 255
-#define GRPCCHECK_ANSWER_MAX  64
+/* Of an answer's message: that is a number. */
+#define GRPCCHECK_ANSWER_MAX 64
 
 struct grpccheck {
 	char message[5 + GRPCCHECK_ANSWER_MAX];
@@ -27,7 +27,7 @@ struct grpccheck {
 
 void grpccheck_init(struct grpccheck *g);
 /* A HealthCheckRequest with its prefix; returns its length. out has room for
- * GRPCCHECK_SERVICE_MAX + 8. */
+ * CHECKCFG_SERVICE_MAX + 8. */
 size_t grpccheck_request(const char *service, char *out);
 /* A field of the head or the trailers, and bytes of the body. */
 void grpccheck_field(struct grpccheck *g, struct slice name, struct slice value);

@@ -31,7 +31,7 @@ struct h2 {
 	bool is_grpc;
 	bool is_closed; /* the answer to it is whole */
 	struct grpccheck grpc;
-	char request[GRPCCHECK_SERVICE_MAX + 8];
+	char request[CHECKCFG_SERVICE_MAX + 8];
 	size_t request_len;
 	size_t request_sent;
 };

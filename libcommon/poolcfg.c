@@ -204,8 +204,8 @@ static const struct cfg_schema http_check_schema = {
 static void
 check_service(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
 {
-	if (strlen(*(char **)field) > 255)
-		cfg_error(ctx, node, path, "too long, at most 255 bytes");
+	if (strlen(*(char **)field) > CHECKCFG_SERVICE_MAX)
+		cfg_error(ctx, node, path, "too long, at most %d bytes", CHECKCFG_SERVICE_MAX);
 }
 
 static const struct cfg_row grpc_check_rows[] = {

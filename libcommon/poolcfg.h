@@ -26,6 +26,9 @@ struct servercfg {
 
 enum check_kind { CHECK_NONE, CHECK_TCP, CHECK_HTTP, CHECK_GRPC };
 
+/* What fits in one byte of length. */
+#define CHECKCFG_SERVICE_MAX 255
+
 struct checkcfg {
 	const struct cfg_node *node;
 	enum check_kind kind;    /* from which of `http` / `grpc` / `tcp` is there */

@@ -296,12 +296,11 @@ attempt_send(struct request *r)
 	struct sink *to = x->sink;
 
 	r->t.connected_us = request_us(r);
-	if (r->kept.is_lost && r->was_replayed) {
+	if (r->kept.is_lost) {
 		/* The client went on sending while there was no server. */
 		failed(r, SERVER_ABANDONED, 502, "body_not_kept");
 		return REQ_STAY;
 	}
-	r->was_replayed = r->kept.is_on;
 	r->was_sent = true;
 	r->interims = 0;
 	r->down_flow = FLOW_NONE;
@@ -452,8 +451,6 @@ pass_interim(struct request *r)
 static void
 drop_kept(struct request *r)
 {
-	if (!r->kept.is_on)
-		return;
 	r->x->kept = NULL;
 	kept_drop(&r->kept);
 }

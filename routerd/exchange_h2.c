@@ -386,8 +386,8 @@ h2s_closed(struct h2s *s, uint32_t error)
 	} else if (s->peer_reset) {
 		worker_count(s->c->w, STAT_H2_UPSTREAM_RESETS);
 		s->x.events->failed(&s->x, EXCHANGE_BROKEN, 502,
-			s->error == NGHTTP2_HTTP_1_1_REQUIRED ? "http_1_1_required"
-							      : "reset_by_server");
+			error == NGHTTP2_HTTP_1_1_REQUIRED ? "http_1_1_required"
+							   : "reset_by_server");
 	} else {
 		s->x.events->failed(&s->x, EXCHANGE_BAD, 502,
 			s->has_final && s->kind == BODY_LENGTH && s->in_bytes != s->length
@@ -457,7 +457,6 @@ out_data(struct sink *k, struct buf *b, const char *p, size_t n)
 		return SINK_GONE;
 	if (n == 0)
 		return SINK_OK;
-	s->out_given += n;
 	if (s->x.kept != NULL)
 		kept_add(s->x.kept, p, n);
 	s->queued += n;
@@ -543,8 +542,6 @@ h2_send(struct exchange *x)
 	nghttp2_data_provider body = { .source.ptr = s, .read_callback = h2s_read_out };
 	int32_t id = NGHTTP2_ERR_NOMEM;
 
-	/* HTTP/2 has no other upgrade: whoever asks for one is answered without. */
-	s->is_tunnel = s->needs_connect;
 	if (cap <= text->cap) {
 		size_t n =
 			exchange_h2_request(x, c->u->tls_id != 0 ? SLICE("https") : SLICE("http"),
@@ -615,7 +612,9 @@ h2_state(const struct exchange *x)
 static uint64_t
 h2_given(const struct exchange *x)
 {
-	return of_const(x)->out_given;
+	const struct h2s *s = of_const(x);
+
+	return s->out_bytes + s->queued;
 }
 
 static bool

@@ -348,7 +348,7 @@ open_waiting(struct h2up *c)
 
 	for (struct h2s *s = c->streams; s != NULL && c->state != H2UP_DEAD; s = next) {
 		next = s->next;
-		if (!s->is_waiting || s->is_done || (s->needs_connect && !c->has_settings))
+		if (!s->is_waiting || s->is_done || (s->is_tunnel && !c->has_settings))
 			continue;
 		if (!c->has_settings && c->u->served > 0)
 			return;
@@ -568,7 +568,7 @@ settle(struct h2up *c)
 		next = s->next;
 		if (!s->is_waiting || s->is_done)
 			continue;
-		if (s->needs_connect && !c->may_connect) {
+		if (s->is_tunnel && !c->may_connect) {
 			h2s_lost(s, EXCHANGE_UNFIT, 502, "no_extended_connect");
 			next = c->streams;
 		} else if (c->peer_limit == 0) {
@@ -608,7 +608,7 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	}
 	s = h2s_new(c->env, how);
 	s->x.is_reused = is_reused;
-	s->needs_connect = how->is_websocket;
+	s->is_tunnel = how->is_websocket;
 	s->is_beside = c->active > 0;
 	h2s_link(s, c);
 	c->active++;

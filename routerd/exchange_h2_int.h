@@ -132,17 +132,15 @@ struct h2s {
 	struct deadline dl;
 	int32_t id;      /* 0: nothing was sent */
 	bool is_waiting; /* for the connection */
-	bool needs_connect;
-	bool is_beside; /* others were on the connection: that was not idle, and closed for it */
-	bool is_tunnel; /* an extended CONNECT */
-	bool is_done;   /* the attempt has let go */
-	bool is_ending; /* only END_STREAM is left to be sent */
-	bool is_closed; /* nghttp2 has */
-	bool head_sent; /* HEADERS have left nghttp2 */
-	bool end_sent;  /* and END_STREAM */
+	bool is_beside;  /* others were on the connection: that was not idle, and closed for it */
+	bool is_tunnel;  /* an extended CONNECT, until it is declined */
+	bool is_done;    /* the attempt has let go */
+	bool is_ending;  /* only END_STREAM is left to be sent */
+	bool is_closed;  /* nghttp2 has */
+	bool head_sent;  /* HEADERS have left nghttp2 */
+	bool end_sent;   /* and END_STREAM */
 	bool peer_reset;
 	bool unsent;     /* could not even be submitted */
-	uint32_t error;  /* of the reset */
 	const char *bad; /* what is wrong with the answer */
 	uint64_t heard;  /* the connection's, when it was opened */
 	/* the answer */
@@ -169,7 +167,6 @@ struct h2s {
 	uint8_t seg_first;
 	uint8_t seg_count;
 	size_t queued;
-	uint64_t out_given;
 	uint64_t out_bytes; /* in frames */
 	nghttp2_nv *out_trailers;
 	size_t out_trailer_count;

@@ -170,21 +170,11 @@ h2up_out_callbacks(nghttp2_session_callbacks *cb)
 static void
 consume(struct h2up *c, size_t n)
 {
-	c->queued -= n;
-	while (c->seg_count > 0) {
-		struct h1_seg *g = &c->seg[c->seg_first];
+	unsigned used = h1_seg_consume(c->seg + c->seg_first, c->seg_count, n);
 
-		if (n < g->n) {
-			g->p += n;
-			g->n -= n;
-			return;
-		}
-		n -= g->n;
-		buf_unref(g->b);
-		c->seg_first++;
-		c->seg_count--;
-	}
-	c->seg_first = 0;
+	c->queued -= n;
+	c->seg_count -= used;
+	c->seg_first = c->seg_count > 0 ? c->seg_first + used : 0;
 }
 
 /* False: it has failed. *is_all: the socket has taken everything. */

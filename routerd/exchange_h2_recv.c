@@ -207,10 +207,8 @@ on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 			headers_end(c, s, is_end);
 		break;
 	case NGHTTP2_RST_STREAM:
-		if (s != NULL) {
+		if (s != NULL)
 			s->peer_reset = true;
-			s->error = frame->rst_stream.error_code;
-		}
 		return 0;
 	case NGHTTP2_SETTINGS:
 		if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))

@@ -79,24 +79,33 @@ gone(struct h1_out *o)
 	return SINK_GONE;
 }
 
-/* n bytes were sent: let go of the segments they came from. */
+unsigned
+h1_seg_consume(struct h1_seg *seg, unsigned count, size_t n)
+{
+	unsigned i = 0;
+
+	while (i < count && n >= seg[i].n) {
+		n -= seg[i].n;
+		buf_unref(seg[i].b);
+		i++;
+	}
+	if (i < count) {
+		seg[i].p += n;
+		seg[i].n -= n;
+	}
+	return i;
+}
+
 static void
 consume(struct h1_out *o, size_t n)
 {
-	o->queued -= n;
-	while (o->seg_count > 0) {
-		struct h1_seg *seg = &o->seg[o->seg_first];
+	unsigned used = h1_seg_consume(o->seg + o->seg_first, o->seg_count, n);
 
-		if (n < seg->n) {
-			seg->p += n;
-			seg->n -= n;
-			return;
-		}
-		n -= seg->n;
-		buf_unref(seg->b);
-		o->seg_first++;
-		o->seg_count--;
-	}
+	o->queued -= n;
+	o->seg_first += (uint8_t)used;
+	o->seg_count -= (uint8_t)used;
+	if (o->seg_count > 0)
+		return;
 	o->seg_first = 0;
 	/* Nothing refers to the scratch bytes any more. */
 	if (o->scratch != NULL && o->scratch->refs == 1)

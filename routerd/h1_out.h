@@ -20,6 +20,9 @@ struct h1_seg {
 	size_t n;
 };
 
+/* n bytes of these were sent: lets go of the segments they came from, returns how many. */
+unsigned h1_seg_consume(struct h1_seg *seg, unsigned count, size_t n);
+
 struct h1_out {
 	struct sink sink;
 	struct stream *s;

@@ -310,8 +310,7 @@ finish(struct request *r, enum client_end how)
 		pool_retry_put(r->pool);
 	worker_add(r->w, STAT_ACTIVE, (uint64_t)-1);
 	buf_unref(r->collect.b);
-	if (r->kept.is_on)
-		kept_drop(&r->kept);
+	kept_drop(&r->kept);
 	buf_unref(r->head);
 	if (r->pin != NULL)
 		worker_unpin(r->w, r->pin);

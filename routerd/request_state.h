@@ -67,12 +67,11 @@ struct request {
 	bool head_sent;  /* the final head was given to the client's sink */
 	bool interim_sent;
 	bool is_collected;
-	bool is_streamed;  /* the body flows from the client to the server as it comes */
-	bool is_reused;    /* the attempt runs on a connection that was idle */
-	bool wants_fresh;  /* the next attempt must not reuse one */
-	bool was_replayed; /* a try before has begun on the body that is kept */
-	bool was_sent;     /* bytes of this attempt may have reached the server */
-	bool has_retry;    /* holds a share of the pool's retry budget */
+	bool is_streamed; /* the body flows from the client to the server as it comes */
+	bool is_reused;   /* the attempt runs on a connection that was idle */
+	bool wants_fresh; /* the next attempt must not reuse one */
+	bool was_sent;    /* bytes of this attempt may have reached the server */
+	bool has_retry;   /* holds a share of the pool's retry budget */
 	bool is_tunnel;
 	bool is_looked_at; /* since the last byte, see STREAM_LOOK_MS */
 	bool knows_token;  /* it was looked for, and is not there */

@@ -14,7 +14,7 @@
 static void
 requests(void **state)
 {
-	char out[GRPCCHECK_SERVICE_MAX + 8];
+	char out[CHECKCFG_SERVICE_MAX + 8];
 	char name[256];
 
 	(void)state;
