@@ -1,6 +1,5 @@
 /*
- * exchange_h2_conn: connections to servers: which one an exchange goes on, connecting, reading, and
- * how they end.
+ * exchange_h2_conn: connections to servers: connecting, reading, and how they end.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,11 +8,8 @@
 
 /* What one turn of a connection may read before others get theirs. */
 #define TURN_BYTES (256u << 10)
-/* A connection that was quiet for so long is read before it is used again: its end may be there. */
-#define JUST_USED_MS 1000
 
 static void run(struct run_item *item);
-static void settle(struct h2up *c);
 
 /* --- what a worker has
  * ------------------------------------------------------------------------------------------------------
@@ -50,8 +46,20 @@ exchange_h2_env_trim(struct exchange_h2_env *env)
 	return freelist_trim(&env->streams, 16) || more;
 }
 
-static struct h2up_list *
-list_of(struct exchange_h2_env *env, uint32_t id)
+void
+exchange_h2_env_free(struct exchange_h2_env *env)
+{
+	freelist_fini(&env->conns);
+	freelist_fini(&env->streams);
+	nghttp2_session_callbacks_del(env->callbacks);
+	nghttp2_option_del(env->option);
+	h2_mem_free(env->mem);
+	free(env->by_server);
+	free(env);
+}
+
+struct h2up_list *
+h2up_list_of(struct exchange_h2_env *env, uint32_t id)
 {
 	if (id >= env->cap) {
 		uint32_t cap = env->cap ? env->cap : 16;
@@ -72,14 +80,14 @@ list_of(struct exchange_h2_env *env, uint32_t id)
  * ----------------------------------------------------------------------------------------------------------------
  */
 
-static void
-set_idle(struct h2up *c, bool is_idle)
+void
+h2up_set_idle(struct h2up *c, bool is_idle)
 {
 	if (c->is_idle == is_idle)
 		return;
 	c->is_idle = is_idle;
 	worker_add(c->w, STAT_UPSTREAM_IDLE, is_idle ? 1 : (uint64_t)-1);
-	list_of(c->env, c->u->server_id)->idle += is_idle ? 1u : (unsigned)-1;
+	h2up_list_of(c->env, c->u->server_id)->idle += is_idle ? 1u : (unsigned)-1;
 }
 
 static void
@@ -96,7 +104,7 @@ die(struct h2up *c, enum exchange_failure why, uint16_t status, const char *reas
 {
 	if (c->state == H2UP_DEAD)
 		return;
-	set_idle(c, false);
+	h2up_set_idle(c, false);
 	c->state = H2UP_DEAD;
 	*c->link = c->next;
 	if (c->next != NULL)
@@ -156,7 +164,7 @@ h2up_retire(struct h2up *c)
 	if (c->state != H2UP_OPEN)
 		return;
 	c->state = H2UP_RETIRED;
-	set_idle(c, false);
+	h2up_set_idle(c, false);
 	h2up_soon(c);
 }
 
@@ -168,12 +176,12 @@ h2up_left(struct h2up *c)
 	/* While it connects it needs what its exchanges have brought along. */
 	if (c->state != H2UP_OPEN || c->is_connecting || c->keep == 0 || c->w->is_draining ||
 		(c->max_requests > 0 && c->u->served >= c->max_requests) ||
-		list_of(c->env, c->u->server_id)->idle >= c->keep) {
+		h2up_list_of(c->env, c->u->server_id)->idle >= c->keep) {
 		h2up_retire(c);
 		h2up_soon(c);
 		return;
 	}
-	set_idle(c, true);
+	h2up_set_idle(c, true);
 	deadline_set(c->w->loop, &c->u->dl, c->idle_timeout_ms);
 }
 
@@ -282,7 +290,7 @@ run(struct run_item *item)
 		return;
 	}
 	if (c->is_settling)
-		settle(c);
+		h2up_settle(c);
 	if (c->wants_read) {
 		c->wants_read = false;
 		h2up_read(c);
@@ -313,14 +321,6 @@ run(struct run_item *item)
  * --------------------------------------------------------------------------------------------------------------
  */
 
-static uint32_t
-room_of(const struct h2up *c)
-{
-	uint32_t limit = c->limit < c->peer_limit ? c->limit : c->peer_limit;
-
-	return limit > c->active ? limit - c->active : 0;
-}
-
 static void
 begin_session(struct h2up *c)
 {
@@ -337,25 +337,6 @@ begin_session(struct h2up *c)
 		c->session, NGHTTP2_FLAG_NONE, 0, (int32_t)H2UP_CONN_WINDOW);
 	c->is_connecting = false;
 	h2up_soon(c);
-}
-
-/* The first exchange goes at once; the others when it is known how many the server takes: those
- * that are too many would only be refused. */
-static void
-open_waiting(struct h2up *c)
-{
-	struct h2s *next;
-
-	for (struct h2s *s = c->streams; s != NULL && c->state != H2UP_DEAD; s = next) {
-		next = s->next;
-		if (!s->is_waiting || s->is_done || (s->is_tunnel && !c->has_settings))
-			continue;
-		if (!c->has_settings && c->u->served > 0)
-			return;
-		h2s_opened(s);
-		/* It may have taken others along. */
-		next = c->streams;
-	}
 }
 
 /* A step of what leads to a connection: other deadlines hold. */
@@ -380,7 +361,7 @@ connected(struct h2up *c)
 		begin_session(c);
 		/* What came before anything was asked is heard first: no answer can be in it. */
 		h2up_read(c);
-		open_waiting(c);
+		h2up_open_waiting(c);
 		break;
 	case UPSTREAM_TLS_FAILED: die(c, EXCHANGE_TLS, 502, upstream_tls_reason(c->u)); break;
 	case UPSTREAM_NO_TLSD: die(c, EXCHANGE_NO_TLSD, 502, upstream_tls_reason(c->u)); break;
@@ -415,8 +396,8 @@ on_expired(struct upstream *u)
 		h2up_retire(c);
 }
 
-static struct h2up *
-conn_new(struct worker *w, struct server *server, const struct poolcfg *pool)
+struct h2up *
+h2up_new(struct worker *w, struct server *server, const struct poolcfg *pool)
 {
 	struct exchange_h2_env *env = w->up_h2;
 	struct upstream *u = upstream_connect(w, server, pool);
@@ -434,7 +415,7 @@ conn_new(struct worker *w, struct server *server, const struct poolcfg *pool)
 	c->is_connecting = true;
 	h2up_budget_init(c);
 	c->heard_ms = c->budget_ms;
-	l = list_of(env, server->id);
+	l = h2up_list_of(env, server->id);
 	c->peer_limit = l->peer_limit > 0 ? l->peer_limit : 100;
 	if (nghttp2_session_client_new3(
 		    &c->session, env->callbacks, c, env->option, h2_mem_of(env->mem)) != 0)
@@ -453,176 +434,9 @@ conn_new(struct worker *w, struct server *server, const struct poolcfg *pool)
 	return c;
 }
 
-/* --- which connection
- * -------------------------------------------------------------------------------------------------------
+/* --- all of them
+ * -----------------------------------------------------------------------------------------------------
  */
-
-/* A quiet one is read first: what it says then is its end, more often than not. */
-static bool
-is_alive(struct h2up *c)
-{
-	if (c->active > 0 || c->state != H2UP_OPEN || c->is_receiving ||
-		loop_now_ms(c->w->loop) - c->heard_ms <= JUST_USED_MS)
-		return c->state != H2UP_DEAD;
-	c->u->s.readable = true;
-	h2up_read(c);
-	return c->state == H2UP_OPEN;
-}
-
-static bool
-is_worn(const struct h2up *c)
-{
-	return c->max_requests > 0 && c->u->served + c->waiting >= c->max_requests;
-}
-
-static struct h2up *
-find(const struct exchange_open *how)
-{
-	struct h2up_list *l = list_of(how->w->up_h2, how->server->id);
-	uint32_t addr_seq = atomic_load_explicit(&how->server->addr_seq, memory_order_acquire);
-	struct h2up *next;
-
-	for (struct h2up *c = l->first; c != NULL; c = next) {
-		next = c->next;
-		c->limit = (uint32_t)how->pool->streams;
-		if (c->state > H2UP_OPEN || room_of(c) == 0)
-			continue;
-		if (c->u->tls_id != how->pool->tls_id)
-			continue;
-		if (how->wants_fresh && c->u->served > 0)
-			continue;
-		if (c->u->addr_seq != addr_seq || is_worn(c)) {
-			h2up_retire(c);
-			continue;
-		}
-		if (is_alive(c))
-			return c;
-	}
-	return NULL;
-}
-
-void
-h2up_settled(struct h2up *c)
-{
-	uint32_t streams = nghttp2_session_get_remote_settings(
-		c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-
-	c->has_settings = true;
-	c->peer_limit = streams;
-	list_of(c->env, c->u->server_id)->peer_limit = streams;
-	c->may_connect = nghttp2_session_get_remote_settings(
-				 c->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
-	/* Not from within nghttp2: an exchange that cannot go on this connection leaves it. */
-	c->is_settling = true;
-	h2up_soon(c);
-}
-
-static void
-lost_unopened(struct h2s *s, int error)
-{
-	bool is_ours = upstream_is_ours(error);
-
-	h2s_lost(s, is_ours ? EXCHANGE_OURS : EXCHANGE_CONNECT, is_ours ? 500 : 502,
-		upstream_reason(error));
-}
-
-/* The server takes fewer at a time than wait here: it goes on another connection. */
-static void
-move_away(struct h2s *s)
-{
-	struct h2up *from = s->c;
-	struct h2up_list *l = list_of(from->env, from->u->server_id);
-	struct h2up *to = l->first;
-
-	while (to != NULL &&
-		(to == from || to->state > H2UP_OPEN || room_of(to) == 0 ||
-			to->u->tls_id != from->u->tls_id || to->has_settings))
-		to = to->next;
-	if (to == NULL)
-		to = conn_new(from->w, from->u->server, s->pool);
-	h2s_unlink(s);
-	from->active--;
-	from->waiting--;
-	if (to == NULL) {
-		lost_unopened(s, errno);
-		return;
-	}
-	to->limit = from->limit;
-	to->max_requests = from->max_requests;
-	to->keep = from->keep;
-	to->idle_timeout_ms = from->idle_timeout_ms;
-	h2s_link(s, to);
-	to->active++;
-	to->waiting++;
-	if (!to->is_connecting)
-		open_waiting(to);
-}
-
-static void
-settle(struct h2up *c)
-{
-	struct h2s *next;
-
-	c->is_settling = false;
-	for (struct h2s *s = c->streams; s != NULL; s = next) {
-		next = s->next;
-		if (!s->is_waiting || s->is_done)
-			continue;
-		if (s->is_tunnel && !c->may_connect) {
-			h2s_lost(s, EXCHANGE_UNFIT, 502, "no_extended_connect");
-			next = c->streams;
-		} else if (c->peer_limit == 0) {
-			/* Nor would it take any on another connection. */
-			h2s_lost(s, EXCHANGE_REFUSED, 502, "refused_by_server");
-			next = c->streams;
-		} else if (c->active > (c->limit < c->peer_limit ? c->limit : c->peer_limit)) {
-			move_away(s);
-			next = c->streams;
-		}
-	}
-	open_waiting(c);
-}
-
-int
-exchange_h2_open(struct exchange **x, const struct exchange_open *how)
-{
-	struct h2up *c = find(how);
-	struct h2s *s;
-	bool is_reused = c != NULL && c->u->served > 0;
-
-	if (c == NULL)
-		c = conn_new(how->w, how->server, how->pool);
-	if (c == NULL)
-		return -1;
-	if (how->is_websocket && c->has_settings && !c->may_connect) {
-		errno = EPROTONOSUPPORT;
-		return -1;
-	}
-	c->limit = (uint32_t)how->pool->streams;
-	c->max_requests = (uint32_t)how->pool->keepalive_requests;
-	c->keep = (unsigned)how->pool->keepalive;
-	c->idle_timeout_ms = (uint64_t)how->pool->idle_timeout_ms;
-	if (c->is_idle) {
-		set_idle(c, false);
-		deadline_clear(&c->u->dl);
-	}
-	s = h2s_new(c->env, how);
-	s->x.is_reused = is_reused;
-	s->is_tunnel = how->is_websocket;
-	s->is_beside = c->active > 0;
-	h2s_link(s, c);
-	c->active++;
-	*x = &s->x;
-	if (!c->is_connecting && (c->has_settings || (c->u->served == 0 && !how->is_websocket))) {
-		if (is_reused)
-			worker_count(c->w, STAT_UPSTREAM_REUSED);
-		c->u->served++;
-		return 1;
-	}
-	s->is_waiting = true;
-	c->waiting++;
-	return 0;
-}
 
 void
 exchange_h2_close_idle(struct worker *w, uint32_t server_id)
@@ -647,16 +461,4 @@ exchange_h2_drain(struct worker *w)
 {
 	for (uint32_t id = 0; id < w->up_h2->cap; id++)
 		exchange_h2_close_idle(w, id);
-}
-
-void
-exchange_h2_env_free(struct exchange_h2_env *env)
-{
-	freelist_fini(&env->conns);
-	freelist_fini(&env->streams);
-	nghttp2_session_callbacks_del(env->callbacks);
-	nghttp2_option_del(env->option);
-	h2_mem_free(env->mem);
-	free(env->by_server);
-	free(env);
 }

@@ -1,11 +1,13 @@
 /*
  * exchange_h2_int: what the files of exchange_h2 share among themselves; nobody else includes it.
  *
- *   exchange_h2.c       one exchange: what an attempt asks for, and what it is told
- *   exchange_h2_conn.c  a connection's life: which one, connecting, reading, the end
- *   exchange_h2_recv.c  what nghttp2 tells of frames that have come
- *   exchange_h2_out.c   frames on their way out: many per send, DATA by reference
- *   exchange_h2_head.c  heads, without any of this
+ *   exchange_h2.c         one exchange: what an attempt asks for, and its request
+ *   exchange_h2_answer.c  its answer, into the sink that takes it
+ *   exchange_h2_pick.c    which connection it goes on
+ *   exchange_h2_conn.c    a connection's life: connecting, reading, the end
+ *   exchange_h2_recv.c    what nghttp2 tells of frames that have come
+ *   exchange_h2_out.c     frames on their way out: many per send, DATA by reference
+ *   exchange_h2_head.c    heads, without any of this
  *
  * Invariant: nghttp2 is never entered twice: what is called from its callbacks only submits, and
  * frames leave from the run queue (h2up_soon). So neither a connection nor a stream goes away under
@@ -180,13 +182,6 @@ void h2s_unlink(struct h2s *s);
 void h2s_free(struct h2s *s);
 /* The connection stands. */
 void h2s_opened(struct h2s *s);
-/* A head is complete in c->answer. */
-void h2s_head(struct h2s *s, bool is_end);
-void h2s_trailers(struct h2s *s, const struct msg *m);
-void h2s_data(struct h2s *s, struct buf *b, const char *p, size_t n);
-/* END_STREAM. */
-void h2s_in_end(struct h2s *s);
-void h2s_fed(struct h2up *c);
 /* nghttp2 has closed it. */
 void h2s_closed(struct h2s *s, uint32_t error);
 /* The connection is gone. */
@@ -195,6 +190,19 @@ void h2s_lost(struct h2s *s, enum exchange_failure why, uint16_t status, const c
 ssize_t h2s_read_out(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n, uint32_t *flags,
 	nghttp2_data_source *source, void *arg);
 
+/* exchange_h2_answer.c */
+void h2s_in_init(struct h2s *s);
+void h2s_drop_in(struct h2s *s);
+/* A head is complete in c->answer. */
+void h2s_head(struct h2s *s, bool is_end);
+void h2s_trailers(struct h2s *s, const struct msg *m);
+void h2s_data(struct h2s *s, struct buf *b, const char *p, size_t n);
+/* END_STREAM. */
+void h2s_in_end(struct h2s *s);
+void h2s_fed(struct h2up *c);
+/* Its sink has something that is to be flushed. */
+void h2s_mark_fed(struct h2s *s);
+
 /* exchange_h2_conn.c */
 /* There may be frames to send, or the end to see to: later in this turn. */
 void h2up_soon(struct h2up *c);
@@ -202,9 +210,18 @@ void h2up_soon(struct h2up *c);
 void h2up_retire(struct h2up *c);
 /* One exchange less. */
 void h2up_left(struct h2up *c);
-/* The server's SETTINGS are here. */
-void h2up_settled(struct h2up *c);
 void h2up_read(struct h2up *c);
+/* Connecting; NULL: see errno. */
+struct h2up *h2up_new(struct worker *w, struct server *server, const struct poolcfg *pool);
+void h2up_set_idle(struct h2up *c, bool is_idle);
+struct h2up_list *h2up_list_of(struct exchange_h2_env *env, uint32_t server_id);
+
+/* exchange_h2_pick.c */
+/* The server's SETTINGS are here: settle follows, not from within nghttp2. */
+void h2up_settled(struct h2up *c);
+void h2up_settle(struct h2up *c);
+/* Exchanges that wait for the connection may go, as many as it takes now. */
+void h2up_open_waiting(struct h2up *c);
 
 /* exchange_h2_recv.c */
 /* nghttp2 has taken all bytes. False: enough of frames that nobody takes. */
