@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -70,42 +71,83 @@ is_ours(const struct daemon *d, const char *folder)
 }
 
 /* What is made inside inherits the group (set-group-id), so that sockets bound later can be
- * reached by the other daemons. */
+ * reached by the other daemons. The folder stands at `path` so far. */
 static int
-set_rights(const struct daemon *d, const char *folder, struct err *err)
+set_rights(const struct daemon *d, const char *folder, const char *path, struct err *err)
 {
 	gid_t gid = common_gid(d);
 
 	if (!is_ours(d, folder))
-		return chmod(folder, 0755) < 0 ? err_set(err, "%s: %s", folder, strerror(errno))
-					       : 0;
-	if (gid != (gid_t)-1 && chown(folder, (uid_t)-1, gid) < 0 && errno != EPERM)
+		return chmod(path, 0755) < 0 ? err_set(err, "%s: %s", folder, strerror(errno)) : 0;
+	if (gid != (gid_t)-1 && chown(path, (uid_t)-1, gid) < 0 && errno != EPERM)
 		return err_set(err, "%s: cannot be given to the common group: %s", folder,
 			strerror(errno));
 	/* Operators write their decisions into state_dir; in run_dir only owners may. */
-	if (chmod(folder, strcmp(folder, d->cfg->common.state_dir) == 0 ? 02770 : 02750) < 0)
+	if (chmod(path, strcmp(folder, d->cfg->common.state_dir) == 0 ? 02770 : 02750) < 0)
 		return err_set(err, "%s: %s", folder, strerror(errno));
 	return 0;
 }
 
-/* 1 when it was made, 0 when it is there. */
+static int
+check_is_folder(const char *folder, struct err *err)
+{
+	struct stat st;
+
+	if (stat(folder, &st) < 0)
+		return err_set(err, "%s: %s", folder, strerror(errno));
+	if (!S_ISDIR(st.st_mode)) {
+		errno = ENOTDIR;
+		return err_set(err, "%s: is not a folder", folder);
+	}
+	return 0;
+}
+
+/* 0, or -1 with errno EEXIST when somebody else's stands there by now. */
+static int
+put_in_place(const char *made, const char *folder)
+{
+	if (renameat2(AT_FDCWD, made, AT_FDCWD, folder, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	/* A file system without that: an empty folder may be replaced, by one that is its equal. */
+	if (rename(made, folder) == 0)
+		return 0;
+	if (errno == ENOTEMPTY || errno == ENOTDIR)
+		errno = EEXIST;
+	return -1;
+}
+
+/* 1 when it was made, 0 when it is there. Daemons that start together make it together, so it
+ * appears with its rights: in one that has yet to get them, another daemon would leave sockets
+ * that are not the common group's, or could not enter it. */
 static int
 make_one(const struct daemon *d, const char *folder, struct err *err)
 {
 	struct stat st;
 
-	if (mkdir(folder, 0750) < 0) {
-		if (errno != EEXIST)
-			return err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
-		if (stat(folder, &st) < 0)
-			return err_set(err, "%s: %s", folder, strerror(errno));
-		if (!S_ISDIR(st.st_mode)) {
-			errno = ENOTDIR;
-			return err_set(err, "%s: is not a folder", folder);
-		}
-		return 0;
+	if (lstat(folder, &st) == 0)
+		return check_is_folder(folder, err);
+
+	char *made = xasprintf("%s.XXXXXX", folder);
+	int rc = 1;
+
+	if (mkdtemp(made) == NULL)
+		rc = err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
+	else if (set_rights(d, folder, made, err) < 0)
+		rc = -1;
+	else if (put_in_place(made, folder) < 0)
+		rc = errno == EEXIST
+			? check_is_folder(folder, err)
+			: err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
+	if (rc != 1) {
+		int saved = errno;
+
+		rmdir(made);
+		errno = saved;
 	}
-	return set_rights(d, folder, err) < 0 ? -1 : 1;
+	free(made);
+	return rc;
 }
 
 int

@@ -16,6 +16,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -674,6 +675,46 @@ test_privileges(void **state)
 	end_toy();
 }
 
+/* Daemons start together: whoever sees the folder sees it with its rights, and they never change.
+ */
+static void
+test_run_dir_appears_whole(void **state)
+{
+	union {
+		struct inotify_event event;
+		char bytes[8192];
+	} got;
+	struct stat st;
+	char run[96];
+	int appeared = 0;
+	int watch = inotify_init1(IN_NONBLOCK);
+
+	(void)state;
+	configure("http: { value: 1 }");
+	assert_true(inotify_add_watch(watch, fx.dir,
+			    IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB | IN_DELETE) >= 0);
+	start_toy();
+
+	ssize_t n = read(watch, got.bytes, sizeof(got.bytes));
+
+	assert_true(n > 0);
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *e = (const void *)(got.bytes + at);
+
+		if (e->len > 0 && strcmp(e->name, "run") == 0) {
+			assert_true(e->mask & (IN_CREATE | IN_MOVED_TO));
+			appeared++;
+		}
+		at += (ssize_t)(sizeof(*e) + e->len);
+	}
+	close(watch);
+	assert_int_equal(appeared, 1);
+	snprintf(run, sizeof(run), "%s/run", fx.dir);
+	assert_int_equal(stat(run, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 02750);
+	end_toy();
+}
+
 static void
 test_drain(void **state)
 {
@@ -750,6 +791,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_two_phases, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_privileges, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_run_dir_appears_whole, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_notify, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_reloads, set_up, tear_down),
