@@ -214,9 +214,9 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 		printf 'run_dir: run\nstate_dir: state\nhttp:\n  workers: 2\n  listen: [{ name: http, address: "127.0.0.1:%s" }]\n' "$PORT"
 		printf '  hosts: [{ names: ["*"], routes: [{ path: /, pool: big }] }]\n'
 		printf 'pools:\n  big:\n    check: { http: { path: /health, status: 200 }, interval: 10s, timeout: 15s, fall: 1 }\n    servers:\n'
-		for i in $(seq 0 4999); do
-			echo "      - { name: s$i, address: \"127.1.$((i / 250)).$((i % 250 + 1)):$P\" }"
-		done
+		seq 0 4999 | awk -v port="$P" '{
+			printf "      - { name: s%d, address: \"127.1.%d.%d:%s\" }\n", $1, int($1 / 250), $1 % 250 + 1, port
+		}'
 	} >weir.yaml
 	start healthd
 	start routerd
@@ -236,9 +236,9 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	wait_for '[ "$(state_of down)" = 3 ]' 2
 	[ "$(ctl routerd.0 json status | jq -r '[.pools[0].servers[] | select(.verdict == "down").name] | join(" ")')" = "s1 s2500 s4999" ]
 	[ "$(ctl routerd.0 show servers state big | awk 'NR > 2' | wc -l)" = 5000 ]
-	run "$BIN/proxyctl" -c weir.yaml status
-	assert_success
-	assert_line --partial "POOL big  4997 of 5000 servers up"
+	# (by grep: assert_line goes through 5,000 lines one by one)
+	"$BIN/proxyctl" -c weir.yaml status >shown
+	grep -q "POOL big  4997 of 5000 servers up" shown
 	run "$BIN/proxyctl" -c weir.yaml drain big/s77 --wait
 	assert_success
 	# A reload of all this is taken up, and forgets nothing.

@@ -16,7 +16,8 @@
 #   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (10 s); $status is its exit code
 #   kill_hard NAME           kill -9, and wait for its end
 #   ctl PROGRAM.INSTANCE WORDS..   one line to its control socket ($T/run/..sock), the answer on stdout
-#   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (10) seconds
+#   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (10) seconds,
+#                            twice as many when the build is slowed down by a sanitizer
 #   http ARGS..              curl: silent, 10 s at most, no proxies, no configuration
 #
 # $BIN is the folder of the built programs, $ROOT the project, $TOOLS tests/tools. setup and teardown
@@ -29,6 +30,8 @@ TOOLS=$ROOT/tests/tools
 BIN=$ROOT/bin
 [ -n "${BUILD:-}" ] && BIN=$ROOT/$BUILD/bin
 export ROOT TOOLS BIN
+SLOWNESS=1
+case ${BUILD:-} in */san | */tsan) SLOWNESS=2 ;; esac
 for lib in bats-support bats-assert bats-file; do
 	for at in /usr/lib/bats /usr/lib /usr/share/bats; do
 		[ -f "$at/$lib/load.bash" ] && { load "$at/$lib/load.bash"; break; }
@@ -95,7 +98,7 @@ start() {
 	"$BIN/$program" -c "$conf" -i "$instance" -r 9 "${args[@]}" \
 		</dev/null >>"$T/proc/$name.log" 2>&1 3>&- 4>&- &
 	echo $! >"$T/proc/$name.pid"
-	local deadline=$((SECONDS + 20))
+	local deadline=$((SECONDS + 20 * SLOWNESS))
 	while [ $SECONDS -lt $deadline ]; do
 		# The time may be up in the middle of the line: what was read counts.
 		if read -r -t 0.2 -u 9 part; then
@@ -110,7 +113,7 @@ start() {
 	done
 	exec 9>&-
 	if is_alive "$name"; then
-		echo "$name was not ready within 20 s" >&2
+		echo "$name was not ready within $((20 * SLOWNESS)) s" >&2
 	else
 		wait "$(pid_of "$name")" 2>/dev/null
 		echo "$name ended with $? before it was ready" >&2
@@ -132,10 +135,11 @@ free_port() {
 }
 
 wait_for() {
-	local deadline=$((SECONDS + ${2:-10}))
+	local seconds=$((${2:-10} * SLOWNESS))
+	local deadline=$((SECONDS + seconds))
 	until eval "$1" >/dev/null 2>&1; do
 		if [ $SECONDS -ge $deadline ]; then
-			echo "still not true after ${2:-10} s: $1" >&2
+			echo "still not true after $seconds s: $1" >&2
 			return 1
 		fi
 		sleep 0.05
