@@ -144,9 +144,10 @@ h2s_closed(struct h2s *s, uint32_t error)
 							   : "reset_by_server");
 	} else {
 		s->x.events->failed(&s->x, EXCHANGE_BAD, 502,
-			s->has_final && s->kind == BODY_LENGTH && s->in_bytes != s->length
+			error == NGHTTP2_PROTOCOL_ERROR && s->has_final && s->kind == BODY_LENGTH &&
+					s->in_bytes != s->length
 				? "content_length_mismatch"
-				: "h2_protocol_error");
+				: h2up_reason_of(error));
 	}
 }
 
@@ -410,8 +411,10 @@ h2_done(struct exchange *x, enum exchange_end how)
 	if (s->id > 0 && !s->is_closed) {
 		bool is_whole = s->in_ended && (s->end_sent || s->is_ending);
 
-		/* A connection on which nothing is heard any more takes no others. */
-		if (how == EXCHANGE_CANCEL && !x->heard && c->heard == s->heard)
+		/* A connection on which nothing is heard any more takes no others, nor does one
+		 * that is held up by a section of headers without an end. */
+		if (how == EXCHANGE_CANCEL &&
+			(c->is_in_section || (!x->heard && c->heard == s->heard)))
 			h2up_retire(c);
 		if (!is_whole)
 			nghttp2_submit_rst_stream(

@@ -32,6 +32,8 @@ exchange_h2_env_new(struct worker *w)
 	nghttp2_option_set_no_auto_window_update(env->option, 1);
 	nghttp2_option_set_no_closed_streams(env->option, 1);
 	nghttp2_option_set_max_settings(env->option, 32);
+	/* exchange_h2_recv.c has a limit, with its word. */
+	nghttp2_option_set_max_continuations(env->option, 1000);
 	/* What limits.head let in, and our own fields. */
 	nghttp2_option_set_max_send_header_block_length(env->option, 1 << 20);
 	return env;
@@ -189,8 +191,8 @@ h2up_left(struct h2up *c)
  * -------------------------------------------------------------------------------------------------------
  */
 
-static const char *
-reason_of(uint32_t error)
+const char *
+h2up_reason_of(uint32_t error)
 {
 	switch (error) {
 	case NGHTTP2_FLOW_CONTROL_ERROR: return "h2_flow_control_error";
@@ -200,8 +202,8 @@ reason_of(uint32_t error)
 	}
 }
 
-static uint32_t
-error_of(ssize_t nghttp2_error)
+uint32_t
+h2up_error_of(ssize_t nghttp2_error)
 {
 	switch (nghttp2_error) {
 	case NGHTTP2_ERR_FLOW_CONTROL: return NGHTTP2_FLOW_CONTROL_ERROR;
@@ -229,13 +231,13 @@ take(struct h2up *c, struct buf *b, size_t n)
 		used = NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (used < 0) {
 		bool is_ours = c->bad != NULL;
-		uint32_t error = is_ours ? NGHTTP2_ENHANCE_YOUR_CALM : error_of(used);
+		uint32_t error = is_ours ? NGHTTP2_ENHANCE_YOUR_CALM : h2up_error_of(used);
 
 		if (used == NGHTTP2_ERR_FLOODED) {
 			c->bad = "h2_flood";
 			c->is_flood = true;
 		} else if (!is_ours) {
-			c->bad = reason_of(error);
+			c->bad = h2up_reason_of(error);
 		}
 		die_bad(c, error);
 		return false;
@@ -311,7 +313,7 @@ run(struct run_item *item)
 		die(c, EXCHANGE_BROKEN, 502, "closed_early");
 	} else if (c->goaway_error != 0) {
 		/* nghttp2 has ended the session, for what the server sent. */
-		c->bad = reason_of(c->goaway_error);
+		c->bad = h2up_reason_of(c->goaway_error);
 		tell_bad(c);
 		die(c, EXCHANGE_BAD, 502, c->bad);
 	}

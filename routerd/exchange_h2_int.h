@@ -81,11 +81,12 @@ struct h2up {
 	enum h2up_state state;
 	bool is_idle; /* counted as such */
 	bool is_connecting;
-	bool is_receiving; /* inside nghttp2 */
-	bool is_settling;  /* the server's SETTINGS came; what waits for them does not know yet */
-	bool is_flood;     /* `bad` is one */
-	bool has_settings; /* the server's preface is complete */
-	bool may_connect;  /* it takes extended CONNECTs */
+	bool is_receiving;  /* inside nghttp2 */
+	bool is_settling;   /* the server's SETTINGS came; what waits for them does not know yet */
+	bool is_flood;      /* `bad` is one */
+	bool is_in_section; /* of headers: nothing else can come before its end */
+	bool has_settings;  /* the server's preface is complete */
+	bool may_connect;   /* it takes extended CONNECTs */
 	bool wants_read;
 	bool is_told; /* our GOAWAY was sent, with this error */
 	uint32_t goaway_error;
@@ -213,6 +214,9 @@ void h2up_left(struct h2up *c);
 void h2up_read(struct h2up *c);
 /* Connecting; NULL: see errno. */
 struct h2up *h2up_new(struct worker *w, struct server *server, const struct poolcfg *pool);
+/* HTTP/2's word for what nghttp2 found, and ours for that. */
+uint32_t h2up_error_of(ssize_t nghttp2_error);
+const char *h2up_reason_of(uint32_t error);
 void h2up_set_idle(struct h2up *c, bool is_idle);
 struct h2up_list *h2up_list_of(struct exchange_h2_env *env, uint32_t server_id);
 

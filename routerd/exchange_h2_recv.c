@@ -82,12 +82,12 @@ on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 	(void)session;
 	c->seen.begun++;
 	switch (hd->type) {
-	case NGHTTP2_DATA:
-		if (hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM))
-			return 0;
-		return spend(c, 1, "empty_frames");
-	case NGHTTP2_HEADERS: c->continuations = 0; return spend(c, 1, "header_flood");
+	case NGHTTP2_HEADERS:
+		c->continuations = 0;
+		c->is_in_section = !(hd->flags & NGHTTP2_FLAG_END_HEADERS);
+		return spend(c, 1, "header_flood");
 	case NGHTTP2_CONTINUATION:
+		c->is_in_section = !(hd->flags & NGHTTP2_FLAG_END_HEADERS);
 		if (++c->continuations <= CONTINUATIONS_MAX)
 			return 0;
 		c->bad = "continuation_flood";
@@ -99,7 +99,7 @@ on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 	case NGHTTP2_WINDOW_UPDATE: return spend(c, 1, "window_update_flood");
 	case NGHTTP2_GOAWAY: return spend(c, 10, "goaway_flood");
 	case NGHTTP2_PRIORITY: return spend(c, 1, "priority_flood");
-	default: return 0; /* unknown ones are not told of: h2up_skipped */
+	default: return 0; /* DATA: when it is whole; unknown ones are not told of: h2up_skipped */
 	}
 }
 
@@ -218,7 +218,12 @@ on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 		worker_count(c->w, STAT_H2_UPSTREAM_GOAWAYS);
 		h2up_retire(c);
 		return 0;
-	case NGHTTP2_DATA: break;
+	case NGHTTP2_DATA:
+		/* Padding is of no use either. */
+		if (!is_end && frame->hd.length <= frame->data.padlen &&
+			spend(c, 1, "empty_frames") != 0)
+			return NGHTTP2_ERR_CALLBACK_FAILURE;
+		break;
 	default: return 0;
 	}
 	/* The head may have ended it. */
@@ -235,9 +240,8 @@ on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error
 	struct h2s *s = frame->hd.stream_id != 0 ? stream_of(session, frame->hd.stream_id) : NULL;
 
 	(void)arg;
-	(void)error;
 	if (s != NULL && s->bad == NULL)
-		s->bad = "h2_protocol_error";
+		s->bad = h2up_reason_of(h2up_error_of(error));
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# HTTP/2 towards servers: what passes, what is refused, and what a server may do to us.
+# HTTP/2 towards servers: what passes, and what a server may do; what it may not is in h2_server_hostile.bats.
 
 load helper
 load h2_helper
@@ -62,48 +62,6 @@ X
 	jq -e '.[":authority"] == "a.example:81" and .[":path"] == "/head?q=%20x" and .[":scheme"] == "http" and .[":method"] == "GET"' h.json
 	jq -e '.cookie == "a=1; b=2" and .["x-mixedcase"] == "Value" and .["x-forwarded-for"] == "127.0.0.1"' h.json
 	jq -e 'has("host") or has("connection") or has("keep-alive") or has("proxy-connection") or has("x-hop") or has("upgrade") | not' h.json
-}
-
-@test "answers that HTTP/1 could read in two ways are refused, each with its reason, and only they" {
-	modes="upper_case crlf_value nul_value crlf_name colon_name blank_value connection_field transfer_encoding two_lengths bad_length
-		short_body long_body length_no_body no_status two_status late_status bad_status request_pseudo switching many_fields hpack_bomb"
-	misbehaving ok $modes
-	for m in $modes; do
-		code=$(http -o got -w '%{http_code}' "$URL/$m") || true
-		case $m in
-		short_body | long_body)
-			# The head was on its way: the client sees that the answer is cut off.
-			[ "$code" = 200 ] || [ "$code" = 502 ] || { echo "$m: $code"; false; }
-			! http -o got "$URL/$m" 2>/dev/null || [ "$code" = 502 ] || { echo "$m passed"; false; }
-			;;
-		*) [ "$code" = 502 ] || { echo "$m: $code"; false; } ;;
-		esac
-	done
-	wait_for "[ \$(wc -l <access.log) -ge 21 ]"
-	jq -e -s 'all(.reason != null)' access.log
-	[ "$(http "$URL/ok")" = ok ]
-	wait_for all_is_quiet
-	[ "$(counter bad_responses)" -ge 21 ]
-}
-
-@test "servers that flood, break the protocol or push lose the connection, with a word why" {
-	modes="settings_flood ping_flood window_update_flood unknown_frames stray_frames empty_frames reset_flood continuation_flood push unknown_stream
-		even_stream large_frame bad_padding bad_hpack http1"
-	misbehaving ok $modes
-	for m in $modes; do
-		code=$(http -o got -w '%{http_code}' "$URL/$m") || true
-		[ "$code" = 502 ] || [[ "$m" == @(empty_frames|stray_frames|bad_padding) ]] || { echo "$m: $code"; false; }
-		wait_for "grep -q '^$m closed' '$T/proc/h2.log'"
-	done
-	grep -q 'upstream_h2_error pool=settings_flood .*reason=settings_flood' "$(log_of routerd.0)"
-	for m in unknown_frames stray_frames; do grep -q "upstream_h2_error pool=$m .*reason=$m" "$(log_of routerd.0)"; done
-	# A slow reader meets so many at once that nghttp2's own limit speaks first.
-	grep -qE 'upstream_h2_error pool=ping_flood .*reason=(ping|h2)_flood' "$(log_of routerd.0)"
-	[ "$(counter h2_upstream_floods)" -ge 5 ]
-	[ "$(counter h2_upstream_errors)" -ge 5 ]
-	[ "$(http "$URL/ok")" = ok ]
-	wait_for all_is_quiet
-	wait_for '[ "$(counter h2_upstream_connections)" = 1 ]'
 }
 
 @test "what a server earned by answering is no more than a full budget: it cannot flood with what it saved up" {

@@ -120,6 +120,52 @@ REQUEST = {
     "tunnel": lambda s: head(s, OK),
     "none_at_all": lambda s: frame(RST, 0, s, struct.pack(">I", 7)),
     "last_one": lambda s: b"",
+    "padded_nothing": lambda s: head(s, OK) + frame(DATA, 8, s, b"\0") * 5000,
+    "padding": lambda s: head(s, OK) + frame(DATA, 8, s, b"\xff" + b"\0" * 255) * 5000,
+    "goaway_flood": lambda s: frame(GOAWAY, 0, 0, struct.pack(">II", 0x7FFFFFFF, 0)) * 5000,
+    "goaway_rising": lambda s: b"".join(frame(GOAWAY, 0, 0, struct.pack(">II", n, 0)) for n in (s, s + 2)),
+    "header_flood": lambda s: answer(s) + head(s, OK) * 5000,
+    "stray_resets": lambda s: answer(s) + frame(RST, 0, s, struct.pack(">I", 8)) * 5000,
+    "origin_frames": lambda s: frame(12, 0, 0, b"\0\x10https://a.example") * 5000,
+    "long_continuation": lambda s: frame(HEADERS, 0, s, fields(OK)) + frame(CONT, 0, s, fields(("a", "b" * 16000))) * 31,
+    "conn_window_overflow": lambda s: frame(WINDOW, 0, 0, struct.pack(">I", 0x7FFFFFFF)) * 2,
+    "window_of_zero": lambda s: frame(WINDOW, 0, 0, b"\0\0\0\0"),
+    "settings_window": lambda s: frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 31)),
+    "settings_frame_size": lambda s: frame(SETTINGS, 0, 0, struct.pack(">HI", 5, 16383)),
+    "settings_of_five": lambda s: frame(SETTINGS, 0, 0, b"\0" * 5),
+    "settings_on_stream": lambda s: frame(SETTINGS, 0, s),
+    "many_settings": lambda s: frame(SETTINGS, 0, 0, struct.pack(">HI", 0xFA, 1) * 100),
+    "ping_of_seven": lambda s: frame(PING, 0, 0, b"1234567"),
+    "idle_stream": lambda s: head(99, OK),
+    "interleaved": lambda s: frame(HEADERS, 0, s, fields(OK)) + frame(PING, 0, 0, b"12345678"),
+    "greedy": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 1500,
+    "data_after_end": lambda s: answer(s) + frame(DATA, 1, s, b"x" * 100) * 3,
+    "second_answer": lambda s: answer(s) + answer(s, b"again"),
+    "data_first": lambda s: frame(DATA, 1, s, b"ok"),
+    "data_after_interim": lambda s: head(s, (":status", "103")) + frame(DATA, 1, s, b"ok"),
+    "te_field": lambda s: answer(s, b"ok", ("te", "trailers")),
+    "keep_alive": lambda s: answer(s, b"ok", ("keep-alive", "timeout=5")),
+    "proxy_connection": lambda s: answer(s, b"ok", ("proxy-connection", "close")),
+    "upgrade": lambda s: answer(s, b"ok", ("upgrade", "h2c")),
+    "empty_name": lambda s: answer(s, b"ok", ("", "b")),
+    "status_99": lambda s: head(s, (":status", "099"), end=True),
+    "status_600": lambda s: head(s, (":status", "600"), end=True),
+    "status_2000": lambda s: head(s, (":status", "2000"), end=True),
+    "last_interim": lambda s: head(s, (":status", "103"), end=True),
+    "interim_bomb": lambda s: head(s, (":status", "103"), *[("link", "x" * 130)] * 50) * 5000,
+    "endless_interim": lambda s: head(s, (":status", "103"), ("link", "<a>")) * 20,
+    "body_of_head": lambda s: answer(s, b"body"),
+    "body_of_204": lambda s: head(s, (":status", "204")) + frame(DATA, 1, s, b"body"),
+    "body_of_304": lambda s: head(s, (":status", "304")) + frame(DATA, 1, s, b"body"),
+    "upper_trailer": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("X-Upper", "v"), end=True),
+    "connection_trailer": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("connection", "close"), end=True),
+    "many_trailers": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, *[("t%d" % i, "v") for i in range(1000)], end=True),
+    "trailer_bomb": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + frame(HEADERS, 5, s, b"\x40\x01a" + length(4000) + b"b" * 4000 + b"\xbe" * 12000),
+    "trailers_go_on": lambda s: head(s, OK) + frame(DATA, 0, s, b"ok") + head(s, ("x-sum", "1")) + frame(DATA, 1, s, b"more"),
+    "flood_beside": lambda s: frame(SETTINGS, 0, 0) * 5000 if s > 1 else head(s, OK) + frame(DATA, 0, s, b"part"),
+    "large_table": lambda s: answer(s),
+    "mute": lambda s: b"",
+    "half_section": lambda s: b"",
     "much": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 15,
 }
 SETTINGS_OF = {
@@ -129,6 +175,7 @@ SETTINGS_OF = {
     "split_trailers": struct.pack(">HI", 3, 1),
     "tunnel": struct.pack(">HI", 8, 1),
     "none_at_all": struct.pack(">HIHI", 3, 0, 8, 1),
+    "large_table": struct.pack(">HIHI", 1, 0xFFFFFFFF, 5, 0xFFFFFF),
 }
 serial = itertools.count(1)
 
@@ -176,6 +223,10 @@ def serve(c, mode):
         if mode == "settles_late":
             # Until then requests wait; all of them go at once, and nothing holds their bodies back.
             time.sleep(1)
+        if mode == "mute":
+            while c.recv(65536):
+                pass
+            return
         c.sendall(frame(SETTINGS, 0, 0, SETTINGS_OF.get(mode, b"")) + (answer(1) if mode == "unasked" else b""))
         if mode == "settles_late":
             c.sendall(frame(WINDOW, 0, 0, struct.pack(">I", 1 << 30)))
@@ -213,6 +264,11 @@ def serve(c, mode):
                     continue
                 if mode == "drop":
                     return
+                if mode == "half_section":
+                    # The first connection begins a section of headers and says no more.
+                    first = got.setdefault("first", next(serial) == 1)
+                    c.sendall(frame(HEADERS, 0, stream, fields(OK)) if first else answer(stream))
+                    continue
                 if mode == "much":
                     # A client that does not read has most of it before it, and the server gives up.
                     threading.Timer(1, c.sendall, [frame(RST, 0, stream, struct.pack(">I", 2))]).start()
