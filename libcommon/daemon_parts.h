@@ -102,6 +102,8 @@ void daemon_made_free(struct daemon_made *made);
 void daemon_make_state_dir(const struct daemon *d);
 /* Become the section's user when root; log what is not protected otherwise. */
 int daemon_drop_privileges(struct daemon *d, struct err *err);
+/* Whether cores are written and others of our user may look in: `debug.core`. */
+void daemon_set_dumpable(const struct daemon *d);
 
 /* ---- daemon_notify.c ---- */
 

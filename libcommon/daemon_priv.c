@@ -286,6 +286,20 @@ drop(struct daemon *d, const char *user, struct err *err)
 	return 0;
 }
 
+/* Every daemon of ours holds keys of some kind. A change of the user has set this, too, to what the
+ * system has for such processes. */
+void
+daemon_set_dumpable(const struct daemon *d)
+{
+	bool may = d->cfg->common.debug_core;
+
+	if (prctl(PR_SET_DUMPABLE, may ? 1 : 0, 0, 0, 0) < 0)
+		LOG_WARN("dumpable_not_set", L_STR("text", strerror(errno)));
+	else if (may)
+		LOG_WARN(
+			"core_allowed", L_STR("text", "debug.core: cores and debuggers show keys"));
+}
+
 int
 daemon_drop_privileges(struct daemon *d, struct err *err)
 {
@@ -304,6 +318,7 @@ daemon_drop_privileges(struct daemon *d, struct err *err)
 				"not started by root: all daemons of this user can read each "
 				"other's memory and files, private keys too"));
 	}
+	daemon_set_dumpable(d);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set(err, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
 	return 0;

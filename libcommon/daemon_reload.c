@@ -185,6 +185,8 @@ commit(struct daemon *d)
 	d->generation++;
 	if (!d->args.has_level)
 		log_set_level((enum log_level)d->cfg->common.log_level);
+	if (d->cfg->common.debug_core != old->common.debug_core)
+		daemon_set_dumpable(d);
 	/* From here on daemon_committed may run, inside of the call too. */
 	d->ops->commit(d->self, candidate, daemon_cfg_ref(d->cfg));
 	daemon_cfg_free(old);

@@ -462,6 +462,19 @@ static const struct cfg_schema log_schema = {
 	.rows = log_rows,
 };
 
+static const struct cfg_row debug_rows[] = {
+	CFG_ROW(struct commoncfg, debug_core, "core", CFGT_BOOL, .def = "off",
+		.help = "whether a crash may leave a core and debuggers of the same user may look in: "
+			"both show keys"),
+	CFG_END,
+};
+
+static const struct cfg_schema debug_schema = {
+	.name = "debug",
+	.size = sizeof(struct commoncfg),
+	.rows = debug_rows,
+};
+
 static const struct cfg_row common_rows[] = {
 	CFG_ROW(struct commoncfg, run_dir, "run_dir", CFGT_PATH, .def = "run", .flags = CFG_RESTART,
 		.parse = check_run_dir, .help = "folder of the sockets by which the programs meet"),
@@ -472,6 +485,8 @@ static const struct cfg_row common_rows[] = {
 		.flags = CFG_RESTART | CFG_NONEMPTY,
 		.help = "members of this group may operate: drain, disable, weight, reload"),
 	CFG_SUB_ROW("log", &log_schema, .help = "what the programs say on standard error"),
+	CFG_SUB_ROW(
+		"debug", &debug_schema, .help = "what helps to find faults, and costs protection"),
 	CFG_ROW(struct commoncfg, shutdown_timeout_ms, "shutdown_timeout", CFGT_DURATION,
 		.def = "30s", .max = 86400000,
 		.help = "how long a graceful stop waits for what is in flight"),

@@ -90,13 +90,15 @@ struct commoncfg {
 	char *state_dir; /* absolute; default "state" beside the file */
 	char *control_group;
 	int log_level;               /* enum log_level */
+	bool debug_core;             /* off: no core dumps, no debugger of the same user */
 	int64_t shutdown_timeout_ms; /* 30s: how long a graceful stop waits for what is in flight */
 	struct cfg_list pools;       /* struct poolcfg */
 	struct uptlscfg upstream_tls;
 };
 
-extern const struct cfg_schema commoncfg_schema; /* top level: run_dir, state_dir, control_group,
-						    log, shutdown_timeout, pools, upstream_tls */
+extern const struct cfg_schema
+	commoncfg_schema; /* top level: run_dir, state_dir, control_group,
+			     log, debug, shutdown_timeout, pools, upstream_tls */
 extern const struct cfg_schema poolcfg_schema;
 /* The sections that other programs own: "tls", "http", "health", "up": for other_keys of cfg_bind.
  */

@@ -11,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -311,8 +310,6 @@ connect_run(void *self, struct err *err)
 	struct connector *s = self;
 	struct loop *l = daemon_loop(s->daemon);
 
-	/* Who shares our user cannot look into this process, and no core holds its keys. */
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	s->announce = announce_new(s->daemon, err);
 	if (s->announce == NULL)
 		return -1;

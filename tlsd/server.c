@@ -5,7 +5,6 @@
 #include <pwd.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -359,8 +358,6 @@ server_run(void *self, struct err *err)
 			return -1;
 		s->nstarted++;
 	}
-	/* Who shares our user cannot look into this process, and no core holds its keys. */
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	s->announce = announce_new(s->daemon, err);
 	if (s->announce == NULL)
 		return -1;

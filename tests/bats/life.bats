@@ -337,6 +337,52 @@ pass_py() {
 	rm -rf "$open"
 }
 
+@test "no daemon can be looked into by its own user, and none leaves a core, unless debug.core says so" {
+	site
+	local open d as=()
+	open=$(mktemp -d)
+	[ "$(id -u)" -ne 0 ] || as=(setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps -all)
+	sed -e "s#^run_dir: run#run_dir: $open/run#; s#^state_dir: state#state_dir: $open/state#; s#unix:$T/#unix:$open/#" weir.yaml >"$open/weir.yaml"
+	for d in routerd healthd tlsd; do cp "$BIN/$d" "$open/$d"; done
+	[ "$(id -u)" -ne 0 ] || chown -R nobody "$open"
+	run_all() {
+		for d in routerd healthd tlsd; do
+			: >"$(log_of $d.0)"
+			spawn $d.0 "${as[@]}" "$open/$d" -c "$open/weir.yaml"
+			wait_for "grep -q ' started ' '$(log_of $d.0)'"
+		done
+	}
+	# whose are the files in /proc? Root's, when the process is not dumpable (proc(5))
+	shows() { [ "$(stat -c %u "/proc/$(pid_of "$1.0")/environ")" != 0 ]; }
+	all_reload() { for d in routerd healthd tlsd; do echo reload | timeout 10 socat -t10 stdio "unix:$open/run/$d.0.sock"; done; }
+	run_all
+	for d in routerd healthd tlsd; do
+		! shows $d
+		! grep -q core_allowed "$(log_of $d.0)"
+	done
+	serves_there() { http -kf -o /dev/null "https://127.0.0.1:$HTTPS/"; }
+	wait_for serves_there
+	echo 'debug: { core: on }' >>"$open/weir.yaml"
+	all_reload
+	for d in routerd healthd tlsd; do
+		shows $d
+		grep -q 'warn core_allowed' "$(log_of $d.0)"
+		stop $d.0
+	done
+	run_all
+	for d in routerd healthd tlsd; do
+		shows $d
+		grep -q 'warn core_allowed' "$(log_of $d.0)"
+	done
+	sed -i '/^debug:/d' "$open/weir.yaml"
+	all_reload
+	for d in routerd healthd tlsd; do
+		! shows $d
+		stop $d.0
+	done
+	rm -rf "$open"
+}
+
 @test "a run_dir that everybody may write to is warned of" {
 	site
 	local d

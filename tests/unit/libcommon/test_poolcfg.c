@@ -211,7 +211,7 @@ static const struct bad_case bad[] = {
 	{ "htpt: {}", "w.yaml:1:1: htpt: unknown key, did you mean \"http\"?\n" },
 	{ "caches: {}",
 		"w.yaml:1:1: caches: unknown key, expected one of run_dir, state_dir, "
-		"control_group, log, shutdown_timeout, pools, upstream_tls, tls, http, health, up\n" },
+		"control_group, log, debug, shutdown_timeout, pools, upstream_tls, tls, http, health, up\n" },
 	{ "log: {level: verbose}",
 		"w.yaml:1:14: log.level: \"verbose\" is not known, expected one "
 		"of debug, info, warn, error\n" },
