@@ -435,7 +435,9 @@ set_name(SSL *ssl, const char *name)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
-	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	/* The subject's CN is no name of a host (RFC 9110 §4.3.4, RFC 9525 §6.3). */
+	X509_VERIFY_PARAM_set_hostflags(
+		param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	if (is_ip(name))
 		return X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
 	return name[0] != '\0' && X509_VERIFY_PARAM_set1_host(param, name, 0) == 1;

@@ -47,6 +47,31 @@ teardown() { weir_teardown; }
 	opens b | tail -1 | jq -e '.sni == null'
 }
 
+@test "a certificate's CN is no name, whether it has other names or none" {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout cn.key -out cn.csr -subj /CN=localhost 2>/dev/null
+	openssl x509 -req -in cn.csr -CA ca.crt -CAkey ca.key -days 30 -out cn.crt 2>/dev/null
+	cat cn.crt cn.key >cn.pem
+	! openssl x509 -in cn.crt -noout -text | grep -q 'Subject Alternative Name'
+	leaf localhost email:root@example.org
+	for pem in cn.pem localhost.pem; do
+		origin "$pem" --tls "$pem"
+		tls_site $'retries: 0\n    check: { http: { path: /health }, interval: 100ms, fall: 1 }' '' "name: a, address: \"localhost:$(port_of "$pem")\""
+		if is_alive routerd.0; then
+			ctl routerd.0 reload && ctl tlsd.connect reload
+		else
+			both
+		fi
+		[ "$(code)" = 502 ]
+		[ "$(reason)" = tls_verify_failed ]
+		start healthd
+		wait_for 'ctl healthd.0 json show probes | jq -e "[.. | objects | select(.state? == \"down\" and .reason? == \"tls_name_mismatch\")] | length == 1"'
+		stop healthd.0
+		[ "$(requests "$pem" | grep -c '"request"')" = 0 ]
+	done
+	[ "$(tls_failed name_mismatch)" -ge 2 ]
+	grep -q 'upstream_tls_failed.*reason=tls_verify_failed detail=name_mismatch' proc/routerd.0.log
+}
+
 # refused DETAIL POLICY PEM [ORIGIN ARGS..]: a server with that certificate is not spoken to
 refused() {
 	local detail=$1 policy=$2 pem=$3
