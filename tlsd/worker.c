@@ -137,7 +137,7 @@ accept_one(struct worker_listener *l)
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(peer);
 
-	if (!w->is_draining && !has_room(w)) {
+	if (!has_room(w)) {
 		pause_accepting(w, &w->stats.pause_limit, "accept_paused_limit", 0);
 		return false;
 	}

@@ -494,6 +494,26 @@ X
 	[[ "$(s_client)" == *"New, TLSv1.3"* ]]
 }
 
+@test "a drain takes clients in the queue only while there is room for them" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  max_connections: 8
+  listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	spawn hold python3 "$RELAY" hold "$PORT" n=40 go="$D/go"
+	until_ok grep -q ready proc/hold.log
+	until_ok reached pause_limit 1
+	kill -TERM "$TLSD"
+	until_ok grep -q ' draining ' "$LOG"
+	until_ok reached pause_limit 2
+	[ "$(open_now)" -le 10 ]
+	[ "$(counter accepted)" -le 10 ]
+	touch go
+	wait_for '! is_alive tlsd.0'
+}
+
 @test "without descriptors accepting pauses, costs nothing, and goes on" {
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
