@@ -41,6 +41,7 @@ struct routerd {
 	unsigned pipes;       /* of each worker */
 	unsigned kernel_tls;  /* suites that the kernel can seal */
 	bool is_kernel_probed;
+	bool is_kernel_told; /* that it is off */
 };
 
 /* A generation that is ready to be taken up. */
@@ -105,11 +106,13 @@ has_handoff(const struct httpcfg *http)
 static void
 probe_kernel_tls(struct routerd *r, const struct daemon_cfg *dc)
 {
+	bool wants = wants_kernel_tls(dc);
 	const char *why = "off";
 
-	if (r->is_kernel_probed || !has_handoff(dc->own))
+	if (r->is_kernel_probed || !has_handoff(dc->own) || (!wants && r->is_kernel_told))
 		return;
-	if (wants_kernel_tls(dc)) {
+	r->is_kernel_told = true;
+	if (wants) {
 		r->is_kernel_probed = true;
 		r->kernel_tls = ktls_probe(&why);
 	}

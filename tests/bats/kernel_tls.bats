@@ -74,6 +74,8 @@ curl_opts() { # VERSION SUITE
 	: >proc/routerd.0.log
 	start routerd
 	grep -q 'kernel_tls versions=none reason=off' proc/routerd.0.log
+	ctl routerd.0 reload
+	[ "$(grep -c ' kernel_tls ' proc/routerd.0.log)" = 1 ]
 	# what it had not tried at its start it tries when it is wanted
 	write auto http/1.1
 	ctl routerd.0 reload
