@@ -123,10 +123,12 @@ take_down(struct h2 *x)
 	for (st = x->streams; st != NULL; st = x->streams) {
 		/* From here on they leave the list by themselves. */
 		st->is_closed = true;
-		if (!st->is_done)
-			request_client_left(st->cl.req);
-		else
+		if (st->is_done)
 			h2_stream_free(st);
+		else if (x->is_late)
+			request_client_timeout(st->cl.req, false);
+		else
+			request_client_left(st->cl.req);
 	}
 	if (x->req != NULL)
 		request_drop(x->req);
@@ -434,6 +436,10 @@ close_late(struct h2 *x, const char *reason)
 		LOG_INFO("h2_closed", L_SLICE("peer", conn_peer(x->c)), L_STR("reason", reason),
 			L_INT("suppressed", held));
 	if (x->held != NULL) {
+		/* Nothing can be told to a client that takes nothing; the log knows who was slow.
+		 */
+		worker_count(x->c->w, STAT_H2_STALLS);
+		x->is_late = true;
 		h2_die(x, true);
 		return;
 	}

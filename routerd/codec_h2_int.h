@@ -98,6 +98,7 @@ struct h2 {
 	bool is_acked;     /* the ping behind the notice came back */
 	bool has_settings; /* the client's preface is complete */
 	bool is_failed;    /* nothing more is read */
+	bool is_late;      /* cut off because the client took nothing */
 	bool has_reset;    /* we have reset a stream */
 	uint32_t error;    /* what a callback has to say of the connection; 0: nothing */
 	int32_t last_id;   /* the highest stream that was opened */

@@ -163,6 +163,19 @@ mark_ending(struct h2 *x, struct h2_stream *st)
 }
 
 static void
+stream_refused(struct h2 *x)
+{
+	static _Thread_local struct log_limit limit = { .burst = 5 };
+	uint32_t held;
+
+	worker_count(x->c->w, STAT_H2_REFUSED);
+	if (log_allow(&limit, &held))
+		LOG_INFO("h2_stream_refused", L_SLICE("peer", conn_peer(x->c)),
+			L_INT("limit", x->c->w->snap->s->http->limits.h2_streams),
+			L_INT("suppressed", held));
+}
+
+static void
 reset_sent(struct h2 *x, const nghttp2_frame *frame, struct h2_stream *st)
 {
 	uint32_t code = frame->rst_stream.error_code;
@@ -170,7 +183,10 @@ reset_sent(struct h2 *x, const nghttp2_frame *frame, struct h2_stream *st)
 	x->has_reset = true;
 	if (code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR)
 		return;
-	worker_count(x->c->w, code == NGHTTP2_REFUSED_STREAM ? STAT_H2_REFUSED : STAT_H2_RESETS);
+	if (code == NGHTTP2_REFUSED_STREAM)
+		stream_refused(x);
+	else
+		worker_count(x->c->w, STAT_H2_RESETS);
 	(void)h2_guard_reset(x);
 	if (st != NULL && st->is_malformed)
 		mark_ending(x, st);

@@ -297,6 +297,8 @@ finish(struct request *r, enum client_end how)
 		acme_forget(r->ask_token);
 	r->state = REQ_DONE;
 	count_status(r);
+	if (r->reason != NULL)
+		reasons_count(&r->w->reasons, r->reason);
 	r->bytes = cl->ops->bytes(cl);
 	worker_add(r->w, STAT_BYTES_IN, r->bytes.in);
 	worker_add(r->w, STAT_BYTES_OUT, r->bytes.out);
@@ -460,13 +462,32 @@ is_loud(uint16_t status)
 	return status >= 500;
 }
 
+/* The client's own doing: what was refused, or came or was taken too slowly. */
+static void
+log_refusal(struct request *r, uint16_t seen)
+{
+	static _Thread_local struct log_limit limit = { .burst = 5 };
+	uint32_t held;
+
+	if (!log_allow(&limit, &held))
+		return;
+	LOG_INFO("request_refused", L_STR("reason", r->reason), L_INT("status", seen),
+		L_SLICE("request", id_of(r)), L_SLICE("client", r->fwd.peer),
+		L_SLICE("host", r->m.authority), L_SLICE("target", r->m.target),
+		L_INT("waited_ms", request_us(r) / 1000), L_INT("suppressed", held));
+}
+
 static void
 log_failure(struct request *r, uint16_t status, uint16_t seen)
 {
 	static _Thread_local struct log_limit limit = { .burst = 20 };
 	uint32_t held;
 
-	if (!is_loud(status) || !log_allow(&limit, &held))
+	if (!is_loud(status)) {
+		log_refusal(r, seen);
+		return;
+	}
+	if (!log_allow(&limit, &held))
 		return;
 	LOG_WARN("upstream_error", L_STR("reason", r->reason), L_INT("status", seen),
 		L_SLICE("request", id_of(r)), L_STR("pool", r->pool_name ? r->pool_name : "-"),
@@ -572,5 +593,7 @@ request_client_timeout(struct request *r, bool is_body)
 		request_fail(r, 408, "body_timeout", 'c');
 		return;
 	}
-	request_end(r, is_body ? "body_timeout" : "client_send_timeout", 'c', CLIENT_ABORT);
+	set_end(r, is_body ? "body_timeout" : "client_send_timeout", 'c');
+	log_refusal(r, r->status);
+	finish(r, CLIENT_ABORT);
 }

@@ -191,6 +191,23 @@ counters_json(const struct status_of *s)
 	return o;
 }
 
+static void
+add_reason(void *arg, const char *word, uint64_t count)
+{
+	json_t *o = arg;
+
+	set_int(o, word, (uint64_t)json_integer_value(json_object_get(o, word)) + count);
+}
+
+static json_t *
+reasons_json(const struct status_of *s)
+{
+	json_t *o = json_object();
+
+	workers_reasons(s->workers, add_reason, o);
+	return o;
+}
+
 /* What no client gets beyond; that of connections may be lower than what was asked for. */
 static json_t *
 limits_json(const struct status_of *s)
@@ -285,6 +302,7 @@ status_json(const struct status_of *s, json_t *o)
 	json_object_set_new(o, "worker_connections", each);
 	set_str(o, "kernel_tls", ktls_versions(workers_kernel_tls(s->workers)));
 	json_object_set_new(o, "counters", counters_json(s));
+	json_object_set_new(o, "reasons", reasons_json(s));
 	json_object_set_new(o, "listeners", listeners_json(s));
 	DL_FOREACH (s->backends->pools, p)
 		if (p->is_live)
@@ -320,6 +338,18 @@ counters_text(const struct status_of *s, struct sbuf *out)
 		sbuf_addf(out, "access_log_dropped %" PRIu64 "\n", s->log_dropped);
 }
 
+static void
+reasons_text(const struct status_of *s, struct sbuf *out)
+{
+	json_t *o = reasons_json(s);
+	const char *word;
+	json_t *n;
+
+	json_object_foreach(o, word, n)
+		sbuf_addf(out, "reason %s %" JSON_INTEGER_FORMAT "\n", word, json_integer_value(n));
+	json_decref(o);
+}
+
 void
 status_text(const struct status_of *s, struct sbuf *out)
 {
@@ -341,4 +371,5 @@ status_text(const struct status_of *s, struct sbuf *out)
 		backends_unmatched_overrides(b), b->overrides_error[0] ? "; " : "",
 		b->overrides_error);
 	counters_text(s, out);
+	reasons_text(s, out);
 }

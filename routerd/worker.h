@@ -29,6 +29,9 @@ struct listener_stats {
 
 uint64_t workers_stat(const struct workers *ws, enum stat_id id);
 uint64_t workers_stat_of(const struct workers *ws, unsigned worker, enum stat_id id);
+/* Why requests ended early: each word, once for every worker that has met it. */
+void workers_reasons(const struct workers *ws,
+	void (*each)(void *arg, const char *word, uint64_t count), void *arg);
 unsigned workers_count(const struct workers *ws);
 unsigned workers_listeners(const struct workers *ws, struct listener_stats *out, unsigned cap);
 /* Oldest generation that some request still runs on. */

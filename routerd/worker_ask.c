@@ -94,6 +94,14 @@ workers_stat_of(const struct workers *ws, unsigned worker, enum stat_id id)
 	return __atomic_load_n(&ws->v[worker]->stats[id], __ATOMIC_RELAXED);
 }
 
+void
+workers_reasons(const struct workers *ws, void (*each)(void *arg, const char *word, uint64_t count),
+	void *arg)
+{
+	for (unsigned i = 0; i < ws->count; i++)
+		reasons_each(&ws->v[i]->reasons, each, arg);
+}
+
 unsigned
 workers_count(const struct workers *ws)
 {

@@ -16,6 +16,7 @@
 #include "routerd/buf.h"
 #include "routerd/handin.h"
 #include "routerd/idlepool.h"
+#include "routerd/reasons.h"
 #include "libcommon/stream_tls.h"
 #include "routerd/worker.h"
 
@@ -102,6 +103,7 @@ struct worker {
 	char date[32];                          /* IMF-fixdate of date_s */
 	_Alignas(64) _Atomic uint32_t promised; /* connections on their way from other workers */
 	_Alignas(64) uint64_t stats[STAT_COUNT];
+	struct reasons reasons;
 };
 
 static inline void

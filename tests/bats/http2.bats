@@ -46,6 +46,8 @@ h2() { http --http2-prior-knowledge "$@"; }
 raw() { python3 "$TOOLS/h2raw.py" "$PORT" "$@"; }
 node2() { node "$TOOLS/h2client.js" "$URL" "$@"; }
 counter() { ctl routerd.0 json status | jq ".counters.$1"; }
+reason() { ctl routerd.0 json status | jq ".reasons.$1 // 0"; }
+event() { echo "events recent" | timeout 0.5 socat -t 5 - UNIX-CONNECT:run/routerd.0.sock | grep -q "$1"; }
 log_has() { grep -q "$1" "$(log_of routerd.0)"; }
 served() { requests o1 | grep -c . || true; }
 
@@ -206,7 +208,12 @@ X
 	done
 	[ "$(raw attack hpack_bomb_small)" = status:431+end+alive ]
 	[ "$(raw attack stray_data_in_flight)" = alive ]
-	for reason in rapid_reset continuation_flood header_bomb; do log_has "h2_abuse.*reason=$reason" || fail "no $reason"; done
+	for reason in rapid_reset continuation_flood header_bomb settings_flood '\(ping_flood\|answers_unread\)' empty_frames priority_flood \
+		window_update_flood unknown_frames stray_frames; do
+		event "\"h2_abuse\".*\"reason\":\"$reason" || fail "no event of $reason"
+	done
+	event '"request_refused".*"reason":"head_too_long","status":431' || fail "no event of too large a head"
+	[ "$(reason head_too_long)" = 1 ]
 	[ "$(counter h2_rapid_resets)" = 3 ]
 	[ "$(counter h2_continuation_floods)" = 2 ]
 	[ "$(counter h2_header_bombs)" = 1 ]
@@ -222,8 +229,14 @@ X
 	log_has 'h2_closed.*reason=head_timeout'
 	[ "$(raw attack no_window)" = status:200+rst:CANCEL+alive ]
 	[ "$(counter h2_stalls)" = 1 ]
+	event '"request_refused".*"reason":"client_send_timeout","status":200' || fail "no event of a stalled window"
 	[ "$(raw attack no_reading)" = close ]
 	wait_for '[ "$(counter requests_active)" = 0 ]'
+	[ "$(counter h2_stalls)" = 2 ]
+	event '"h2_closed".*"reason":"send_timeout"' || fail "no event of a client that does not read"
+	# Whose requests they were is told too, and that it was not they who left.
+	[ "$(reason client_send_timeout)" = 21 ]
+	[ "$(reason client_left)" = 0 ]
 	# It is gone, and no deadline of it comes afterwards.
 	wait_for '[ "$(counter connections)" = 0 ]'
 	sleep 1.2
@@ -237,6 +250,11 @@ X
 	run node2 get /delay/300 /delay/300 /delay/300
 	[ "$(grep -c '"status":200' <<<"$output")" = 3 ]
 	run raw conform more_streams_than_announced
+	event '"h2_error".*max concurrent streams exceeded' || fail "no event of a client that goes beyond the limit"
+	run raw attack more_streams_at_once
+	[[ "$output" == *rst:REFUSED_STREAM*alive ]] || fail "$output"
+	[ "$(counter h2_refused)" -gt 0 ]
+	event '"h2_stream_refused".*"limit":3' || fail "no event of refused streams"
 	[ "$(raw attack rapid_reset)" = goaway:ENHANCE_YOUR_CALM ]
 	[ "$(counter h2_cancelled)" -le 30 ]
 }
@@ -245,13 +263,43 @@ X
 	proxy
 	spawn stay node "$TOOLS/h2client.js" "$URL" stay /local 10000
 	spawn slow node "$TOOLS/h2client.js" "$URL" get /delay/1500
-	wait_for "grep -q status '$T/proc/stay.log' && [ \"\$(counter requests_active)\" = 1 ]"
+	spawn plain python3 "$TOOLS/h2raw.py" "$PORT" drained
+	wait_for "grep -q open '$T/proc/plain.log' && grep -q status '$T/proc/stay.log' && [ \"\$(counter requests_active)\" = 1 ]"
 	stop routerd.0
 	[ "$status" -eq 0 ]
 	wait_for "grep -q closed '$T/proc/stay.log'"
 	[ "$(grep -c '"goaway":0' "$T/proc/stay.log")" -ge 1 ]
 	grep -q '"last":2147483647' "$T/proc/stay.log"
 	[ "$(jq .status "$T/proc/slow.log")" = 200 ]
+	diff - "$T/proc/plain.log" <<<"open
+goaway:NO_ERROR last:2147483647
+goaway:NO_ERROR last:1
+close"
+}
+
+@test "a reload that takes the listener away names the last stream in two steps and finishes what is in progress" {
+	origin o1
+	PORT=$(free_port)
+	OLD=$(free_port)
+	URL=http://127.0.0.1:$PORT
+	h2_config | sed 's/, h2c: off//' | config
+	start routerd
+	spawn stay python3 "$TOOLS/h2raw.py" "$OLD" drained
+	spawn idle python3 "$TOOLS/h2raw.py" "$PORT" drained
+	spawn slow python3 "$TOOLS/h2raw.py" "$PORT" drained /delay/1500
+	wait_for "grep -q open '$T/proc/stay.log' && grep -q open '$T/proc/idle.log' && [ \"\$(counter requests_active)\" = 1 ]"
+	# What stays is not disturbed.
+	ctl routerd.0 reload
+	sed -i "/name: web/d" weir.yaml
+	ctl routerd.0 reload
+	wait_for "grep -q close '$T/proc/idle.log' && grep -q close '$T/proc/slow.log'"
+	diff - "$T/proc/idle.log" <<<"open
+goaway:NO_ERROR last:2147483647
+goaway:NO_ERROR last:1
+close"
+	[ "$(grep goaway "$T/proc/slow.log" | tr '\n' ' ')" = "goaway:NO_ERROR last:2147483647 goaway:NO_ERROR last:3 " ]
+	[ "$(grep -v goaway "$T/proc/slow.log" | tr '\n' ' ')" = "open status:200 end close " ]
+	[ "$(cat "$T/proc/stay.log")" = open ]
 }
 
 @test "an idle connection is closed after keepalive, politely" {

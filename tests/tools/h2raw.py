@@ -8,6 +8,7 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT continue_late        100 Continue that comes while the client does not read
        h2raw.py PORT no_windows PATH N    N at once without a window until a line comes from stdin
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
+       h2raw.py PORT drained [PATH]       says "open" once served, then each GOAWAY with its last stream, the answer, the end
        h2raw.py --list                    the names of attacks and rules
 
 Results are words: status:200, rst:PROTOCOL_ERROR, goaway:FRAME_SIZE_ERROR, close, ok, nothing. Plain sockets
@@ -842,6 +843,14 @@ def rapid_reset(p):
 
 
 @attack
+def more_streams_at_once(p):
+    """All of them before our settings can have been seen: those above the limit are refused, no more."""
+    ids = [p.ask(req("/local")) for _ in range(15)]
+    seen = p.outcome(ids[-1], 1)
+    return "+".join(sorted(set(seen))) + ("+alive" if p.is_alive() else "+dead")
+
+
+@attack
 def made_you_reset(p):
     """Valid requests, then a frame each that obliges the server to reset them."""
     for _ in range(2000):
@@ -1059,6 +1068,26 @@ def continue_late(port):
                 return 0
 
 
+def drained(port, path):
+    """A client with no opinion of its own about GOAWAY: it reads and waits for the end."""
+    p = Peer(port)
+    p.outcome(p.ask(req("/local")))
+    print("open", flush=True)
+    sid = p.ask(req(path)) if path else None
+    while True:
+        f = p.read(15)
+        if f in (None, "close"):
+            print(f or "nothing", flush=True)
+            return 0
+        w = p.word(f)
+        if f[0] == GOAWAY:
+            w += " last:%d" % int.from_bytes(f[3][:4], "big")
+        if w:
+            print(w, flush=True)
+        if f[2] == sid and f[1] & END_STREAM and f[0] in (DATA, HEADERS):
+            print("end", flush=True)
+
+
 def no_windows(port, path, n):
     """Asks n times and gives no window; when a line comes from stdin it does, and reads: bytes of each."""
     q = Peer(port, settings=((1, 0), (4, 0)))
@@ -1113,6 +1142,8 @@ def main(argv):
         return read_late(port, rest[0], int(rest[1]))
     if word == "continue_late":
         return continue_late(port)
+    if word == "drained":
+        return drained(port, rest[0] if rest else None)
     if word == "no_windows":
         return no_windows(port, rest[0], int(rest[1]))
     if word == "get":
