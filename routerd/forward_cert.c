@@ -69,8 +69,9 @@ is_name(struct slice name, const char *word, bool *is_exact)
 bool
 forward_cert_is_claim(const struct clientcertcfg *cfg, struct slice name, bool *is_exact)
 {
-	bool is = is_name(name, cfg->verify, is_exact) | is_name(name, cfg->cert, is_exact);
+	bool is = is_name(name, cfg->verify, is_exact);
 
+	is |= is_name(name, cfg->cert, is_exact);
 	for (size_t i = 0; i < FACTS; i++)
 		is |= is_name(name, name_at(cfg, facts[i].name), is_exact);
 	if (cfg->rfc9440)

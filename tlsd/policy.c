@@ -458,14 +458,14 @@ policy_apply(const struct policy *p, SSL *ssl, const char *host, unsigned protoc
 {
 	const struct tlspolicycfg *cfg = p->cfg;
 	char name[TLSPOLICY_HOST];
-	const char *sni;
+	char sni[TLSPOLICY_HOST]; /* OpenSSL's macro casts const away */
 	size_t n;
 
 	snprintf(name, sizeof(name), "%s", cfg->server_name != NULL ? cfg->server_name : host);
 	n = strlen(name);
 	if (n > 1 && name[n - 1] == '.')
 		name[n - 1] = '\0'; /* the root's dot is in no certificate (RFC 6066 §3) */
-	sni = strcmp(cfg->sni, "on") != 0 ? cfg->sni : name;
+	snprintf(sni, sizeof(sni), "%s", strcmp(cfg->sni, "on") != 0 ? cfg->sni : name);
 	if (cfg->verify && !set_name(ssl, name))
 		return false;
 	if (strcmp(sni, "off") != 0 && sni[0] != '\0' && !is_ip(sni) &&
