@@ -166,7 +166,6 @@ REQUEST = {
     "large_table": lambda s: answer(s),
     "mute": lambda s: b"",
     "half_section": lambda s: b"",
-    "much": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 15,
 }
 SETTINGS_OF = {
     "small_window": struct.pack(">HI", 4, 10),
@@ -214,9 +213,16 @@ def exactly(c, n):
     return out
 
 
+def give_up(c, sending, stream):
+    with sending:
+        c.sendall(frame(RST, 0, stream, struct.pack(">I", 2)))
+
+
 def serve(c, mode):
     say(mode, "connection")
     got = {}
+    sending = threading.Lock()
+    due, room = [], 65535  # streams whose data waits for the connection's window: a frame each
     try:
         if c.family == socket.AF_INET:
             c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -246,6 +252,8 @@ def serve(c, mode):
                 say(mode, "reset", stream, int.from_bytes(payload, "big"))
             elif kind == GOAWAY:
                 say(mode, "goaway", int.from_bytes(payload[4:8], "big"))
+            elif kind == WINDOW and stream == 0:
+                room += int.from_bytes(payload, "big")
             elif kind == DATA and mode == "settles_late":
                 got[stream] = got.get(stream, b"") + payload
                 if flags & 1:
@@ -270,13 +278,21 @@ def serve(c, mode):
                     c.sendall(frame(HEADERS, 0, stream, fields(OK)) if first else answer(stream))
                     continue
                 if mode == "much":
-                    # A client that does not read has most of it before it, and the server gives up.
-                    threading.Timer(1, c.sendall, [frame(RST, 0, stream, struct.pack(">I", 2))]).start()
-                if mode == "one_at_a_time":
+                    c.sendall(head(stream, OK))
+                    due += [stream] * 15
+                elif mode == "one_at_a_time":
                     time.sleep(0.2)
                     c.sendall(answer(stream))
                 else:
                     c.sendall(REQUEST[mode](stream))
+            while due and room >= 16384:
+                room -= 16384
+                one = due.pop(0)
+                with sending:
+                    c.sendall(frame(DATA, 0, one, b"x" * 16384))
+                if one not in due:
+                    # A client that does not read has most of it before it, and the server gives up.
+                    threading.Timer(1, give_up, [c, sending, one]).start()
     except (EOFError, OSError):
         pass
     finally:
