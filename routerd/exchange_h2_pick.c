@@ -118,6 +118,9 @@ h2up_open_waiting(struct h2up *c)
 {
 	struct h2s *next;
 
+	/* The settings came with the connection itself: h2up_settle() opens what they allow. */
+	if (c->is_settling)
+		return;
 	for (struct h2s *s = c->streams; s != NULL && c->state != H2UP_DEAD; s = next) {
 		next = s->next;
 		if (!s->is_waiting || s->is_done || (s->is_tunnel && !c->has_settings))

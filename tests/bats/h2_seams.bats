@@ -102,6 +102,14 @@ status:200" ]
 	wait_for all_is_quiet
 }
 
+@test "a server whose settings are there before the connection is noticed is not asked for more than they say" {
+	POOL='retries: 0, streams: 1' modes none_at_all
+	h2load -n 60 -c 1 -m 60 "$URL/none_at_all" >load
+	wait_for '[ $(wc -l <access.log) = 60 ]'
+	[ "$(jq -r .status access.log | sort | uniq -c | tr -s ' ')" = " 60 502" ]
+	wait_for all_is_quiet
+}
+
 @test "a probe is answered by a server that says goodbye with it, and it is up" {
 	spawn h2 python3 "$TOOLS/h2server.py" last_one goaway
 	wait_for "grep -qs '^ready' '$T/proc/h2.log'"
