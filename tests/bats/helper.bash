@@ -17,7 +17,7 @@
 #   kill_hard NAME           kill -9, and wait for its end
 #   ctl PROGRAM.INSTANCE WORDS..   one line to its control socket ($T/run/..sock), the answer on stdout
 #   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (10) seconds,
-#                            twice as many when the build is slowed down by a sanitizer
+#                            SLOWNESS times as many (2 when a sanitizer slows the build down)
 #   http ARGS..              curl: silent, 10 s at most, no proxies, no configuration
 #
 # $BIN is the folder of the built programs, $ROOT the project, $TOOLS tests/tools. setup and teardown
@@ -30,8 +30,7 @@ TOOLS=$ROOT/tests/tools
 BIN=$ROOT/bin
 [ -n "${BUILD:-}" ] && BIN=$ROOT/$BUILD/bin
 export ROOT TOOLS BIN
-SLOWNESS=1
-case ${BUILD:-} in */san | */tsan) SLOWNESS=2 ;; esac
+case ${BUILD:-} in */san | */tsan) : "${SLOWNESS:=2}" ;; *) : "${SLOWNESS:=1}" ;; esac
 for lib in bats-support bats-assert bats-file; do
 	for at in /usr/lib/bats /usr/lib /usr/share/bats; do
 		[ -f "$at/$lib/load.bash" ] && { load "$at/$lib/load.bash"; break; }

@@ -234,11 +234,11 @@ P
 		' "$PORT" $v $LARGE >got
 		[ "$(cat got)" = "$(real $LARGE)" ]
 		printf 'GET /bytes/%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' $LARGE |
-			timeout 30 openssl s_client -quiet -ign_eof -connect "127.0.0.1:$PORT" -tls${v/./_} 2>/dev/null >got
+			timeout $((30 * SLOWNESS)) openssl s_client -quiet -ign_eof -connect "127.0.0.1:$PORT" -tls${v/./_} 2>/dev/null >got
 		[ "$(sed '1,/^\r$/d' got | sum)" = "$(real $LARGE)" ]
 		if command -v gnutls-cli >/dev/null; then
 			printf 'GET /bytes/%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' $LARGE |
-				timeout 30 gnutls-cli --logfile=/dev/null --insecure -p "$PORT" --priority "NORMAL:-VERS-ALL:+VERS-TLS$v" 127.0.0.1 >got || true
+				timeout $((30 * SLOWNESS)) gnutls-cli --logfile=/dev/null --insecure -p "$PORT" --priority "NORMAL:-VERS-ALL:+VERS-TLS$v" 127.0.0.1 >got || true
 			[ "$(wc -c <got)" -ge $LARGE ]
 		fi
 	done
