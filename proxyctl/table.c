@@ -47,7 +47,10 @@ table_add(struct table *t, enum tint tint, const char *fmt, ...)
 	va_list ap;
 
 	if (t->at == t->columns || t->n == 0) {
-		t->rows = xreallocarray(t->rows, t->n + 1, sizeof(*t->rows));
+		if (t->n == t->cap) {
+			t->cap = t->cap != 0 ? t->cap * 2 : 16;
+			t->rows = xreallocarray(t->rows, t->cap, sizeof(*t->rows));
+		}
 		memset(t->rows[t->n], 0, sizeof(*t->rows));
 		t->n++;
 		t->at = 0;

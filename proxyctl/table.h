@@ -20,6 +20,7 @@ struct table {
 	bool is_right[TABLE_COLUMNS_MAX]; /* numbers */
 	struct table_cell (*rows)[TABLE_COLUMNS_MAX];
 	size_t n;
+	size_t cap;
 	size_t at; /* next column of the last row */
 };
 
