@@ -174,8 +174,10 @@ ask() {
 	impatient greedy ok
 	[ "$(http "$URL/ok")" = ok ]
 	before=$(high_water)
+	local slow=()
 	for i in 1 2 3 4; do
 		curl -q -s --noproxy '*' -m 20 --limit-rate 1k -o "slow$i" "$URL/greedy" 3>&- &
+		slow+=($!)
 	done
 	wait_for '[ "$(counter h2_upstream_errors)" -ge 1 ]'
 	event greedy h2_flow_control_error
@@ -185,7 +187,7 @@ ask() {
 	case ${BUILD:-} in *san*) ;; *) [ $((after - before)) -lt 8000 ] ;; esac
 	[ "$(http "$URL/ok")" = ok ]
 	log_says greedy '.status == 200 and .reason == "h2_flow_control_error"'
-	kill $(jobs -p) 2>/dev/null || true
+	kill "${slow[@]}" 2>/dev/null || true
 }
 
 @test "a server that resets each stream at once, or says goodbye each time, costs each client its tries, and nobody a flood" {
