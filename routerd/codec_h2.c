@@ -296,7 +296,7 @@ feed(struct h2 *x, const char *p, size_t n)
 
 	h2_guard_bytes(x, p, n);
 	used = nghttp2_session_mem_recv(x->session, (const uint8_t *)p, n);
-	h2_stream_fed(x);
+	h2_body_fed(x);
 	if (x->head_ms != 0)
 		h2_deadline(x, x->c->w->snap->s->timeouts.head);
 	if (used >= 0 && !h2_guard_skipped(x))

@@ -5,6 +5,7 @@
  *   codec_h2_recv.c    what nghttp2 tells of frames that have come
  *   codec_h2_out.c     frames on their way out: many per send, DATA by reference
  *   codec_h2_stream.c  one stream: the request's client side
+ *   codec_h2_body.c    its body, until somebody takes it
  *   codec_h2_answer.c  its response, until there are frames for it
  *   codec_h2_guard.c   what peers may cost: budgets of frames and resets
  *
@@ -213,20 +214,30 @@ ssize_t h2_out_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t n
 /* codec_h2_stream.c */
 /* A request's header section is complete. */
 void h2_stream_start(struct h2 *x, int32_t id, bool is_end);
-void h2_stream_data(struct h2_stream *st, const char *p, size_t n);
-/* END_STREAM, in DATA or behind trailers. */
-void h2_stream_in_end(struct h2_stream *st);
-void h2_stream_in_bad(struct h2_stream *st, const char *reason);
 /* nghttp2 has closed it. */
 void h2_stream_closed(struct h2_stream *st);
 /* What was staged last is with the kernel. */
 void h2_stream_sent(struct h2_stream *st);
-/* The bytes that its sinks were given may go. */
-void h2_stream_fed(struct h2 *x);
 /* How long it may still take, in ms; 0: its time is over and it was told. UINT64_MAX: any. */
 uint64_t h2_stream_look(struct h2_stream *st, uint64_t now_ms);
 void h2_stream_free(struct h2_stream *st);
 void h2_stream_reset(struct h2_stream *st, uint32_t error);
+
+/* codec_h2_body.c */
+void h2_body_data(struct h2_stream *st, const char *p, size_t n);
+/* END_STREAM, in DATA or behind trailers. */
+void h2_body_end(struct h2_stream *st);
+void h2_body_bad(struct h2_stream *st, const char *reason);
+/* The bytes that the connection's sinks were given may go. */
+void h2_body_fed(struct h2 *x);
+/* The request takes it from here on: what waits, and what comes. */
+void h2_body_to(struct client *cl, struct sink *to);
+/* Its sink takes more. */
+void h2_body_again(struct run_item *item);
+/* The request hears how it ended. */
+void h2_body_tell(struct h2_stream *st, enum body_end how, const char *reason);
+/* What waits is not wanted any more. */
+void h2_body_drop(struct h2_stream *st);
 
 /* codec_h2_answer.c */
 extern const struct sink_ops h2_sink_ops;

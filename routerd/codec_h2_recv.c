@@ -144,11 +144,11 @@ section_received(struct h2 *x, const nghttp2_frame *frame)
 	if (st == NULL || st->is_done)
 		return;
 	if (!is_end)
-		h2_stream_in_bad(st, "bad_trailer");
+		h2_body_bad(st, "bad_trailer");
 	else if (st->trailing != NULL && st->trailing->t.reason != NULL)
-		h2_stream_in_bad(st, st->trailing->t.reason);
+		h2_body_bad(st, st->trailing->t.reason);
 	else
-		h2_stream_in_end(st);
+		h2_body_end(st);
 }
 
 /* --- the other frames
@@ -178,7 +178,7 @@ on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 		if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 			return result(frame->hd.length > frame->data.padlen || h2_guard_empty(x));
 		if (st != NULL && !st->is_done)
-			h2_stream_in_end(st);
+			h2_body_end(st);
 		break;
 	case NGHTTP2_SETTINGS:
 		if (!x->has_settings) {
@@ -208,7 +208,7 @@ on_data_chunk(
 	(void)flags;
 	(void)arg;
 	if (st != NULL && !st->is_done)
-		h2_stream_data(st, (const char *)p, n);
+		h2_body_data(st, (const char *)p, n);
 	else
 		/* Its own window stays as it is. */
 		nghttp2_session_consume_connection(session, n);
