@@ -1,30 +1,12 @@
 /*
- * codec_h2_body: the body of a request, from the frames to the sink that takes it. While nobody
- * does, it waits in its stream.
+ * codec_h2_body: the body of a request, from the frames to the sink that takes it. What it takes
+ * opens the stream's window again; while it takes nothing, bytes wait (codec_h2_wait.c).
  */
-#include <assert.h>
-#include <string.h>
-
 #include "routerd/codec_h2_int.h"
 #include "routerd/forward.h"
 
 /* What sinks are given in one turn before they are flushed. */
 #define FED_MAX 4
-
-/* What waited counts for the connection's window no longer. */
-void
-h2_body_drop(struct h2_stream *st)
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; i < st->in_count; i++) {
-		n += buf_len(st->in[i]);
-		buf_unref(st->in[i]);
-	}
-	st->in_count = 0;
-	if (n > 0 && !st->x->is_dead)
-		nghttp2_session_consume_connection(st->x->session, n);
-}
 
 void
 h2_body_tell(struct h2_stream *st, enum body_end how, const char *reason)
@@ -33,8 +15,25 @@ h2_body_tell(struct h2_stream *st, enum body_end how, const char *reason)
 		return;
 	st->is_told = true;
 	st->to = NULL;
+	h2_wait_drop(st);
 	st->cl.body_ended = how == BODY_END_OK;
 	request_body_ended(st->cl.req, how, reason);
+}
+
+/* Whoever takes it shall not ask for more. */
+static void
+leave_sink(struct h2_stream *st)
+{
+	if (st->to != NULL && st->to->producer == &st->again)
+		st->to->producer = NULL;
+	st->to = NULL;
+}
+
+void
+h2_body_shed(struct h2_stream *st)
+{
+	leave_sink(st);
+	h2_body_tell(st, BODY_END_SHED, "h2_body_memory");
 }
 
 void
@@ -44,8 +43,7 @@ h2_body_bad(struct h2_stream *st, const char *reason)
 		return;
 	st->bad = reason;
 	st->is_malformed = true;
-	if (st->to != NULL && st->to->producer == &st->again)
-		st->to->producer = NULL;
+	leave_sink(st);
 	/* An answer that is already on its way ends as it is. */
 	if (st->out_ended)
 		h2_stream_reset(st, NGHTTP2_PROTOCOL_ERROR);
@@ -94,7 +92,6 @@ give(struct h2_stream *st, struct buf *b, const char *p, size_t n)
 {
 	enum sink_result r = st->to->ops->data(st->to, b, p, n);
 
-	consumed(st, n);
 	if (r == SINK_GONE) {
 		h2_body_tell(st, BODY_END_SINK, NULL);
 		return false;
@@ -107,10 +104,11 @@ static void
 deliver(struct h2_stream *st)
 {
 	while (st->in_count > 0) {
-		struct buf *b = st->in[0];
+		struct buf *b = h2_wait_take(st);
 		size_t n = buf_len(b);
 
-		memmove(st->in, st->in + 1, --st->in_count * sizeof(st->in[0]));
+		if (nghttp2_session_consume_stream(st->x->session, st->id, n) == 0)
+			h2_soon(st->x);
 
 		bool goes_on = give(st, b, b->data + b->r, n);
 
@@ -134,27 +132,6 @@ h2_body_again(struct run_item *item)
 		h2_body_tell(st, BODY_END_BAD, "bad_websocket_accept");
 	else if (st->to != NULL)
 		deliver(st);
-}
-
-/* Into memory of the stream's own, because nobody takes it now. Its window is the bound. */
-static void
-keep(struct h2_stream *st, const char *p, size_t n)
-{
-	while (n > 0) {
-		struct buf *b = st->in_count > 0 ? st->in[st->in_count - 1] : NULL;
-		size_t part;
-
-		if (b == NULL || buf_room(b) == 0 || b->refs > 1) {
-			assert(st->in_count < H2_IN_PIECES);
-			b = buf_get(&st->cl.w->bufs, BUF_16K);
-			st->in[st->in_count++] = b;
-		}
-		part = n < buf_room(b) ? n : buf_room(b);
-		memcpy(b->data + b->w, p, part);
-		b->w += (uint32_t)part;
-		p += part;
-		n -= part;
-	}
 }
 
 static bool
@@ -208,12 +185,16 @@ h2_body_data(struct h2_stream *st, const char *p, size_t n)
 	if (x->fed != NULL && (x->fed != st || x->fed_count == FED_MAX))
 		h2_body_fed(x);
 	if (!takes_now(st)) {
-		if (st->is_done || st->is_told)
+		if (st->is_done || st->is_told) {
 			consumed(st, n);
-		else
-			keep(st, p, n);
+			return;
+		}
+		/* Its stream alone shall wait. */
+		nghttp2_session_consume_connection(x->session, n);
+		h2_wait_put(st, p, n);
 		return;
 	}
+	consumed(st, n);
 	if (give(st, x->c->in, p, n)) {
 		x->fed = st;
 		x->fed_count++;
@@ -245,8 +226,7 @@ h2_body_to(struct client *cl, struct sink *to)
 		return;
 	if (st->x->fed == st)
 		st->x->fed = NULL;
-	if (st->to != NULL && st->to->producer == &st->again)
-		st->to->producer = NULL;
+	leave_sink(st);
 	st->to = to;
 	st->is_paused = false;
 	st->since_ms = loop_now_ms(cl->w->loop);

@@ -5,7 +5,8 @@
  *   codec_h2_recv.c    what nghttp2 tells of frames that have come
  *   codec_h2_out.c     frames on their way out: many per send, DATA by reference
  *   codec_h2_stream.c  one stream: the request's client side
- *   codec_h2_body.c    its body, until somebody takes it
+ *   codec_h2_body.c    its body, to whoever takes it
+ *   codec_h2_wait.c    bodies that nobody takes, and the memory that all of them may have
  *   codec_h2_answer.c  its response, until there are frames for it
  *   codec_h2_guard.c   what peers may cost: budgets of frames and resets
  *
@@ -26,8 +27,8 @@
 #include "routerd/request.h"
 #include "routerd/worker_state.h"
 
-/* Windows: what a stream may send ahead of its server, and all of a connection's together. So a
- * stream that stands still takes an eighth of the connection's, and its neighbours go on. */
+/* Windows: what a stream may send ahead of its server; and what a connection may send in one go:
+ * it is given back as bytes come (codec_h2_wait.c says why). */
 #define H2_STREAM_WINDOW (128u << 10)
 #define H2_CONN_WINDOW   (1u << 20)
 /* Body bytes that wait in a stream, 16 kB pieces: a window, and edges. */
@@ -72,6 +73,8 @@ struct h2_env {
 	struct freelist conns;
 	struct freelist streams;
 	struct freelist helds;
+	struct h2 *waiters; /* connections with bodies that nobody takes */
+	size_t waiting;     /* memory of all of these */
 	struct h2_stage stage;
 };
 
@@ -124,6 +127,9 @@ struct h2 {
 	/* The stream whose body sink has bytes that were not flushed. */
 	struct h2_stream *fed;
 	unsigned fed_count;
+	size_t waiting; /* memory of bodies that nobody takes, in all streams; 0: in no list */
+	struct h2 *next_waiting;
+	struct h2 **link_waiting;
 	struct h2_budget resets;
 	struct h2_budget frames;
 	struct h2_frames seen; /* what came, by our own count */
@@ -236,8 +242,16 @@ void h2_body_to(struct client *cl, struct sink *to);
 void h2_body_again(struct run_item *item);
 /* The request hears how it ended. */
 void h2_body_tell(struct h2_stream *st, enum body_end how, const char *reason);
+/* There is no memory for what of it waits. */
+void h2_body_shed(struct h2_stream *st);
+
+/* codec_h2_wait.c */
+/* n bytes that nobody takes now. A request, this one or another, may be over then. */
+void h2_wait_put(struct h2_stream *st, const char *p, size_t n);
+/* The piece that has waited longest; the caller's. There is one. */
+struct buf *h2_wait_take(struct h2_stream *st);
 /* What waits is not wanted any more. */
-void h2_body_drop(struct h2_stream *st);
+void h2_wait_drop(struct h2_stream *st);
 
 /* codec_h2_answer.c */
 extern const struct sink_ops h2_sink_ops;

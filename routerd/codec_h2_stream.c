@@ -125,7 +125,7 @@ stream_done(struct client *cl, enum client_end how)
 	st->is_done = true;
 	if (--x->active == 0)
 		h2_idle(x);
-	h2_body_drop(st);
+	h2_wait_drop(st);
 	drop_out(st);
 	if (st->trailing != NULL)
 		arena_fini(&st->trailing->arena);

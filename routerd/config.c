@@ -301,6 +301,10 @@ static const struct cfg_row limit_rows[] = {
 		.max = 1e7,
 		.help = "HTTP/2 frames that bring nothing, such as PING, within 10 s; what requests "
 			"and bodies need comes on top"),
+	CFG_ROW(struct httpcfg, limits.h2_body_memory, "h2_body_memory", CFGT_SIZE, .def = "64m",
+		.min = 1 << 20, .max = 1ULL << 40,
+		.help = "memory for bodies of HTTP/2 requests that wait for their servers, per "
+			"worker"),
 	CFG_ROW(struct httpcfg, limits.body_rate, "body_rate", CFGT_SIZE, .def = "64",
 		.help = "bytes per second that a request body must reach on average, looked at "
 			"from its 10th second on; 0: any"),

@@ -117,18 +117,19 @@ struct httpcfg {
 		struct clientcertcfg client_cert;
 	} forward;
 	struct {
-		uint64_t head;          /* 32k */
-		uint64_t request_line;  /* 8k */
-		int64_t fields;         /* 128 */
-		uint64_t body;          /* 100m; 0: no limit */
-		uint64_t response_head; /* 64k */
-		int64_t connections;    /* per process; 0: from the descriptor limit */
-		int64_t h2_streams;     /* requests in progress on one HTTP/2 connection; 128 */
-		int64_t h2_resets;      /* cancelled in a burst, and again every 10 s; 200 */
-		int64_t h2_frames;      /* frames that bring nothing, likewise; 2000 */
-		uint64_t body_rate;     /* bytes per second that a request body must reach on
-					   average, looked at from its 10th second on; 0: off;
-					   default 64 */
+		uint64_t head;           /* 32k */
+		uint64_t request_line;   /* 8k */
+		int64_t fields;          /* 128 */
+		uint64_t body;           /* 100m; 0: no limit */
+		uint64_t response_head;  /* 64k */
+		int64_t connections;     /* per process; 0: from the descriptor limit */
+		int64_t h2_streams;      /* requests in progress on one HTTP/2 connection; 128 */
+		int64_t h2_resets;       /* cancelled in a burst, and again every 10 s; 200 */
+		int64_t h2_frames;       /* frames that bring nothing, likewise; 2000 */
+		uint64_t h2_body_memory; /* per worker: bodies in HTTP/2 that nobody takes; 64m */
+		uint64_t body_rate;      /* bytes per second that a request body must reach on
+					    average, looked at from its 10th second on; 0: off;
+					    default 64 */
 	} limits;
 };
 

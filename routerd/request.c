@@ -542,6 +542,7 @@ request_body_ended(struct request *r, enum body_end how, const char *reason)
 	case BODY_END_TOO_LARGE: request_fail(r, 413, reason, 'P'); return;
 	case BODY_END_LEFT: request_client_left(r); return;
 	case BODY_END_SINK: attempt_body_refused(r); return;
+	case BODY_END_SHED: request_fail(r, 503, reason, 'P'); return;
 	}
 	if (r->state == REQ_COLLECT) {
 		r->is_collected = true;

@@ -32,7 +32,14 @@ void request_refuse(struct request *r, struct client *c, struct buf *head, uint6
 	uint16_t status, const char *reason);
 
 /* What the client's codec reports; each may end the request. */
-enum body_end { BODY_END_OK, BODY_END_BAD, BODY_END_TOO_LARGE, BODY_END_LEFT, BODY_END_SINK };
+enum body_end {
+	BODY_END_OK,
+	BODY_END_BAD,
+	BODY_END_TOO_LARGE,
+	BODY_END_LEFT,
+	BODY_END_SINK,
+	BODY_END_SHED
+};
 void request_body_ended(struct request *r, enum body_end how, const char *reason);
 /* Everything in the sink is with the kernel. */
 void request_flushed(struct request *r);

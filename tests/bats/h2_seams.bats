@@ -149,3 +149,66 @@ X
 	[[ ${BUILD:-} == *san ]] || [ $(($(kb VmHWM) - before)) -lt 13000 ]
 	wait_for all_is_quiet
 }
+
+# unread_by_o1 [LIMITS]: a server behind a socket that holds little, so that uploads stand still early
+unread_by_o1() {
+	origin o1 --unix "$T/o1.sock"
+	PORT=$(free_port)
+	config <<X
+run_dir: run
+http:
+  workers: 1
+  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
+  access_log: { path: access.log, format: json }
+  limits: { ${1:-body: 100m} }
+  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
+pools:
+  app: { servers: [ { name: o1, address: "unix:o1.sock" } ] }
+X
+	start routerd
+}
+
+@test "uploads that nobody takes hold no other upload of their connection" {
+	unread_by_o1
+	mkfifo go
+	python3 "$TOOLS/h2raw.py" "$PORT" uploads /slow-read/60000 20 /echo <go >got 3>&- &
+	client=$!
+	exec 5>go
+	wait_for '[ "$(wc -l <got)" = 2 ]' 20
+	cat got
+	[ "$(head -1 got)" = "open 20 stalled" ]
+	[ "$(tail -1 got)" = "status:200 end" ]
+	# A window each, of which the server's socket has had up to a half.
+	[ "$(counter h2_body_memory)" -ge 1300000 ]
+	[ "$(counter h2_body_memory)" -le 3300000 ]
+	exec 5>&-
+	wait $client
+	[ "$(grep -c waits got)" = 20 ]
+	wait_for '[ "$(counter h2_body_memory)" = 0 ]'
+}
+
+@test "the memory of bodies that nobody takes is bounded, and those who hold most of it pay" {
+	unread_by_o1 'h2_body_memory: 2m'
+	mkfifo go few
+	python3 "$TOOLS/h2raw.py" "$PORT" uploads /slow-read/60000 2 /echo <few >got.few 3>&- &
+	modest=$!
+	exec 6>few
+	wait_for '[ "$(wc -l <got.few)" = 2 ]' 20
+	python3 "$TOOLS/h2raw.py" "$PORT" uploads /slow-read/60000 30 /echo <go >got 3>&- &
+	greedy=$!
+	exec 5>go
+	wait_for '[ "$(wc -l <got)" = 2 ]' 20
+	[ "$(tail -1 got)" = "status:200 end" ]
+	[ "$(counter h2_body_memory)" -le 2097152 ]
+	shed=$(counter h2_bodies_shed)
+	[ "$shed" -ge 5 ]
+	grep -q 'warn h2_body_memory .*limit=2097152' "$(log_of routerd.0)"
+	exec 5>&- 6>&-
+	wait $greedy
+	wait $modest
+	[ "$(grep -c '^status:503 end' got)" = "$shed" ]
+	[ "$(grep -c '^waits' got)" = $((30 - shed)) ]
+	[ "$(grep -c '^waits' got.few)" = 2 ]
+	[ "$(grep -c '"reason":"h2_body_memory"' access.log)" = "$shed" ]
+	wait_for '[ "$(counter h2_body_memory)" = 0 ]'
+}

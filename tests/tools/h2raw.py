@@ -7,6 +7,8 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT get PATH [N]         N (1) requests at once: statuses and body lengths
        h2raw.py PORT continue_late        100 Continue that comes while the client does not read
        h2raw.py PORT no_windows PATH N    N at once without a window until a line comes from stdin
+       h2raw.py PORT uploads PATH N THEN  N bodies without end to PATH, as far as windows allow; then one of 200 kB to THEN;
+                                          the ends of the others, when a line comes from stdin
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py PORT drained [PATH]       says "open" once served, then each GOAWAY with its last stream, the answer, the end
        h2raw.py --list                    the names of attacks and rules
@@ -1108,6 +1110,70 @@ def no_windows(port, path, n):
     return 0
 
 
+class Uploads:
+    """Bodies without end, and their windows."""
+
+    def __init__(self, port):
+        self.q, self.initial, self.conn, self.left, self.words = Peer(port), 65535, 65535, {}, {}
+
+    def start(self, path, size=1 << 40):
+        sid = self.q.ask(req(path, "POST"), end=False)
+        self.left[sid], self.words[sid] = [self.initial, size], []
+        return sid
+
+    def heard(self, f):
+        kind, flags, sid, payload = f
+        word = self.q.word(f)
+        if word:
+            self.words.setdefault(sid, []).append(word)
+        if kind == SETTINGS and not flags & ACK:
+            for k, v in struct.iter_unpack(">HI", payload):
+                if k == 4:
+                    for w in self.left.values():
+                        w[0] += v - self.initial
+                    self.initial = v
+        elif kind == WINDOW and sid == 0:
+            self.conn += int.from_bytes(payload, "big")
+        elif kind == WINDOW and sid in self.left:
+            self.left[sid][0] += int.from_bytes(payload, "big")
+        elif kind == RST or kind in (DATA, HEADERS) and flags & END_STREAM:
+            self.left.pop(sid, None)
+            self.words.setdefault(sid, []).append("end" if kind != RST else "")
+
+    def send_all(self):
+        """What windows allow."""
+        out = b""
+        for sid, w in self.left.items():
+            while (n := min(w[0], w[1], self.conn, 16384)) > 0:
+                w[0], w[1], self.conn = w[0] - n, w[1] - n, self.conn - n
+                out += self.q.frame(DATA, 0 if w[1] else END_STREAM, sid, bytes(n))
+        return not out or self.q.send(out)
+
+    def go_on(self, quiet, until=lambda: False):
+        """Until nothing has come for so long, or that. What still came before the last of it is seen."""
+        while not until():
+            if not self.send_all():
+                return False
+            f = self.q.read(quiet)
+            if f in (None, "close"):
+                return f is None
+            self.heard(f)
+        return True
+
+
+def uploads(port, path, n, then):
+    u = Uploads(port)
+    ids = [u.start(path) for _ in range(n)]
+    print("open" if u.go_on(0.7) else "closed", sum(w[0] == 0 for w in u.left.values()), "stalled", flush=True)
+    last = u.start(then, 200000)
+    u.go_on(5, lambda: "end" in u.words[last])
+    print(" ".join(u.words[last]), flush=True)
+    sys.stdin.readline()
+    u.go_on(0.2)
+    print("\n".join(" ".join(u.words[i]).strip() or "waits" for i in ids), flush=True)
+    return 0
+
+
 def conform(port, names):
     bad = 0
     for name, fn, expected in RULES:
@@ -1146,6 +1212,8 @@ def main(argv):
         return drained(port, rest[0] if rest else None)
     if word == "no_windows":
         return no_windows(port, rest[0], int(rest[1]))
+    if word == "uploads":
+        return uploads(port, rest[0], int(rest[1]), rest[2])
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:
