@@ -28,11 +28,18 @@ h2_guard_init(struct h2 *x)
 	h2_frames_init(&x->seen, PREFACE, NGHTTP2_PRIORITY_UPDATE);
 }
 
+/* For the first reason, and once: frames may still come and go when it was told. Always false. */
+static bool
+blame(struct h2 *x, const char *reason)
+{
+	if (x->abuse == NULL && !x->is_blamed)
+		x->abuse = reason;
+	return false;
+}
+
 static bool
 spend(struct h2 *x, struct h2_budget *b, int64_t full, int64_t cost, const char *reason)
 {
-	if (x->abuse != NULL)
-		return false;
 	b->left -= cost;
 	if (b->left >= 0)
 		return true;
@@ -46,10 +53,7 @@ spend(struct h2 *x, struct h2_budget *b, int64_t full, int64_t cost, const char 
 		b->left = b->left + earned > full ? full : b->left + earned;
 		b->since_ms = now_ms;
 	}
-	if (b->left >= 0)
-		return true;
-	x->abuse = reason;
-	return false;
+	return b->left >= 0 || blame(x, reason);
 }
 
 static bool
@@ -76,18 +80,15 @@ h2_guard_earn(struct h2 *x, unsigned frames)
 static bool
 continuation(struct h2 *x)
 {
-	if (x->abuse == NULL && ++x->continuations > CONTINUATIONS_MAX)
-		x->abuse = "continuation_flood";
-	return x->abuse == NULL;
+	return ++x->continuations <= CONTINUATIONS_MAX || blame(x, "continuation_flood");
 }
 
 bool
 h2_guard_section(struct h2 *x, size_t n)
 {
 	x->section += n;
-	if (x->abuse == NULL && x->section > SECTION_MAX * x->c->w->snap->s->http->limits.head)
-		x->abuse = "header_bomb";
-	return x->abuse == NULL;
+	return x->section <= SECTION_MAX * x->c->w->snap->s->http->limits.head ||
+		blame(x, "header_bomb");
 }
 
 bool
@@ -155,6 +156,7 @@ h2_guard_tell(struct h2 *x)
 
 	/* Once per connection: it ends with this. */
 	x->abuse = NULL;
+	x->is_blamed = true;
 	x->is_failed = true;
 	worker_count(x->c->w, counter_of(reason));
 	if (log_allow(&limit, &held))

@@ -134,6 +134,7 @@ struct h2 {
 	struct h2_budget frames;
 	struct h2_frames seen; /* what came, by our own count */
 	const char *abuse;     /* the budget that is overdrawn; why it was */
+	bool is_blamed;        /* that was told: frames that come or go later change nothing */
 };
 
 struct h2_trailing {
