@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "routerd/codec_h2_int.h"
+#include "routerd/h2_nv.h"
 
 /* Small pieces of a response are joined: whoever does not read must not keep a large buffer each.
  */
@@ -45,20 +46,13 @@ nva_status(struct nva *a, uint16_t status)
 	nva_add(a, SLICE(":status"), slice_make(a->status, 3));
 }
 
-/* What speaks of a connection of HTTP/1 (RFC 9113 §8.2.2), whoever wrote it. */
-static bool
-is_hop(const struct field *f)
-{
-	return (f->flags & (FIELD_HOP | MSG_FIELD_DROP)) || f->id == FIELD_HOST;
-}
-
 static void
 nva_fields(struct nva *a, const struct msg *m, bool keep_length)
 {
 	for (uint16_t i = 0; i < m->field_count; i++) {
 		const struct field *f = &m->fields[i];
 
-		if (is_hop(f) || (f->id == FIELD_CONTENT_LENGTH && !keep_length))
+		if (h2_nv_is_left_out(f) || (f->id == FIELD_CONTENT_LENGTH && !keep_length))
 			continue;
 		nva_add(a, f->name, f->value);
 	}
@@ -188,33 +182,6 @@ out_data(struct sink *k, struct buf *b, const char *p, size_t n)
 	return h2_answer_is_full(st) ? SINK_FULL : SINK_OK;
 }
 
-/* They go behind the last DATA, so they have to wait. */
-static void
-keep_trailers(struct h2_stream *st, const struct field *f, uint16_t count)
-{
-	size_t n = 0;
-	char *text;
-
-	for (uint16_t i = 0; i < count; i++)
-		n += is_hop(&f[i]) ? 0 : f[i].name.n + f[i].value.n;
-	st->trailers = xmalloc(count * sizeof(*st->trailers) + n + 1);
-	text = (char *)(st->trailers + count);
-	for (uint16_t i = 0; i < count; i++) {
-		nghttp2_nv *v = &st->trailers[st->trailer_count];
-
-		if (is_hop(&f[i]))
-			continue;
-		*v = (nghttp2_nv){ .namelen = f[i].name.n, .valuelen = f[i].value.n };
-		v->name = memcpy(text, f[i].name.p, f[i].name.n);
-		text += f[i].name.n;
-		v->value = (uint8_t *)text;
-		if (f[i].value.n > 0)
-			memcpy(text, f[i].value.p, f[i].value.n);
-		text += f[i].value.n;
-		st->trailer_count++;
-	}
-}
-
 static enum sink_result
 out_end(struct sink *k, const struct field *trailers, uint16_t count)
 {
@@ -225,7 +192,7 @@ out_end(struct sink *k, const struct field *trailers, uint16_t count)
 	st->out_ended = true;
 	st->since_ms = loop_now_ms(st->cl.w->loop);
 	if (count > 0 && !st->drops_body)
-		keep_trailers(st, trailers, count);
+		st->trailers = h2_nv_keep(trailers, count, &st->trailer_count);
 	if (st->is_deferred) {
 		st->is_deferred = false;
 		nghttp2_session_resume_data(st->x->session, st->id);
@@ -280,7 +247,7 @@ h2_answer_switched(struct h2_stream *st, const struct msg *m)
 	for (uint16_t i = 0; i < m->field_count; i++) {
 		const struct field *f = &m->fields[i];
 
-		if (!is_hop(f) && f->id != FIELD_CONTENT_LENGTH &&
+		if (!h2_nv_is_left_out(f) && f->id != FIELD_CONTENT_LENGTH &&
 			!slice_caseeq(f->name, SLICE("sec-websocket-accept")))
 			nva_add(&a, f->name, f->value);
 	}

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "routerd/exchange_h2_int.h"
+#include "routerd/h2_nv.h"
 #include "routerd/kept.h"
 
 static struct h2s *
@@ -232,8 +233,6 @@ static enum sink_result
 out_end(struct sink *k, const struct field *trailers, uint16_t count)
 {
 	struct h2s *s = of_sink(k);
-	size_t text = 0;
-	char *at;
 
 	if (is_out_gone(s))
 		return SINK_GONE;
@@ -243,28 +242,8 @@ out_end(struct sink *k, const struct field *trailers, uint16_t count)
 	s->out_ended = true;
 	if (s->x.kept != NULL)
 		kept_end(s->x.kept, count);
-	for (unsigned i = 0; i < count; i++)
-		text += trailers[i].name.n + trailers[i].value.n;
-	if (text > 0) {
-		s->out_trailers = xmalloc(count * sizeof(nghttp2_nv) + text);
-		at = (char *)(s->out_trailers + count);
-		for (unsigned i = 0; i < count; i++) {
-			const struct field *f = &trailers[i];
-			nghttp2_nv *nv = &s->out_trailers[s->out_trailer_count];
-
-			if (f->flags & MSG_FIELD_DROP)
-				continue;
-			s->out_trailer_count++;
-			*nv = (nghttp2_nv){ .name = (uint8_t *)at, .namelen = f->name.n };
-			memcpy(at, f->name.p, f->name.n);
-			at += f->name.n;
-			nv->value = (uint8_t *)at;
-			nv->valuelen = f->value.n;
-			if (f->value.n > 0)
-				memcpy(at, f->value.p, f->value.n);
-			at += f->value.n;
-		}
-	}
+	if (count > 0)
+		s->out_trailers = h2_nv_keep(trailers, count, &s->out_trailer_count);
 	wake(s);
 	return SINK_OK;
 }
