@@ -272,9 +272,9 @@ attempt_connect(struct request *r)
 		int error = errno;
 		bool is_ours = upstream_is_ours(error);
 
-		/* What we ran out of says nothing of the server, nor do our wishes. */
-		failed(r, is_ours || error == EPROTONOSUPPORT ? SERVER_ABANDONED : SERVER_CONNECT,
-			is_ours ? 500 : 502, upstream_reason(error));
+		/* What we ran out of says nothing of the server. */
+		failed(r, is_ours ? SERVER_ABANDONED : SERVER_CONNECT, is_ours ? 500 : 502,
+			upstream_reason(error));
 		return REQ_STAY;
 	}
 	r->x = x;

@@ -72,15 +72,13 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	struct h2up *c = find(how);
 	struct h2s *s;
 	bool is_reused = c != NULL && c->u->served > 0;
+	bool is_unfit;
 
 	if (c == NULL)
 		c = h2up_new(how->w, how->server, how->pool);
 	if (c == NULL)
 		return -1;
-	if (how->is_websocket && c->has_settings && !c->may_connect) {
-		errno = EPROTONOSUPPORT;
-		return -1;
-	}
+	is_unfit = how->is_websocket && c->has_settings && !c->may_connect;
 	c->limit = (uint32_t)how->pool->streams;
 	c->max_requests = (uint32_t)how->pool->keepalive_requests;
 	c->keep = (unsigned)how->pool->keepalive;
@@ -96,7 +94,8 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	h2s_link(s, c);
 	c->active++;
 	*x = &s->x;
-	if (!c->is_connecting && (c->has_settings || (c->u->served == 0 && !how->is_websocket))) {
+	if (!is_unfit && !c->is_connecting &&
+		(c->has_settings || (c->u->served == 0 && !how->is_websocket))) {
 		if (is_reused)
 			worker_count(c->w, STAT_UPSTREAM_REUSED);
 		c->u->served++;
@@ -104,6 +103,11 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	}
 	s->is_waiting = true;
 	c->waiting++;
+	/* It hears why as those do that were there before the settings. */
+	if (is_unfit) {
+		c->is_settling = true;
+		h2up_soon(c);
+	}
 	return 0;
 }
 

@@ -150,7 +150,6 @@ upstream_reason(int error)
 	case EHOSTUNREACH:
 	case ENETUNREACH: return "unreachable";
 	case EDESTADDRREQ: return "no_address";
-	case EPROTONOSUPPORT: return "no_extended_connect";
 	case EMFILE:
 	case ENFILE: return "no_descriptors";
 	case ENOBUFS:
