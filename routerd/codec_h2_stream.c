@@ -250,16 +250,18 @@ is_crawling(const struct h2_stream *st, uint64_t now_ms)
 uint64_t
 h2_stream_look(struct h2_stream *st, uint64_t now_ms)
 {
-	const struct timeouts *t = st->timeouts;
-	enum wait wait = waits_for(st);
-	uint64_t ms = st->is_tunnel ? t->tunnel : wait == WAIT_BODY ? t->body : t->send;
-	uint64_t due = st->since_ms + ms;
-
+	/* Its timeouts have gone with the request. */
 	if (st->is_done) {
 		if (!st->is_reset && now_ms - st->since_ms >= LINGER_MS)
 			h2_stream_reset(st, NGHTTP2_NO_ERROR);
 		return UINT64_MAX;
 	}
+
+	const struct timeouts *t = st->timeouts;
+	enum wait wait = waits_for(st);
+	uint64_t ms = st->is_tunnel ? t->tunnel : wait == WAIT_BODY ? t->body : t->send;
+	uint64_t due = st->since_ms + ms;
+
 	if (wait == WAIT_NOTHING)
 		return UINT64_MAX;
 	if (due > now_ms && !(wait == WAIT_BODY && is_crawling(st, now_ms)))
