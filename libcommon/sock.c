@@ -377,6 +377,20 @@ sock_inherited_close(void (*fn)(void *arg, const char *address), void *arg)
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
+/*
+ * Where nobody listens on a port of our own range, the system may give that very port to the one
+ * who connects, and TCP lets a socket meet itself: a server that is down would look up, and could
+ * not start again as long as we hold its port.
+ */
+static bool
+is_itself(int fd, const struct addr *to)
+{
+	struct addr own = { .len = sizeof(own.ss) };
+
+	return to->sa.sa_family != AF_UNIX && getsockname(fd, &own.sa, &own.len) == 0 &&
+		addr_port(&own.sa) == addr_port(&to->sa) && addr_eq(&own, to);
+}
+
 int
 sock_connect(const struct addr *to)
 {
@@ -386,11 +400,15 @@ sock_connect(const struct addr *to)
 		return -1;
 	if (to->sa.sa_family != AF_UNIX)
 		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (connect(fd, &to->sa, to->len) == 0) {
+	if (connect(fd, &to->sa, to->len) == 0)
 		errno = 0;
-		return fd;
+	if ((errno == 0 || errno == EINPROGRESS) && is_itself(fd, to)) {
+		/* with no time of waiting, which would keep the port from the server, too */
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 },
+			sizeof(struct linger));
+		errno = ECONNREFUSED;
 	}
-	if (errno == EINPROGRESS)
+	if (errno == 0 || errno == EINPROGRESS)
 		return fd;
 	close_keep_errno(fd);
 	return -1;

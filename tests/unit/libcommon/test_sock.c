@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -204,6 +205,52 @@ a_unix_socket_has_the_mode_asked_for(void **state)
 	assert_int_equal(gid, getgid());
 	close(client);
 	close(listener);
+}
+
+/* The ports that the system gives out are this process's to say in a namespace of its own. */
+static bool
+give_out(const char *ports)
+{
+	int fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, ports, strlen(ports)) == (ssize_t)strlen(ports);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static void
+where_nobody_listens_nobody_meets_himself(void **state)
+{
+	static const char *const hosts[] = { "127.0.0.1:40001", "[::1]:40001" };
+	pid_t pid = fork();
+	int status = -1;
+
+	(void)state;
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNET) < 0 || system("ip link set lo up") != 0 ||
+			!give_out("40001 40001"))
+			_exit(77);
+		for (size_t i = 0; i < sizeof(hosts) / sizeof(*hosts); i++) {
+			struct addr_spec at = spec(hosts[i]);
+
+			if (sock_connect(&at.addr) >= 0 || errno != ECONNREFUSED)
+				_exit(1 + (int)i);
+
+			/* and its port is free again */
+			struct err err;
+			int listener = sock_listen(&at, &plain, &err);
+
+			if (listener < 0)
+				_exit(10 + (int)i);
+			close(listener);
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip(); /* not root */
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -540,6 +587,7 @@ main(void)
 		TEST(any_means_both_families),
 		TEST(foreign_addresses_and_names_are_refused),
 		TEST(a_unix_socket_has_the_mode_asked_for),
+		TEST(where_nobody_listens_nobody_meets_himself),
 		TEST(a_live_socket_is_kept_and_its_holder_named),
 		TEST(a_stale_socket_is_replaced),
 		TEST(what_is_not_a_socket_is_never_removed),
