@@ -137,6 +137,42 @@ made() {
 	grep -q ' acme_challenge name=new.test ' "$LOG"
 }
 
+@test "what the README shows works as it stands there, with certbot and with dehydrated" {
+	needs certbot dehydrated
+	HTTP=$(free_port)
+	PORT=$(free_port)
+	mkdir -p dehydrated web
+	awk '/^## /{ inside = /ACME/ } inside && /^    /{ print substr($0, 5) }' "$ROOT/README.md" |
+		sed "s#/var/lib/weir/alpn#$D/alpn#; s#/etc/weir/certs#$D/certs#; s#/var/www#$D/web#g; s#weir-tls#$(id -gn)#
+			s#\"\\*:443\"#\"127.0.0.1:$PORT\"#; s#\"\\*:80\"#\"127.0.0.1:$HTTP\"#" >shown
+	awk '/^\$ /{ is_command = 1 } { print > (is_command ? "commands" : "weir.yaml") } !/\\$/{ is_command = 0 }' shown
+	sed -i 's/^\$ //' commands
+	[ "$(wc -l <commands)" = 3 ]
+	! grep -e '\*:' -e /var/ -e /etc/ shown
+	cert site ec 30 DNS:site.test
+	cp site.pem certs/
+	start routerd
+	start tlsd
+	authority
+	certbot() {
+		REQUESTS_CA_BUNDLE=$D/pebble.crt command certbot "$@" --server "$DIRECTORY" --agree-tos --register-unsafely-without-email \
+			--non-interactive --config-dir le --work-dir le/work --logs-dir le/log
+	}
+	cat >dehydrated.conf <<-S
+		CA=$DIRECTORY
+		BASEDIR=$D/dehydrated
+		CURL_OPTS="--cacert $D/pebble.crt"
+	S
+	dehydrated() { command dehydrated -f dehydrated.conf "$@"; }
+	dehydrated --register --accept-terms
+	. ./commands
+	until_ok issued_for www.example.org
+	until_ok issued_for www.example.net
+	[ "$(http -k --resolve "www.example.org:$PORT:127.0.0.1" "https://www.example.org:$PORT/")" = "served here" ]
+	[ "$(count acme_answered)" -ge 1 ]
+	[ "$(counter acme_answered)" -ge 1 ]
+}
+
 # ---- http-01 alone ----
 
 @test "a token's file is answered before hosts and redirects, and whatever is none goes on as ever" {
