@@ -6,6 +6,12 @@ CAPS="plain ws tls rsa h2"
 WEIR_BIN=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/bin
 peer_version() { "$WEIR_BIN/routerd" -v; }
 weir_conf() {
+	local pool=o grpc='' grpc_pool=''
+	if [ -n "${PORT_GRPC:-}" ]; then # tests/bench/run's gRPC scenario
+		pool=g
+		grpc="    - { name: grpc, address: \"127.0.0.1:$PORT_GRPC\", h2c: on, backlog: 8192 }"
+		grpc_pool="  g: { protocol: h2, keepalive: 128, servers: [ \"127.0.0.1:$GRPC_ORIGIN\" ] }"
+	fi
 	cat <<X
 run_dir: $D/run
 state_dir: $D/state
@@ -20,11 +26,12 @@ http:
   listen:
     - { name: plain, address: "127.0.0.1:$PORT", backlog: 8192 }
     - { name: https, from: tlsd, backlog: 8192 }
+$grpc
   timeouts: { keepalive: 300s, tunnel: 300s }
   limits: { body: 0 }
   hosts:
     - names: ["*"]
-      routes: [{ path: /, pool: o }]
+      routes: [{ path: /, pool: $pool }]
 pools:
   o:
     keepalive: 1024
@@ -32,6 +39,7 @@ pools:
     servers:
       - { name: s1, address: "127.0.0.1:$O1" }
       - { name: s2, address: "127.0.0.1:$O2" }
+$grpc_pool
 X
 }
 peer_start() {
