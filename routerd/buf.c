@@ -14,12 +14,12 @@ static const unsigned class_keep[BUF_CLASSES] = { 2048, 1024, 64 };
 static const unsigned class_base[BUF_CLASSES] = { 16, 4, 2 };
 
 void
-bufs_init(struct bufs *b, unsigned pipes)
+bufs_init(struct bufs *b, unsigned pipes, uint64_t *out_bytes)
 {
 	for (int i = 0; i < BUF_CLASSES; i++)
 		freelist_init(&b->class[i], sizeof(struct buf) + class_bytes[i], class_keep[i]);
 	pipes_init(&b->pipes, pipes);
-	b->out_bytes = 0;
+	b->out_bytes = out_bytes;
 }
 
 bool
@@ -51,13 +51,15 @@ buf_get(struct bufs *from, enum buf_class class)
 	b->cap = class_bytes[class];
 	b->r = 0;
 	b->w = 0;
-	from->out_bytes += b->cap;
+	__atomic_store_n(from->out_bytes, *from->out_bytes + b->cap, __ATOMIC_RELAXED);
 	return b;
 }
 
 void
 buf_release(struct buf *b)
 {
-	b->home->out_bytes -= b->cap;
+	uint64_t *out = b->home->out_bytes;
+
+	__atomic_store_n(out, *out - b->cap, __ATOMIC_RELAXED);
 	freelist_give(&b->home->class[b->class], b);
 }

@@ -17,8 +17,8 @@ enum buf_class { BUF_16K, BUF_64K, BUF_256K, BUF_CLASSES };
 
 struct bufs {
 	struct freelist class[BUF_CLASSES];
-	struct pipes pipes; /* bytes that wait in the kernel */
-	uint64_t out_bytes; /* lent out now, for status */
+	struct pipes pipes;  /* bytes that wait in the kernel */
+	uint64_t *out_bytes; /* lent out now: a counter of the status */
 };
 
 struct buf {
@@ -31,8 +31,8 @@ struct buf {
 	char data[];
 };
 
-/* With at most so many pipes. */
-void bufs_init(struct bufs *b, unsigned pipes);
+/* With at most so many pipes; *out_bytes is counted up and down. */
+void bufs_init(struct bufs *b, unsigned pipes, uint64_t *out_bytes);
 /* Free what was not needed since the last trim; true: there is more to free, later. */
 bool bufs_trim(struct bufs *b);
 void bufs_fini(struct bufs *b);

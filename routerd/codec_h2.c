@@ -127,6 +127,8 @@ take_down(struct h2 *x)
 			h2_stream_free(st);
 		else if (x->is_late)
 			request_client_timeout(st->cl.req, false);
+		else if (x->cut_for != NULL)
+			request_client_refused(st->cl.req, x->cut_for);
 		else
 			request_client_left(st->cl.req);
 	}
@@ -284,6 +286,8 @@ fail(struct h2 *x, int error)
 		code = NGHTTP2_PROTOCOL_ERROR;
 	if (error == NGHTTP2_ERR_FLOODED && x->abuse == NULL)
 		x->abuse = "answers_unread";
+	if (x->cut_for == NULL)
+		x->cut_for = "h2_error";
 	nghttp2_session_terminate_session(x->session, code);
 	h2_soon(x);
 }

@@ -158,6 +158,7 @@ h2_guard_tell(struct h2 *x)
 	x->abuse = NULL;
 	x->is_blamed = true;
 	x->is_failed = true;
+	x->cut_for = reason;
 	worker_count(x->c->w, counter_of(reason));
 	if (log_allow(&limit, &held))
 		LOG_WARN("h2_abuse", L_SLICE("peer", conn_peer(x->c)), L_STR("reason", reason),

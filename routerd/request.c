@@ -598,3 +598,11 @@ request_client_timeout(struct request *r, bool is_body)
 	log_refusal(r, r->status);
 	finish(r, CLIENT_ABORT);
 }
+
+void
+request_client_refused(struct request *r, const char *reason)
+{
+	set_end(r, reason, 'P');
+	log_refusal(r, r->status);
+	finish(r, CLIENT_ABORT);
+}

@@ -50,5 +50,7 @@ void request_client_left(struct request *r);
 void request_client_half_closed(struct request *r);
 /* The client was too slow: while sending its body, or while reading the answer. */
 void request_client_timeout(struct request *r, bool is_body);
+/* Its connection is ended by us, for what it did; reason is a literal. */
+void request_client_refused(struct request *r, const char *reason);
 
 #endif

@@ -299,7 +299,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 		free(w);
 		return NULL;
 	}
-	bufs_init(&w->bufs, pipes);
+	bufs_init(&w->bufs, pipes, &w->stats[STAT_BUFFERED]);
 	freelist_init(&w->conns, sizeof(struct conn), 4096);
 	freelist_init(&w->clients, codec_h1_client_size(), 256);
 	freelist_init(&w->requests, sizeof(struct request), 1024);

@@ -139,6 +139,7 @@ served() { requests o1 | grep -c . || true; }
 	wait_for '[ "$(counter requests_active)" -ge 1 ]'
 	kill_hard leaver
 	wait_for '[ "$(counter requests_active)" = 0 ] && [ "$(counter h2_connections_open)" = 0 ]'
+	wait_for '[ "$(counter buffered)" = 0 ]'
 }
 
 @test "a stream whose server does not read stops alone, and memory stays" {
@@ -214,6 +215,8 @@ X
 	done
 	event '"request_refused".*"reason":"head_too_long","status":431' || fail "no event of too large a head"
 	[ "$(reason head_too_long)" = 1 ]
+	# Requests that were in progress there did not leave by themselves.
+	[ "$(reason empty_frames)" = 2 ]
 	[ "$(counter h2_rapid_resets)" = 3 ]
 	[ "$(counter h2_continuation_floods)" = 2 ]
 	[ "$(counter h2_header_bombs)" = 1 ]

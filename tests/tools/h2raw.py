@@ -847,7 +847,7 @@ def rapid_reset(p):
 @attack
 def more_streams_at_once(p):
     """All of them before our settings can have been seen: those above the limit are refused, no more."""
-    ids = [p.ask(req("/local")) for _ in range(15)]
+    ids = [p.ask(req("/silent")) for _ in range(15)]
     seen = p.outcome(ids[-1], 1)
     return "+".join(sorted(set(seen))) + ("+alive" if p.is_alive() else "+dead")
 

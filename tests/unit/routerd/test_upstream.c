@@ -53,7 +53,7 @@ setup(void **state)
 	f->w = xaligned(64, sizeof(*f->w));
 	memset(f->w, 0, sizeof(*f->w));
 	f->w->loop = loop_new();
-	bufs_init(&f->w->bufs, 0);
+	bufs_init(&f->w->bufs, 0, &f->w->stats[STAT_BUFFERED]);
 	freelist_init(&f->w->upstreams, sizeof(struct upstream), 8);
 	f->w->up_h2 = exchange_h2_env_new(f->w);
 	f->server = xaligned(64, sizeof(*f->server));
