@@ -325,6 +325,7 @@ static void
 on_unused(void *arg, const char *address)
 {
 	(void)arg;
+	daemon_forget_unused(address);
 	LOG_WARN("inherited_unused", L_STR("address", address),
 		L_STR("text", "no listener of the configuration has this address"));
 }
@@ -407,5 +408,6 @@ daemon_main(const struct daemon_ops *ops, int argc, char **argv)
 	}
 	d.name = xasprintf("%s.%s", ops->program, d.args.instance);
 	d.made = xcalloc(1, sizeof(*d.made));
+	daemon_notify_by(&d.args);
 	return run(&d);
 }

@@ -121,5 +121,13 @@ char *daemon_run_path(const struct daemon *d, struct arena *a, const char *fmt, 
 /* The same for a file that start() made elsewhere, such as a log: it becomes the new user's when
  * privileges are dropped. Only files, folders and sockets do, never devices. */
 void daemon_own(const struct daemon *d, const char *path);
+/*
+ * Listening sockets of one address (TCP; others are left out): whoever started us may keep them, so
+ * that clients who connect while we are gone wait for the process that comes after us. It replaces
+ * what is kept of that address. Main thread; nothing happens when nobody keeps sockets.
+ */
+void daemon_keep_listeners(const int *fds, size_t n);
+/* What is bound to this address is ours no more: nobody shall wait there. Not at our own end. */
+void daemon_forget_listener(const struct addr *bound);
 
 #endif

@@ -107,8 +107,12 @@ void daemon_set_dumpable(const struct daemon *d);
 
 /* ---- daemon_notify.c ---- */
 
-/* sd_notify(3) by hand: state such as "READY=1"; nothing happens without NOTIFY_SOCKET. */
+/* sd_notify(3) by hand: state such as "READY=1"; nothing happens when nobody wants to know. */
 void daemon_notify(const char *state);
+/* If -r FD is a packet socket, it stays open and is told what NOTIFY_SOCKET would be. */
+void daemon_notify_by(struct daemon_args *a);
+/* After start: an inherited socket that no listener took; address as of addr_format. */
+void daemon_forget_unused(const char *address);
 /* The line on -r FD and READY=1. */
 void daemon_say_ready(struct daemon *d);
 

@@ -1,7 +1,7 @@
 /*
  * supervise: each child is a small state machine (waiting for its stage, starting, ready, pausing
- * before a restart, ended; leaving, when it was removed) driven by SIGCHLD, its readiness pipe and
- * a timer.
+ * before a restart, ended; leaving, when it was removed) driven by SIGCHLD, what it tells us
+ * and a timer.
  *
  * Children have process groups of their own, so that Ctrl-C reaches only us and becomes one TERM
  * for each: two would end them at once. They are told by the kernel when we are killed.
@@ -9,22 +9,24 @@
 #include "proxyctl/supervise.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "libcommon/log.h"
 #include "libcommon/loop.h"
+#include "proxyctl/fdstore.h"
+#include "proxyctl/spawn.h"
 
 enum {
 	BACKOFF_FIRST_MS = 100,
 	BACKOFF_MAX_MS = 10000,
+	WORDS_AT_ONCE = 256,
 	STABLE_MS = 10000, /* who lived so long begins again with the first pause */
+	KEEP_MS = 5000,    /* clients of somebody who is gone wait so long, as in tlsd by default */
 };
 
 enum child_state {
@@ -41,12 +43,15 @@ struct child {
 	struct child *next;
 	char *name;
 	unsigned stage;
-	char **argv; /* with room for "-r", FD at the end */
+	char **argv; /* with room as spawn() wants it */
 	const struct instancecfg *env;
 	enum child_state state;
 	pid_t pid;
-	int ready_fd;
-	struct loop_io *ready_io;
+	int words_fd; /* by which it tells that it is ready, and gives us its listeners */
+	struct loop_io *words_io;
+	struct fdstore store;
+	struct loop_timer *keep_timer; /* its listeners are closed then */
+	uint64_t down_since_ms;        /* 0: it is ready, or never was */
 	struct loop_timer *timer;
 	uint64_t started_ms;
 	uint64_t backoff_ms;
@@ -89,6 +94,12 @@ supervisor_new(struct loop *l, int64_t end_ms, const struct supervisor_ops *ops,
 }
 
 size_t
+child_sockets(const struct child *c)
+{
+	return c->store.n;
+}
+
+size_t
 supervisor_count(const struct supervisor *s)
 {
 	return s->count;
@@ -98,6 +109,41 @@ int
 supervisor_code(const struct supervisor *s)
 {
 	return s->code;
+}
+
+/* ---- listeners that are kept ---- */
+
+static void
+drop_listeners(struct child *c)
+{
+	loop_timer_stop(c->keep_timer);
+	fdstore_clear(&c->store);
+}
+
+/* Who waits longer than that is better off refused: others may be there to serve him. */
+static void
+on_keep_timer(void *arg)
+{
+	struct child *c = arg;
+
+	LOG_WARN("listeners_closed", L_STR("name", c->name), L_INT("sockets", c->store.n),
+		L_INT("after_ms", KEEP_MS));
+	fdstore_clear(&c->store);
+}
+
+/* It died: how long it has been gone counts from the first time, until it is ready again. */
+static void
+keep_listeners(struct child *c)
+{
+	uint64_t now_ms = loop_now_ms(c->s->loop);
+
+	if (c->down_since_ms == 0) {
+		c->down_since_ms = now_ms;
+		if (c->store.n > 0)
+			loop_timer_set(c->keep_timer, KEEP_MS, false);
+	} else if (now_ms - c->down_since_ms >= KEEP_MS) {
+		drop_listeners(c);
+	}
 }
 
 /* ---- ending ---- */
@@ -144,6 +190,8 @@ begin_end(struct supervisor *s, int signo)
 	bool is_second = s->is_ending;
 
 	s->is_ending = true;
+	for (struct child *c = s->children; c != NULL; c = c->next)
+		drop_listeners(c);
 	signal_all(s, signo, is_second);
 	if (!is_second) {
 		s->kill_timer = loop_timer_new(s->loop, on_kill_timer, s);
@@ -157,12 +205,12 @@ begin_end(struct supervisor *s, int signo)
 static void
 stop_listening(struct child *c)
 {
-	if (c->ready_io != NULL)
-		loop_io_free(c->ready_io);
-	c->ready_io = NULL;
-	if (c->ready_fd >= 0)
-		close(c->ready_fd);
-	c->ready_fd = -1;
+	if (c->words_io != NULL)
+		loop_io_free(c->words_io);
+	c->words_io = NULL;
+	if (c->words_fd >= 0)
+		close(c->words_fd);
+	c->words_fd = -1;
 }
 
 /* The next stage begins when all of this one are ready. */
@@ -211,20 +259,14 @@ check_settled(struct supervisor *s)
 }
 
 static void
-on_ready(void *arg, int fd, int events)
+take_ready(struct child *c)
 {
-	struct child *c = arg;
-	char word[16];
-	ssize_t n = read(fd, word, sizeof(word));
-
-	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	stop_listening(c);
-	if (n <= 0)
-		return;
+	loop_timer_stop(c->keep_timer);
+	c->down_since_ms = 0;
 	if (c->state == CHILD_STARTING)
 		c->state = CHILD_READY;
+	if (c->was_ready)
+		return;
 	c->was_ready = true;
 	if (c->is_late)
 		check_settled(c->s);
@@ -232,41 +274,29 @@ on_ready(void *arg, int fd, int events)
 		stage_check(c->s);
 }
 
-/* Between fork and exec: only what is safe there. */
+/* All that it has said by now. A daemon that never stops talking keeps nobody from being heard. */
 static void
-become_child(const struct child *c, pid_t parent)
+hear(struct child *c)
 {
-	sigset_t none;
+	enum fdstore_word word = FDSTORE_NOTHING;
 
-	setpgid(0, 0);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != parent)
-		_exit(1);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	/* What is sent to all may reach one that has no handler yet: it would die of it. */
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGUSR1, SIG_IGN);
-	if (c->env != NULL)
-		(void)site_set_env(c->env); /* what it gives back is never needed */
-	execvp(c->argv[0], c->argv);
-	_exit(127);
+	for (int i = 0; i < WORDS_AT_ONCE && word != FDSTORE_WAIT && word != FDSTORE_GONE; i++) {
+		word = fdstore_read(&c->store, c->words_fd);
+		if (word == FDSTORE_READY)
+			take_ready(c);
+		else if (word == FDSTORE_STOPPING)
+			drop_listeners(c); /* it takes nobody in any more: so shall we not */
+	}
+	if (word == FDSTORE_GONE)
+		stop_listening(c);
 }
 
 static void
-set_ready_option(struct child *c, int fd)
+on_words(void *arg, int fd, int events)
 {
-	size_t n = 0;
-
-	while (c->argv[n] != NULL && strcmp(c->argv[n], "-r") != 0)
-		n++;
-	free(c->argv[n]);
-	if (c->argv[n] != NULL)
-		free(c->argv[n + 1]);
-	c->argv[n] = xstrdup("-r");
-	c->argv[n + 1] = xasprintf("%d", fd);
-	c->argv[n + 2] = NULL;
+	(void)fd;
+	(void)events;
+	hear(arg);
 }
 
 static void
@@ -280,33 +310,16 @@ pause_and_restart(struct child *c)
 static void
 child_start(struct child *c)
 {
-	int fds[2];
-	pid_t parent = getpid();
-
-	if (pipe2(fds, O_CLOEXEC) < 0) {
-		LOG_ERROR("start_failed", L_STR("name", c->name), L_STR("reason", strerror(errno)));
-		pause_and_restart(c);
-		return;
-	}
-	set_ready_option(c, fds[1]);
 	c->started_ms = loop_now_ms(c->s->loop);
-	c->pid = fork();
-	if (c->pid == 0) {
-		fcntl(fds[1], F_SETFD, 0);
-		become_child(c, parent);
-	}
-	close(fds[1]);
-	c->ready_fd = fds[0];
+	c->pid = spawn(c->argv, c->env, &c->store, &c->words_fd);
 	if (c->pid < 0) {
 		LOG_ERROR("start_failed", L_STR("name", c->name), L_STR("reason", strerror(errno)));
 		c->pid = 0;
-		stop_listening(c);
 		pause_and_restart(c);
 		return;
 	}
 	c->state = CHILD_STARTING;
-	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	c->ready_io = loop_io_new(c->s->loop, fds[0], LOOP_READ, on_ready, c);
+	c->words_io = loop_io_new(c->s->loop, c->words_fd, LOOP_READ, on_words, c);
 }
 
 static void
@@ -344,6 +357,8 @@ child_free(struct child *c)
 		s->last = at;
 	s->count--;
 	stop_listening(c);
+	drop_listeners(c);
+	loop_timer_free(c->keep_timer);
 	loop_timer_free(c->timer);
 	for (size_t i = 0; c->argv[i] != NULL; i++)
 		free(c->argv[i]);
@@ -373,6 +388,7 @@ give_up(struct child *c, int status)
 	LOG_ERROR("start_failed", L_STR("name", c->name), L_INT("exit", code),
 		L_STR("reason", code == 127 ? "the program cannot be run" : "see its lines above"));
 	c->state = CHILD_ENDED;
+	drop_listeners(c);
 	if (c->is_late) {
 		c->is_failed = true;
 		check_settled(s);
@@ -389,6 +405,8 @@ child_died(struct child *c, int status)
 	struct supervisor *s = c->s;
 
 	c->pid = 0;
+	if (c->words_fd >= 0)
+		hear(c);
 	stop_listening(c);
 	if (c->state == CHILD_LEAVING) {
 		LOG_INFO("removed", L_STR("name", c->name));
@@ -410,9 +428,11 @@ child_died(struct child *c, int status)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		LOG_INFO("left", L_STR("name", c->name));
 		c->state = CHILD_ENDED;
+		drop_listeners(c);
 		end_if_nobody_left(s);
 		return;
 	}
+	keep_listeners(c);
 	if (loop_now_ms(s->loop) - c->started_ms >= STABLE_MS)
 		c->backoff_ms = BACKOFF_FIRST_MS;
 	log_end(c, status);
@@ -451,6 +471,20 @@ on_signal(void *arg, int signo)
 
 /* ---- whole ---- */
 
+/* Whoever takes the place of one that ends has its listeners, too: clients wait for him meanwhile.
+ */
+static void
+take_over(struct child *c)
+{
+	for (struct child *o = c->s->children; o != NULL; o = o->next) {
+		if (o->state != CHILD_LEAVING || strcmp(o->name, c->name) != 0 || o->store.n == 0)
+			continue;
+		fdstore_clear(&c->store);
+		fdstore_move(&c->store, &o->store);
+		keep_listeners(c);
+	}
+}
+
 struct child *
 supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
 	const struct instancecfg *env)
@@ -464,11 +498,13 @@ supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **ar
 	c->is_late = s->is_ready;
 	c->name = xstrdup(name);
 	c->stage = stage;
-	c->argv = xreallocarray(argv, n + 3, sizeof(*argv));
+	c->argv = xreallocarray(argv, n + 1 + SPAWN_ARGV_ROOM, sizeof(*argv));
 	c->env = env;
-	c->ready_fd = -1;
+	c->words_fd = -1;
+	c->keep_timer = loop_timer_new(s->loop, on_keep_timer, c);
 	c->backoff_ms = BACKOFF_FIRST_MS;
 	c->timer = loop_timer_new(s->loop, on_timer, c);
+	take_over(c);
 	*s->last = c;
 	s->last = &c->next;
 	s->count++;
@@ -511,6 +547,9 @@ supervisor_change(struct supervisor *s, int64_t end_ms)
 {
 	s->end_ms = end_ms;
 	s->is_changing = true;
+	for (struct child *c = s->children; c != NULL; c = c->next)
+		if (c->state == CHILD_LEAVING)
+			drop_listeners(c);
 	start_late(s);
 	check_settled(s);
 }

@@ -1,6 +1,7 @@
 /*
  * supervise: child processes in the foreground: started in stages, each waiting for the one before
- * to be ready; restarted with a growing pause when they die; ended together.
+ * to be ready; restarted with a growing pause when they die; ended together. Listeners that a child
+ * gives us (fdstore.h) are kept for the next process, for some seconds.
  */
 #ifndef PROXYCTL_SUPERVISE_H
 #define PROXYCTL_SUPERVISE_H
@@ -47,6 +48,8 @@ void supervisor_change(struct supervisor *s, int64_t end_ms);
 bool supervisor_is_ready(const struct supervisor *s);
 /* 0 while it does not run. */
 pid_t child_pid(const struct child *c);
+/* Listening sockets that are kept for the process that comes after it. */
+size_t child_sockets(const struct child *c);
 bool child_is_failed(const struct child *c);
 void child_set_env(struct child *c, const struct instancecfg *env);
 size_t supervisor_count(const struct supervisor *s);

@@ -12,6 +12,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/loop.h"
+#include "libcommon/sock.h"
 #include "proxyctl/check.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/program.h"
@@ -192,6 +193,7 @@ run(struct up *u)
 	};
 	int code;
 
+	sock_raise_nofile(); /* listeners of all may be kept */
 	u->loop = loop_new();
 	if (u->loop == NULL) {
 		perror("event loop");

@@ -298,8 +298,9 @@ processes(const struct up *u)
 		const struct planned *p = &u->plan.v[i];
 
 		json_array_append_new(all,
-			json_pack("{s:s,s:i}", "name", p->name, "pid",
-				p->child != NULL ? (int)child_pid(p->child) : 0));
+			json_pack("{s:s,s:i,s:i}", "name", p->name, "pid",
+				p->child != NULL ? (int)child_pid(p->child) : 0, "sockets",
+				p->child != NULL ? (int)child_sockets(p->child) : 0));
 	}
 	return all;
 }
@@ -324,8 +325,8 @@ cmd_status(struct ctl_req *req)
 	for (size_t i = 0; i < u->plan.n; i++) {
 		const struct child *c = u->plan.v[i].child;
 
-		sbuf_addf(&req->out, "%s pid %d\n", u->plan.v[i].name,
-			c != NULL ? (int)child_pid(c) : 0);
+		sbuf_addf(&req->out, "%s pid %d, %zu sockets kept\n", u->plan.v[i].name,
+			c != NULL ? (int)child_pid(c) : 0, c != NULL ? child_sockets(c) : 0);
 	}
 	ctl_done(req);
 }

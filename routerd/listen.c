@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "libcommon/daemon.h"
 #include "libcommon/sock.h"
 
 static struct listen_slot *
@@ -95,28 +96,43 @@ settle_address(struct addr_spec *at, int fd, char text[static ADDR_TEXT])
 
 /* Whoever opened it did not know what we want of it. */
 static int
-take_inherited(const struct addr_spec *at)
+take_inherited(const struct addr_spec *at, int backlog)
 {
 	int fd = sock_inherited(at);
 	int on = 1;
 
 	if (fd >= 0 && at->kind == ADDR_IP)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (fd >= 0)
+		listen(fd, backlog > 0 ? backlog : SOMAXCONN);
 	return fd;
 }
 
-/* Another worker's: an inherited one, one of its own (only beside one of ours: it must have
- * SO_REUSEPORT, too), or the first one once more. */
+static bool
+has_reuseport(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) == 0 && on != 0;
+}
+
+/* Another worker's: an inherited one, one of its own (only where the first one has SO_REUSEPORT,
+ * too), or the first one once more. */
 static int
 open_next(struct listen_slot *slot, const struct addr_spec *at, const struct sock_listen_opts *opts,
 	bool is_inherited, struct err *err)
 {
-	int fd = is_inherited ? take_inherited(at) : -1;
+	int fd = is_inherited ? take_inherited(at, opts->backlog) : -1;
 
 	if (fd >= 0)
 		return fd;
-	if (opts->reuseport && !is_inherited)
-		return sock_listen(at, opts, err);
+	if (opts->reuseport && has_reuseport(slot->fds[0])) {
+		fd = sock_listen(at, opts, err);
+		if (fd >= 0 || !is_inherited)
+			return fd;
+		err->text[0] = '\0'; /* it is another user's */
+	}
 	return fcntl(slot->fds[0], F_DUPFD_CLOEXEC, 0);
 }
 
@@ -133,7 +149,7 @@ open_slot(struct listen_slot *slot, struct addr_spec at, int backlog, struct err
 		.unix_mode = 0660,
 	};
 
-	slot->fds[0] = take_inherited(&at);
+	slot->fds[0] = take_inherited(&at, backlog);
 
 	bool is_inherited = slot->fds[0] >= 0;
 
@@ -144,6 +160,7 @@ open_slot(struct listen_slot *slot, struct addr_spec at, int backlog, struct err
 	if (at.kind == ADDR_UNIX && !is_inherited)
 		slot->path = xstrdup(at.addr.un.sun_path);
 	settle_address(&at, slot->fds[0], slot->bound);
+	slot->at = at.addr;
 	for (unsigned i = 1; i < slot->count; i++) {
 		wanted = at;
 		wanted.is_any = is_any;
@@ -258,7 +275,25 @@ listen_commit(struct listen_set *set, struct listen_plan *plan)
 		set->slots = xreallocarray(set->slots, set->count + 1, sizeof(*set->slots));
 		plan->slots[i]->index = set->count;
 		set->slots[set->count++] = plan->slots[i];
+		daemon_keep_listeners(plan->slots[i]->fds, plan->slots[i]->count);
 	}
+}
+
+void
+listen_give_up(const struct listen_set *set, struct listen_slot *gone)
+{
+	bool is_shared = false;
+
+	gone->is_open = false;
+	for (unsigned i = 0; i < set->count && !is_shared; i++)
+		is_shared =
+			set->slots[i]->is_open && strcmp(set->slots[i]->bound, gone->bound) == 0;
+	if (!is_shared)
+		daemon_forget_listener(&gone->at);
+	listen_close(gone);
+	if (gone->handoff_fd >= 0)
+		close(gone->handoff_fd);
+	gone->handoff_fd = -1;
 }
 
 bool

@@ -19,6 +19,7 @@ struct listen_slot {
 	char *name;
 	char *where;           /* address as configured: what tells whether it is still the same */
 	char bound[ADDR_TEXT]; /* as bound, with the kernel's port */
+	struct addr at;        /* the same */
 	unsigned index;
 	unsigned count;
 	int *fds;           /* one per worker; a shared socket stands there once and is dup'ed */
@@ -60,6 +61,8 @@ void listen_stop_handoff(struct listen_slot *slot);
 void listen_stop(struct listen_slot *slot);
 /* Main thread, when no worker accepts any more: clients are refused from now on. */
 void listen_close(struct listen_slot *slot);
+/* The same for one that the configuration has no more, while others go on. */
+void listen_give_up(const struct listen_set *set, struct listen_slot *gone);
 void listen_discard(struct listen_plan *plan);
 bool listen_wants(const struct listen_plan *plan, const struct listen_slot *slot);
 void listen_plan_free(struct listen_plan *plan);

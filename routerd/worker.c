@@ -202,16 +202,8 @@ adoption_done(void *arg)
 	for (unsigned i = 0; i < a->slot_count; i++) {
 		struct listen_slot *slot = a->slots[i];
 
-		if (a->listeners[i] != NULL || !slot->is_open)
-			continue;
-		for (unsigned k = 0; k < slot->count; k++) {
-			close(slot->fds[k]);
-			slot->fds[k] = -1;
-		}
-		if (slot->handoff_fd >= 0)
-			close(slot->handoff_fd);
-		slot->handoff_fd = -1;
-		slot->is_open = false;
+		if (a->listeners[i] == NULL && slot->is_open)
+			listen_give_up(a->ws->set, slot);
 	}
 	if (a->done != NULL)
 		a->done(a->arg);

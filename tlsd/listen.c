@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "libcommon/daemon.h"
 #include "libcommon/log.h"
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
@@ -131,12 +132,13 @@ bind_all(struct listen *one, const struct addr_spec *at, unsigned nworkers, int 
 
 /* All that we were started with for this address: at least one per worker watches it. */
 static bool
-inherit(struct listen *one, const struct addr_spec *at, unsigned nworkers)
+inherit(struct listen *one, const struct addr_spec *at, unsigned nworkers, int backlog)
 {
 	int fd;
 
 	while ((fd = sock_inherited(at)) >= 0) {
 		set_keepalive(fd);
+		listen(fd, backlog);
 		add_sock(one, fd, (unsigned)one->nsocks % nworkers);
 	}
 	if (one->nsocks == 0)
@@ -144,11 +146,29 @@ inherit(struct listen *one, const struct addr_spec *at, unsigned nworkers)
 	one->bound.len = sizeof(one->bound.ss);
 	getsockname(one->socks[0].fd, &one->bound.sa, &one->bound.len);
 	for (size_t i = one->nsocks, had = i; i < nworkers; i++) {
-		fd = dup(one->socks[i % had].fd);
+		struct err err = { 0 };
+
+		/* Its own where that can be: where those that came are ours, with SO_REUSEPORT. */
+		fd = at->kind == ADDR_IP ? bind_one(at, backlog, true, &err) : -1;
+		if (fd >= 0)
+			set_keepalive(fd);
+		else
+			fd = dup(one->socks[i % had].fd);
 		if (fd >= 0)
 			add_sock(one, fd, (unsigned)i);
 	}
 	return true;
+}
+
+static void
+keep(const struct listen *one)
+{
+	int *fds = xcalloc(one->nsocks, sizeof(*fds));
+
+	for (size_t i = 0; i < one->nsocks; i++)
+		fds[i] = one->socks[i].fd;
+	daemon_keep_listeners(fds, one->nsocks);
+	free(fds);
 }
 
 static void
@@ -179,13 +199,15 @@ listens_get(struct listens *l, const struct addr_spec *at, const char *text, uns
 	one = xcalloc(1, sizeof(*one));
 	one->key = key;
 	one->stat = stat_of(l, key);
-	if (!inherit(one, at, l->nworkers) && bind_all(one, at, l->nworkers, backlog, err) < 0) {
+	if (!inherit(one, at, l->nworkers, backlog) &&
+		bind_all(one, at, l->nworkers, backlog, err) < 0) {
 		free_one(one);
 		return NULL;
 	}
 	one->uses = 1;
 	one->next = l->first;
 	l->first = one;
+	keep(one);
 	log_listening(one);
 	return one;
 }
@@ -194,6 +216,16 @@ void
 listen_put(struct listen *one)
 {
 	one->uses--;
+}
+
+/* Its workers may have closed its sockets, and another name may stand for the same address. */
+static void
+forget(const struct listens *l, const struct listen *gone)
+{
+	for (const struct listen *o = l->first; o != NULL; o = o->next)
+		if (o->uses > 0 && addr_eq(&o->bound, &gone->bound))
+			return;
+	daemon_forget_listener(&gone->bound);
 }
 
 void
@@ -209,6 +241,7 @@ listens_sweep(struct listens *l)
 			continue;
 		}
 		*at = one->next;
+		forget(l, one);
 		free_one(one);
 	}
 }

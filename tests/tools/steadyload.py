@@ -5,11 +5,11 @@ steadyload.py judge LOG KILLS                  were only those requests lost tha
 Four loops: plain and TLS, each with a connection per request and with one that is kept. A line of LOG is
 KIND START END RESULT (seconds; `ok` or what went wrong). A line of KILLS is NAME KILLED BACK.
 
-What a kill may cost (design: static stability):
-  routerd   plain connections until it is back; TLS requests that were under way. Not a TLS connection that
-            was begun afterwards: its handshake is finished and waits for the next routerd.
-  tlsd      TLS until it is back, never plain HTTP.
+What a kill may cost (design: static stability), under `proxyctl up`, which keeps the listeners of those that it runs:
+  routerd   requests that were under way. Not a connection that was begun afterwards: it waits for the next routerd.
+  tlsd      handshakes that were under way, likewise; never plain HTTP.
   others    nothing: healthd is not on the path, and a server's requests go to another one.
+Nobody is ever refused.
 """
 import http.client, signal, ssl, sys, threading, time
 
@@ -76,10 +76,9 @@ def may_fail(kind, start, end, kill):
     if end < killed or start > back:
         return False
     if name.startswith("tlsd"):
-        return kind.startswith("https")
-    if name == "routerd.0":
-        return kind != "https-new" or start < killed + GRACE
-    return False
+        return kind.startswith("https") and start < killed + GRACE
+    # One that is kept finds out by its next request that it is no more.
+    return name == "routerd.0" and (kind.endswith("keep") or start < killed + GRACE)
 
 
 def judge(path, kills_path):
@@ -92,7 +91,7 @@ def judge(path, kills_path):
         if result == "ok":
             continue
         lost[kind] = lost.get(kind, 0) + 1
-        if not any(may_fail(kind, start, end, k) for k in kills):
+        if "Refused" in result or not any(may_fail(kind, start, end, k) for k in kills):
             near = [k for k in kills if k[1] - 1 < end and start < k[2] + 1]
             print("lost without a reason: %s near %s" % (line.strip(), near))
             bad += 1

@@ -1,0 +1,82 @@
+/*
+ * spawn: see the header.
+ */
+#include "proxyctl/spawn.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libcommon/mem.h"
+
+/* Between fork and exec: only what is safe there. */
+static void
+become_child(char **argv, const struct instancecfg *env, const struct fdstore *store,
+	const struct fdstore_pass *pass, int words_fd, pid_t parent)
+{
+	sigset_t none;
+
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(1);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* What is sent to all may reach one that has no handler yet: it would die of it. */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	if (env != NULL)
+		(void)site_set_env(env); /* what it gives back is never needed */
+	if (!fdstore_pass_child(pass, store, words_fd))
+		_exit(1);
+	execvp(argv[0], argv);
+	_exit(127);
+}
+
+static void
+set_ready_option(char **argv, int fd)
+{
+	size_t n = 0;
+
+	while (argv[n] != NULL && strcmp(argv[n], "-r") != 0)
+		n++;
+	free(argv[n]);
+	if (argv[n] != NULL)
+		free(argv[n + 1]);
+	argv[n] = xstrdup("-r");
+	argv[n + 1] = xasprintf("%d", fd);
+	argv[n + 2] = NULL;
+}
+
+pid_t
+spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, int *words_fd)
+{
+	int fds[2];
+	struct fdstore_pass pass;
+	pid_t parent = getpid();
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -1;
+	set_ready_option(argv, fdstore_own_number(store));
+	fdstore_pass_init(&pass, store);
+	pid = fork();
+	if (pid == 0)
+		become_child(argv, env, store, &pass, fds[1], parent);
+
+	int saved = errno;
+
+	fdstore_pass_fini(&pass);
+	close(fds[1]);
+	if (pid < 0)
+		close(fds[0]);
+	else
+		*words_fd = fds[0];
+	errno = saved;
+	return pid;
+}
