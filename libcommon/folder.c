@@ -4,11 +4,48 @@
 #include "libcommon/folder.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "libcommon/mem.h"
 #include "libcommon/sock.h"
+
+enum { PARENT_MODE = 0755 };
+
+static int
+make_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent;
+	int rc;
+
+	if (slash == NULL || slash == path) {
+		errno = ENOENT;
+		return -1;
+	}
+	parent = xstrndup(path, (size_t)(slash - path));
+	rc = folder_make(parent, PARENT_MODE);
+	if (rc == 0)
+		rc = chmod(parent, PARENT_MODE); /* umask is ours, the folder the system's */
+	else if (errno == EEXIST)
+		rc = 0;
+	free(parent);
+	return rc;
+}
+
+int
+folder_make(const char *path, mode_t mode)
+{
+	int rc = mkdir(path, mode);
+
+	if (rc < 0 && errno == ENOENT && make_parent(path) == 0)
+		rc = mkdir(path, mode);
+	return rc;
+}
 
 static bool
 is_instance(const char *name, const char *suffix)

@@ -1,8 +1,13 @@
 /*
- * folder: the sockets of a program's instances: RUN_DIR/NAME/<instance><suffix>.
+ * folder: making one, and what programs' instances have in theirs: RUN_DIR/NAME/<instance><suffix>.
  */
 #ifndef LIBCOMMON_FOLDER_H
 #define LIBCOMMON_FOLDER_H
+
+#include <sys/types.h>
+
+/* mkdir(2), and those above it that are missing, with mode 0755: they belong to the system. */
+int folder_make(const char *path, mode_t mode);
 
 /* Instances of one listener at most. */
 #define FOLDER_MAX 256

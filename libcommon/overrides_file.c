@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/folder.h"
 #include "libcommon/mem.h"
 
 #define LOCK_NAME    "overrides.lock"
@@ -292,8 +293,9 @@ change(const char *state_dir, const char *group, const struct override *add, con
 	int64_t now_s = time(NULL);
 	int dropped = -1;
 
-	if (mkdir(state_dir, 0750) == 0)
-		errno = 0; /* the first decision of all; if it cannot be made, the lock says why */
+	/* The first decision of all makes it. */
+	if (folder_make(state_dir, 0750) < 0 && errno != EEXIST)
+		return err_set(err, "%s: cannot be made: %s", state_dir, strerror(errno));
 
 	int fd = lock(state_dir, err);
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "libcommon/ctlproto.h"
+#include "libcommon/folder.h"
 #include "libcommon/overrides.h"
 #include "libcommon/units.h"
 #include "proxyctl/commands.h"
@@ -196,7 +197,7 @@ make_state_dir(const struct commoncfg *c)
 	const struct group *g = c->control_group ? getgrnam(c->control_group) : NULL;
 
 	umask(0007);
-	if (mkdir(c->state_dir, 0750) == 0 && g != NULL &&
+	if (folder_make(c->state_dir, 0750) == 0 && g != NULL &&
 		chown(c->state_dir, (uid_t)-1, g->gr_gid) == 0)
 		chmod(c->state_dir, 02770);
 }

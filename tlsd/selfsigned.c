@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
 #include "tlsd/selfsigned.h"
@@ -233,7 +234,7 @@ make_folders(const char *state_dir, const char *dir, uid_t uid, struct err *err)
 {
 	int is_there;
 
-	if (mkdir(state_dir, 0755) < 0 && errno != EEXIST)
+	if (folder_make(state_dir, 0755) < 0 && errno != EEXIST)
 		return err_set(err, "%s: cannot be made: %s", state_dir, strerror(errno));
 	is_there = check_folder(dir, uid, err);
 	return is_there != 0 ? (is_there < 0 ? -1 : 0) : make_folder(dir, uid, err);

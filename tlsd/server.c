@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
 #include "tlsd/announce.h"
@@ -163,7 +164,7 @@ make_tickets_folder(const struct server *s, const struct daemon_cfg *dc)
 	char *folder = tickets_folder(dc);
 
 	if (cfg->tickets.enabled && cfg->tickets.shared) {
-		(void)mkdir(dc->common.state_dir, 0755);
+		(void)folder_make(dc->common.state_dir, 0755);
 		if (mkdir(folder, 0700) == 0)
 			daemon_own(s->daemon, folder);
 	}

@@ -551,3 +551,20 @@ liar() { # NAME [UID]
 	[ "$(jq -r '.[] | select(.path == "tls.listen[0].to").origin' all.json)" = "$T/weir.yaml:2" ]
 	[ "$(jq '[.[] | select(.origin == null or .origin == "")] | length' all.json)" = 0 ]
 }
+
+@test "state_dir is made with the folders above it by whoever writes there first; where that cannot be, it is said" {
+	site
+	sed -i 's#^state_dir: state#state_dir: deep/er/state#' weir.yaml
+	stop healthd.0
+	stop routerd.0
+	start routerd
+	[ ! -e deep ]
+	run pctl drain app/app1
+	assert_success
+	[ "$(stat -c %a deep) $(stat -c %a deep/er)" = "755 755" ]
+	[ -s deep/er/state/overrides.yaml ]
+	sed -i 's#^state_dir: .*#state_dir: weir.yaml/state#' weir.yaml
+	run pctl drain app/app1
+	[ "$status" -eq 1 ]
+	assert_output --partial "weir.yaml/state: cannot be made: Not a directory"
+}
