@@ -144,3 +144,58 @@ blocks() { # PAGE
 	done
 	[ "$count" -ge 7 ]
 }
+
+# The services that proxyctl's page shows, as service-N.service here, with our paths.
+services() {
+	awk '/^\.Bd -literal/ { inside = 1; first = 1; next }
+		/^\.Ed/ { inside = 0; next }
+		inside && first { first = 0; use = /^\[Service\]/; if (use) { file = "service-" ++n ".service"; print "[Unit]\nDescription=weir" > file } }
+		inside && use { print > file }' "$ROOT/proxyctl/proxyctl.8"
+	sed -i "s#/usr/bin/#$BIN/#; s#/etc/weir/weir.yaml#$T/weir.yaml#" service-*.service
+}
+
+@test "the services for systemd in a man page are right, start what they say, reload it, and end it in their time" {
+	services
+	[ "$(ls service-*.service)" = $'service-1.service\nservice-2.service' ]
+	local file
+	if command -v systemd-analyze >/dev/null; then
+		for file in service-*.service; do
+			run systemd-analyze verify --man=no "./$file"
+			echo "$output"
+			[ "$status" -eq 0 ]
+			[ "$output" = "" ]
+		done
+	fi
+	config <<-EOF
+	run_dir: run
+	state_dir: state
+	http:
+	  listen: [{ name: http, address: "127.0.0.1:$(free_port)" }]
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: { status: 200, body: ok } }] }]
+	EOF
+	key() { sed -n "s/^$1=//p" "$file"; }
+	for file in service-*.service; do
+		: >told
+		spawn told socat -u "UNIX-RECV:$T/notify.sock" "OPEN:$T/told,append"
+		wait_for '[ -S notify.sock ]'
+		# shellcheck disable=SC2046
+		spawn main env $(key Environment) NOTIFY_SOCKET="$T/notify.sock" $(key ExecStart)
+		if [ "$(key Type)" = notify ]; then
+			wait_for 'grep -q READY=1 told'
+			# Listeners are kept by whoever says that he does, and there is room for them.
+			grep -q FDSTORE=1 told
+			[ "$(key Environment)" = "FDSTORE=$(key FileDescriptorStoreMax)" ]
+		else
+			wait_for 'grep -q "^ready: " "$(log_of main)"'
+		fi
+		wait_for '[ "$(ctl routerd.0 json status | jq .generation)" = 1 ]'
+		MAINPID=$(pid_of main) bash -c "$(key ExecReload)" >reload.log
+		wait_for '[ "$(ctl routerd.0 json status | jq .generation)" = 2 ]'
+		stop main
+		[ "$status" -eq 0 ]
+		kill_hard told
+		rm -f notify.sock
+		# It is given longer than we take at most: 30 s by default, and 3 s until up kills.
+		[ -z "$(key TimeoutStopSec)" ] || [ "$(key TimeoutStopSec)" -gt 33 ]
+	done
+}
