@@ -26,7 +26,7 @@
 #include "proxyctl/table.h"
 
 /* The resolver and a busy machine need time, too, before the one who asks is given up. */
-enum { TIMEOUT_MS = 10000, SLACK_MS = 60000 };
+enum { TIMEOUT_MS = 10000, SLACK_MS = 2000 /* for what is reckoned */ };
 
 /* What there is to say of one certificate. */
 enum outcome {
@@ -377,8 +377,12 @@ refresh_loaded(struct refresh *r, struct one *c)
 	n = read_old(c->staple_path, old, sizeof(old), &like);
 	q.old_n = n > 0 ? (size_t)n : 0;
 	q.is_dead = is_dead(r, origin);
+	/* The resolver knows no deadline, so it is this one that ends it, and that is silence, too.
+	 */
 	if (outside_run(answer, &q, &a, sizeof(a), r->o.timeout_ms + SLACK_MS, &c->why) == 0)
 		take_answer(c, &a, &like);
+	else
+		a.is_silent = true;
 	note_silence(r, origin, a.is_silent);
 }
 

@@ -104,14 +104,17 @@ run_command(const struct up *u, const char *a, const char *b, const char *c)
 {
 	char *path = program_path("proxyctl");
 	pid_t parent = getpid();
+	pid_t pid = fork();
 
-	if (fork() == 0) {
+	if (pid == 0) {
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		if (getppid() == parent)
 			execlp(path, path, "-c", u->file, a, b, c, (char *)NULL);
 		_exit(127);
 	}
+	if (pid < 0)
+		LOG_ERROR("command_failed", L_STR("command", a), L_STR("reason", strerror(errno)));
 	free(path);
 }
 

@@ -390,3 +390,25 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	[ ! -s answers/log ]
 	[ ! -e site.crt.ocsp ]
 }
+
+@test "a resolver that hangs holds nobody up for longer than --timeout and 2 s, and is asked once" {
+	[ "$(id -u)" = 0 ] || skip "needs root: another resolv.conf"
+	authority
+	for i in 1 2 3; do issued "lost$i" "http://hangs.example/"; done
+	names '{ cert: lost1.crt, key: lost1.key }, { cert: lost2.crt, key: lost2.key }, { cert: lost3.crt, key: lost3.key }'
+	echo "nameserver 127.0.0.53" >resolv.conf
+	# Takes every question and answers none.
+	spawn mute python3 -c "
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.53', 53)); print('mute', flush=True); time.sleep(100)"
+	until_ok grep -q mute proc/mute.log
+	local began=$SECONDS
+	RES_OPTIONS="timeout:30 attempts:3" run unshare -m sh -c 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"' sh \
+		timeout 60 "$BIN/proxyctl" -c weir.yaml ocsp refresh --timeout 500ms
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ "${lines[0]}" == *"no answer in time" ]]
+	[[ "${lines[1]}" == *"not asked again: it has just failed" ]]
+	[[ "${lines[2]}" == *"not asked again: it has just failed" ]]
+	[ $((SECONDS - began)) -lt 20 ]
+}

@@ -353,3 +353,23 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	[ "$(sed -n 's/.* died name=routerd.app1 .*restart_in_ms=\([0-9]*\).*/\1/p' "$(log_of up)" | tr '\n' ' ')" = "100 200 400 " ]
 	[ "$(grep -c 'died name=routerd.app2' "$(log_of up)")" = 0 ]
 }
+
+@test "a command that up cannot run by itself is told" {
+	demo
+	mkdir bin
+	cp "$BIN"/{proxyctl,routerd,tlsd,healthd} bin
+	PATH=/usr/bin:/bin spawn up bin/proxyctl -c demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	wait_for '[ "$(names)" = "healthd.0 routerd.0 routerd.app1 routerd.app2 routerd.app3 tlsd.0" ]'
+	rm bin/proxyctl
+	kill -HUP "$(pid_of up)"
+	wait_for 'grep -q "up error command_failed pid=[0-9]* reason=\"the program cannot be run\"" "$(log_of up)"'
+	cp "$BIN/proxyctl" bin
+	command -v strace >/dev/null || skip "strace is not installed"
+	spawn strace strace -qq -o trace -e trace=clone,clone3,fork,vfork -e inject=clone,clone3,fork,vfork:error=EAGAIN -p "$(pid_of up)"
+	wait_for 'grep -q "^TracerPid:[[:space:]]*[1-9]" "/proc/$(pid_of up)/status"'
+	kill -HUP "$(pid_of up)"
+	wait_for 'grep -q "up error command_failed command=reload reason=\"Resource temporarily unavailable\"" "$(log_of up)"'
+	stop strace
+	is_alive up
+}
