@@ -63,7 +63,7 @@ accepted() {
 	caches: {}
 	X
 	refused <<-X
-	weir.yaml:1:1: caches: unknown key, expected one of run_dir, state_dir, control_group, log, shutdown_timeout, pools, upstream_tls, tls, http, health, up
+	weir.yaml:1:1: caches: unknown key, expected one of run_dir, state_dir, control_group, log, debug, shutdown_timeout, pools, upstream_tls, tls, http, health, up
 	X
 }
 

@@ -180,7 +180,7 @@ kill_hard() {
 ctl() {
 	local to=$1
 	shift
-	echo "$*" | socat -t 10 -T 20 stdio "UNIX-CONNECT:$T/run/$to.sock"
+	echo "$*" | socat -t $((10 * SLOWNESS)) -T $((20 * SLOWNESS)) stdio "UNIX-CONNECT:$T/run/$to.sock"
 }
 
 http() { curl -q -sS -m 10 --noproxy '*' "$@"; }
