@@ -42,7 +42,7 @@ comes_back() { # NAME OLD-PID
 	up
 	[ "$(kept tlsd.0) $(kept routerd.0)" = "2 2" ]
 	cat >across.py <<-'EOF'
-	import http.client, os, signal, socket, ssl, sys, threading, time
+	import glob, http.client, os, signal, socket, ssl, sys, threading, time
 	port, plain, pid = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 	ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 	ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
@@ -53,6 +53,10 @@ comes_back() { # NAME OLD-PID
 	for c in old:
 	    ask(c)
 	os.kill(pid, signal.SIGSTOP)  # nobody accepts from now on: these stand in the backlog when it dies
+	def states():  # a thread that runs may still accept for a moment
+	    return {open(t + "/stat").read().rsplit(")", 1)[1].split()[0] for t in glob.glob("/proc/%d/task/*" % pid)}
+	while states() != {"T"}:
+	    time.sleep(0.001)
 	queued = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(40)]
 	os.kill(pid, signal.SIGKILL)
 	late = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(40)]

@@ -187,8 +187,8 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 	until_ok grep -q ready proc/full.log
 	sed -i "s|to: \"$gone\", proxy: none|to: \"127.0.0.1:$mute\", connect_timeout: 200ms|" weir.yaml
 	tlsctl reload
-	through alert
-	until_ok grep -q " passthrough_failed reason=timeout to=127.0.0.1:$mute " "$LOG"
+	is_told() { through alert && grep -q " passthrough_failed reason=timeout to=127.0.0.1:$mute " "$LOG"; }
+	until_ok is_told # once a second
 }
 
 @test "of several addresses, one that can be reached" {
