@@ -148,7 +148,7 @@ made() {
 	awk '/^\$ /{ is_command = 1 } { print > (is_command ? "commands" : "weir.yaml") } !/\\$/{ is_command = 0 }' shown
 	sed -i 's/^\$ //' commands
 	[ "$(wc -l <commands)" = 3 ]
-	! grep -e '\*:' -e /var/ -e /etc/ shown
+	refute grep -e '\*:' -e /var/ -e /etc/ shown
 	cert site ec 30 DNS:site.test
 	cp site.pem certs/
 	start routerd

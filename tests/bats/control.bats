@@ -182,7 +182,7 @@ time.sleep(100)'
 			esac
 			ctl $d.0 "$line" >answer
 			[ -s answer ]
-			! grep -q 'error: unknown' answer
+			refute grep -q 'error: unknown' answer
 			# What takes no arguments says so instead of ignoring them.
 			[ -n "$usage" ] || [ "$(ctl $d.0 "$line" app/app)" = "error: usage: $words, without anything behind it" ]
 		done < <(jq -r '.[] | [.words, .usage] | @tsv' help.json)

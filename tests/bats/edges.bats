@@ -226,7 +226,7 @@ X
 	logged 2 '.reason == "tunnel_timeout" and .status == 101'
 	[ "$(counter upstream_broken)" = 0 ]
 	ctl routerd.0 json status | jq -e '[.. | objects | select(has("inflight"))] | all(.errors == 0 and .inflight == 0)'
-	! grep -q upstream_error "$(log_of routerd.0)"
+	refute grep -q upstream_error "$(log_of routerd.0)"
 	wait_for all_is_quiet
 }
 

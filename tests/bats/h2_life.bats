@@ -80,7 +80,8 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	[ "$(session_of goaway)" = 1 ]
 	for i in 1 2 3; do [ "$(session_of)" = 2 ]; done
 	_reap drip 10
-	[ "$status" = 0 ] && [ "$(wc -c <dripped)" = 15000 ]
+	[ "$status" = 0 ]
+	[ "$(wc -c <dripped)" = 15000 ]
 	# the old connection ends with its last stream
 	wait_for '[ "$(counter h2_upstream_connections)" = 1 ]'
 	wait_for '[ "$(wc -l <access.log)" = 5 ]'
@@ -102,7 +103,8 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	for i in 1 2 3 4 5 6; do http -o /dev/null "$URL/who"; done
 	[ "$(said $on 'map(select(.event == "stream")) | length')" = 1 ]
 	_reap drip 10
-	[ "$status" = 0 ] && [ "$(wc -c <dripped)" = 20000 ]
+	[ "$status" = 0 ]
+	[ "$(wc -c <dripped)" = 20000 ]
 	weir drain app/$on --wait --timeout 5s
 	wait_for "[ \"\$(said $on 'map(select(.event == \"closed\")) | map(.code)')\" = '[0]' ]"
 }
@@ -132,7 +134,8 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	[ "$(said a 'map(select(.event == "stream")) | length')" = "$n" ]
 	for i in 1 2; do
 		_reap drip$i 10
-		[ "$status" = 0 ] && [ "$(wc -c <dripped$i)" = 30000 ]
+		[ "$status" = 0 ]
+		[ "$(wc -c <dripped$i)" = 30000 ]
 	done
 	wait_for "[ \"\$(said a '(map(select(.event == \"session\")) | length) == (map(select(.event == \"closed\")) | length)')\" = true ]"
 }

@@ -134,7 +134,7 @@ X
 	[ "$(http -o got -w '%{http_code}' "$URL/interims")" = 502 ]
 	http --raw "$URL/trailers" >got
 	grep -q '^x-sum: 1' got
-	! grep -qi 'content-length\|forwarded' got
+	refute grep -qi 'content-length\|forwarded' got
 	wait_for all_is_quiet
 	# Who closes with our bytes unread sends a reset.
 	jq -e -s 'any((.target == "/drop") and (.reason == "closed_early" or .reason == "reset_by_server"))' access.log

@@ -48,23 +48,27 @@ nghttpd_start() {
 	wait_for "grep -qs '^ready' proc/strange.log"
 	tls_site "$(printf 'protocol: h2\n    retries: 0')" '' "$(server_of h1)"
 	both
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_no_protocol ]
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_no_protocol ]
 	[ "$(tls_failed no_protocol)" = 1 ]
 	grep -q 'upstream_tls_failed.*server=h1 reason=tls_no_protocol detail=no_protocol' proc/routerd.0.log
 	[ "$(requests h1 | grep -c '"request"')" = 0 ]
 	tls_site "$(printf 'protocol: h2\n    retries: 0')" '' "name: silent, address: \"127.0.0.1:$np\""
 	ctl routerd.0 reload && ctl tlsd.connect reload
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_no_protocol ]
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_no_protocol ]
 	tls_site "$(printf 'protocol: h2\n    retries: 0')" '' "$(server_of strange)"
 	ctl routerd.0 reload && ctl tlsd.connect reload
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_verify_failed ]
-	! grep -q '"stream"' proc/strange.log
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_verify_failed ]
+	refute grep -q '"stream"' proc/strange.log
 	# clear text where TLS is expected, and the other way round
 	spawn clear node "$TOOLS/h2life.js"
 	wait_for "grep -qs '^ready' proc/clear.log"
 	tls_site "$(printf 'protocol: h2\n    retries: 0')" '' "$(server_of clear)"
 	ctl routerd.0 reload && ctl tlsd.connect reload
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_handshake_failed ]
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_handshake_failed ]
 	# another server of the pool is asked instead
 	spawn fine node "$TOOLS/h2life.js" pem=good.pem
 	wait_for "grep -qs '^ready' proc/fine.log"

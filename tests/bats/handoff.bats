@@ -314,7 +314,7 @@ P
 	done
 	for n in 1 2 3 4; do _reap load$n 60; done
 	[ "$(cat codes.* | wc -l)" = 240 ]
-	! grep -qx 28 codes.* # none timed out
+	refute grep -qx 28 codes.* # none timed out
 	# what was cut are those that had been taken: a few per death, never many
 	[ "$(cat codes.* | grep -cvx 0)" -le 24 ]
 }

@@ -95,7 +95,7 @@ X
 		[ "$output" = "truncate no answer" ]
 	done
 	wait_for '[ "$(broken)" = 2 ]'
-	! grep -q '"body_len": 1000' proc/o.requests
+	refute grep -q '"body_len": 1000' proc/o.requests
 	fine
 }
 
@@ -110,7 +110,7 @@ X
 	[ "$(grep -c KEYUPDATE got)" = 10 ]
 	grep -q '204' got
 	ask 60 >got
-	! grep -q ' 204 ' got
+	refute grep -q ' 204 ' got
 	grep -q 'tls_broken .*reason=too_many_barren_records' proc/routerd.0.log
 	fine
 }
@@ -154,7 +154,7 @@ P
 		n=$((n + 1))
 		[ "$(handed)" = $n ]
 	done
-	! grep -q tls_broken proc/routerd.0.log # who only leaves without a goodbye is not told of
+	refute grep -q tls_broken proc/routerd.0.log # who only leaves without a goodbye is not told of
 	[ "$(counter relayed)" = 0 ]
 }
 

@@ -278,7 +278,8 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	local n
 	n=$(health_requests)
 	# published five times a second for three seconds; one probe a second follows
-	[ "$n" -ge 2 ] && [ "$n" -le 5 ]
+	[ "$n" -ge 2 ]
+	[ "$n" -le 5 ]
 	[ "$(ctl healthd.0 json status | jq .probes.early)" -ge 1 ]
 	[ "$(ctl healthd.0 json status | jq .bus.evidence_unknown_server)" -ge 1 ]
 }

@@ -205,7 +205,7 @@ weir_teardown() {
 		_reap "$name" 5
 		[ $is_daemon = 1 ] && { echo "$name did not end after two SIGTERM"; code=1; }
 	done
-	for f in "$T"/said/*; do
+	for f in "$T"/proc/sanitizers/*; do
 		[ -s "$f" ] || continue
 		echo "a sanitizer spoke, ${f##*/}"
 		head -n 80 "$f"

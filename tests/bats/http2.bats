@@ -195,7 +195,7 @@ X
 	assert_output --partial ', 0 broken'
 	[ "$(counter h2_errors)" -gt 20 ]
 	# nothing of what was refused got through
-	! requests o1 | grep -E 'evil|smuggled'
+	refute grep -E 'evil|smuggled' <(requests o1)
 	wait_for "grep -q connection_field access.log && grep -q content_length_mismatch access.log"
 }
 

@@ -86,7 +86,8 @@ X
 	until_ok test -S "$RUN/n.sock"
 	behind "unix:$RUN/n.sock"
 	get "$(url /who)" -w '%{local_ip} %{local_port} %{local_ip}\n' >who
-	[ "$(head -1 who)" = "$(tail -1 who)" ] && [[ "$(head -1 who)" == "$ME "* ]]
+	[ "$(head -1 who)" = "$(tail -1 who)" ]
+	[[ "$(head -1 who)" == "$ME "* ]]
 	get "$(url /big.bin)" -o got.bin
 	cmp big.bin got.bin
 	both_ways /o
@@ -115,7 +116,8 @@ X
 	until_ok test -S "$RUN/h.sock"
 	behind "unix:$RUN/h.sock"
 	get "$(url /who)" -w '%{local_ip} %{local_port} localhost 24\n' >who
-	[ "$(head -1 who)" = "$(tail -1 who)" ] && [[ "$(head -1 who)" == "$ME "* ]]
+	[ "$(head -1 who)" = "$(tail -1 who)" ]
+	[[ "$(head -1 who)" == "$ME "* ]]
 	both_ways /o
 	half_closed /o
 }
@@ -312,7 +314,7 @@ X
 	# The first event is here before the last one has been made.
 	spawn events curl -q -sS -N -m 20 --noproxy '*' "http://127.0.0.1:$PORT/events/300"
 	until_ok grep -q 'data: event 0' proc/events.log
-	! grep -q 'data: event 299' proc/events.log
+	refute grep -q 'data: event 299' proc/events.log
 	run python3 "$TOOLS/rawclient.py" "$PORT" 'GET /trailers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
 	[[ "$output" == *"X-Sum: 5"* ]]
 	run python3 "$TOOLS/rawclient.py" "$PORT" --until hi 'GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n' \

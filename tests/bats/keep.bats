@@ -273,6 +273,6 @@ comes_back() { # NAME OLD-PID
 	: >"$(log_of keeper)"
 	spawn keeper python3 keeper.py "$BIN/routerd" -c weir.yaml
 	wait_for 'grep -q "^READY=1 0" "$(log_of keeper)"'
-	! grep -q FDSTORE "$(log_of keeper)"
+	refute grep -q FDSTORE "$(log_of keeper)"
 	stop keeper
 }

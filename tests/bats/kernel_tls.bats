@@ -117,7 +117,7 @@ curl_opts() { # VERSION SUITE
 		done
 	done
 	[ $n -ge 3 ]
-	! grep -q tls_broken proc/routerd.0.log
+	refute grep -q tls_broken proc/routerd.0.log
 	wait_for '[ "$(tls_stat TlsCurrTxSw)" = 0 ]'
 }
 
@@ -211,8 +211,8 @@ P
 	wait_for "grep -aq '204 No Content' got" 30
 	exec 8>&-
 	wait $!
-	! grep -q 'bad record\|alert' said
-	! grep -q tls_broken proc/routerd.0.log
+	refute grep -q 'bad record\|alert' said
+	refute grep -q tls_broken proc/routerd.0.log
 	if seals 1.3; then
 		[ "$(taken)" = 1 ]
 		[ "$(tls_stat TlsTxRekeyOk)" = $((rekeyed + 3)) ]

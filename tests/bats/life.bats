@@ -357,8 +357,8 @@ pass_py() {
 	all_reload() { for d in routerd healthd tlsd; do echo reload | timeout 10 socat -t10 stdio "unix:$open/run/$d.0.sock"; done; }
 	run_all
 	for d in routerd healthd tlsd; do
-		! shows $d
-		! grep -q core_allowed "$(log_of $d.0)"
+		refute shows $d
+		refute grep -q core_allowed "$(log_of $d.0)"
 	done
 	serves_there() { http -kf -o /dev/null "https://127.0.0.1:$HTTPS/"; }
 	wait_for serves_there
@@ -377,7 +377,7 @@ pass_py() {
 	sed -i '/^debug:/d' "$open/weir.yaml"
 	all_reload
 	for d in routerd healthd tlsd; do
-		! shows $d
+		refute shows $d
 		stop $d.0
 	done
 	rm -rf "$open"
@@ -388,7 +388,7 @@ pass_py() {
 	local d
 	for d in routerd healthd tlsd; do
 		start $d
-		! grep -q run_dir_open "$(log_of $d.0)"
+		refute grep -q run_dir_open "$(log_of $d.0)"
 		stop $d.0
 	done
 	chmod 777 run

@@ -278,8 +278,8 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
 	run pctl stop
 	assert_success
-	! is_alive routerd.0
-	! is_alive healthd.0
+	refute is_alive routerd.0
+	refute is_alive healthd.0
 	wait_for '! is_alive slow'
 	wait "$(pid_of slow)"
 	run pctl stop

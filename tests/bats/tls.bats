@@ -418,7 +418,7 @@ X
 	# One after the other without a word in between is an attack.
 	local before
 	before=$(counter client_error)
-	! none_open
+	refute none_open
 	for _ in $(seq 60); do say K; sleep 0.02; done
 	until_ok reached client_error $((before + 1))
 	until_ok none_open
@@ -432,7 +432,8 @@ X
 		run relay $how
 		[ "$status" -eq 0 ]
 		ms=${output#closed_after_ms=}
-		[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+		[ "$ms" -ge 900 ]
+		[ "$ms" -lt 3000 ]
 	done
 	until_ok failed_reached timeout 2
 	[ "$(failures timeout)" = 2 ]

@@ -204,7 +204,8 @@ X
   listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ dir: certs.d }] }]
 X
 	run "$BIN/tlsd" -t -c weir.yaml
-	[ "$status" -eq 0 ] && [ "$output" = "[]" ]
+	[ "$status" -eq 0 ]
+	[ "$output" = "[]" ]
 	tlsd_start
 	PORT=$(tls_port 0)
 	for n in one two three; do [ "$(served -servername $n.test)" = $n ]; done
@@ -270,7 +271,7 @@ X
 X
 	tlsd_start
 	grep -q ' cert_expires_soon path=.*week.pem .*days_left=5' "$LOG"
-	! grep -q ' cert_expires_soon path=.*month.pem' "$LOG"
+	refute grep -q ' cert_expires_soon path=.*month.pem' "$LOG"
 	until_ok grep -q ' cert_expires_soon path=.*edge.pem .*days_left=[19]' "$LOG"
 	[ "$(events cert_expires_soon)" = 2 ]
 	[ "$(tlsctl json status | jq .certificates.expiring)" = 2 ]

@@ -180,7 +180,7 @@ X
 		web $who | told >seen
 		grep -q '^X-SSL-Client-Verify: FAILED:.' seen
 		grep -q "^X-SSL-Client-SHA256: $(openssl x509 -in $who.crt -outform DER | sha256sum | cut -d' ' -f1)" seen
-		! grep -q 'DN:\|SAN:\|Serial\|^Client-Cert' seen
+		refute grep -q 'DN:\|SAN:\|Serial\|^Client-Cert' seen
 	done
 	web self | jq -r '.headers[] | select(.[0] == "X-Client-PEM")[1]' |
 		python3 -c 'import sys, urllib.parse; print(urllib.parse.unquote(sys.stdin.read().strip()), end="")' | diff - self.crt
@@ -222,7 +222,7 @@ x-ssl-client-verify: none" ]
 	printf 'POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX_SSL-Client-Verify: SUCCESS\r\nX-Fine: 1\r\n\r\n' |
 		socat -t 5 - "TCP:127.0.0.1:$plain" | sed '1,/^\r$/d' >got
 	grep -q X-Fine got
-	! grep -qi 'ssl.client.verify: success\|"SUCCESS"' got
+	refute grep -qi 'ssl.client.verify: success\|"SUCCESS"' got
 	sed -i 's/^http:/http:\n  trusted_proxies: [127.0.0.0\/8]/' weir.yaml
 	ctl routerd.0 reload
 	[ "$(http -H 'X-SSL-Client-Verify: SUCCESS' -H 'X-SSL-Client-S-DN: CN=x' -H 'X_SSL_Client_I_DN: CN=y' "http://127.0.0.1:$plain/echo" | told)" = 'X-SSL-Client-Verify: SUCCESS

@@ -195,7 +195,8 @@ X
 	run relay nobody
 	[ "$status" -eq 0 ]
 	ms=${output#closed_after_ms=}
-	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+	[ "$ms" -ge 900 ]
+	[ "$ms" -lt 3000 ]
 	until_ok reached wait_timeout 1
 	[ "$(counter wait_timeout)" = 1 ]
 	grep -q ' handoff_timeout ' "$LOG"
@@ -245,7 +246,8 @@ X
 	run python3 "$RELAY" blackhole "$PORT" "$server"
 	[ "$status" -eq 0 ]
 	ms=${output#closed_after_ms=}
-	[ "$ms" -ge 900 ] && [ "$ms" -lt 3000 ]
+	[ "$ms" -ge 900 ]
+	[ "$ms" -lt 3000 ]
 	until_ok reached wait_timeout 1
 	[ "$(counter wait_timeout)" = 1 ]
 	python3 "$RELAY" blackhole "$PORT" "$server" leave=1

@@ -67,7 +67,7 @@ X
 		[[ "$(tlsctl reload)" != *error* ]]
 	done
 	until_ok grep -q finished proc/load.log
-	! grep -q FAILED proc/load.log
+	refute grep -q FAILED proc/load.log
 	[ "$(tlsctl json status | jq .generation)" = 101 ]
 	idle() { [ "$(open_now)" = 0 ] && [ "$(ls "/proc/$TLSD/fd" | wc -l)" -le $((fds + 1)) ]; }
 	until_ok idle

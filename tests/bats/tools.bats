@@ -58,6 +58,27 @@ load helper
 	assert_output --partial "still not true"
 }
 
+@test "helper: what a sanitizer says fails the test, also when nobody looked at who said it" {
+	local kind said
+	printf '#include <stdlib.h>\n#include <pthread.h>\nint n; static void *add(void *x) { n++; return x; }\nint main(int c, char **v) {\n%s\n}\n' '
+		volatile int big = 0x7fffffff;
+		if (c > 1) return (big += c) == 0;
+		pthread_t t; pthread_create(&t, 0, add, 0); n++; pthread_join(t, 0);
+		free(v = malloc(1)); return *(volatile char *)v == 1;' >bad.c
+	for kind in address thread undefined; do
+		cc -g -w -fsanitize=$kind -o bad bad.c -pthread
+		(./bad $([ $kind != undefined ] || echo 1) >/dev/null 2>&1) || true
+		said=("$T"/proc/sanitizers/*)
+		[ -s "${said[0]}" ]
+		WEIR_OWN_T='' BATS_TEST_COMPLETED=1 run weir_teardown
+		assert_failure 1
+		assert_output --partial "a sanitizer spoke, "
+		rm "${said[@]}"
+	done
+	WEIR_OWN_T='' BATS_TEST_COMPLETED=1 run weir_teardown
+	assert_success
+}
+
 @test "rawclient: bytes, pauses, pipelining, half-close" {
 	origin a
 	local raw="python3 $TOOLS/rawclient.py $(port_of a)"

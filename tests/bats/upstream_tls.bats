@@ -14,8 +14,10 @@ teardown() { weir_teardown; }
 	[ "$(get /bytes/5 | wc -c)" = 5 ]
 	[ "$(opens a | wc -l)" = 1 ]
 	opens a | jq -e '.version == "TLSv1.3" and .alpn == "http/1.1" and .sni == null and .client == []'
-	[ "$(tls_count handshakes)" = 1 ] && [ "$(tls_count tls13)" = 1 ]
-	[ "$(http_count upstream_tls_handshakes)" = 1 ] && [ "$(http_count upstream_reused)" = 3 ]
+	[ "$(tls_count handshakes)" = 1 ]
+	[ "$(tls_count tls13)" = 1 ]
+	[ "$(http_count upstream_tls_handshakes)" = 1 ]
+	[ "$(http_count upstream_reused)" = 3 ]
 	[ "$(ctl routerd.0 json status | jq -c '.pools[0].servers[0] | [.requests, .errors]')" = '[4,0]' ]
 }
 
@@ -51,7 +53,7 @@ teardown() { weir_teardown; }
 	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout cn.key -out cn.csr -subj /CN=localhost 2>/dev/null
 	openssl x509 -req -in cn.csr -CA ca.crt -CAkey ca.key -days 30 -out cn.crt 2>/dev/null
 	cat cn.crt cn.key >cn.pem
-	! openssl x509 -in cn.crt -noout -text | grep -q 'Subject Alternative Name'
+	refute grep -q 'Subject Alternative Name' <(openssl x509 -in cn.crt -noout -text)
 	leaf localhost email:root@example.org
 	for pem in cn.pem localhost.pem; do
 		origin "$pem" --tls "$pem"
@@ -138,7 +140,8 @@ refused() {
 	origin b --tls good.pem
 	tls_site 'retries: 0' 'ca: ca.crt, cert: me.pem' "$(server_of a)" "$(server_of b)"
 	both
-	[ "$(code)" = 200 ] && [ "$(code)" = 200 ]
+	[ "$(code)" = 200 ]
+	[ "$(code)" = 200 ]
 	opens a | jq -e '.client == ["me"]'
 	opens b | jq -e '.client == []'
 	# without one: TLS 1.3 says so behind the handshake, 1.2 in it
@@ -176,10 +179,12 @@ refused() {
 	origin old --tls good.pem --tls-only 1.2 --tls-ciphers ECDHE-ECDSA-AES128-SHA
 	tls_site 'retries: 0' '' "$(server_of old)"
 	ctl routerd.0 reload && ctl tlsd.connect reload
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_handshake_failed ]
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_handshake_failed ]
 	tls_site 'retries: 0' 'ca: ca.crt, min_version: 1.3' "$(server_of s1)"
 	ctl routerd.0 reload && ctl tlsd.connect reload
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_handshake_failed ]
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_handshake_failed ]
 	[ "$(tls_failed wrong_version)" = 1 ]
 }
 
@@ -199,12 +204,14 @@ while True:
 	tls_site 'retries: 0' '' "$(server_of odd)"
 	both
 	for want in closed reset not_tls; do
-		[ "$(code)" = 502 ] && [ "$(reason)" = tls_handshake_failed ]
+		[ "$(code)" = 502 ]
+		[ "$(reason)" = tls_handshake_failed ]
 	done
 	grep -q 'server=odd .*detail=not_tls' proc/routerd.0.log
 	# it takes the connection and says nothing: a deadline of its own
 	local before=$SECONDS
-	[ "$(code)" = 504 ] && [ "$(reason)" = tls_timeout ]
+	[ "$(code)" = 504 ]
+	[ "$(reason)" = tls_timeout ]
 	[ $((SECONDS - before)) -le 4 ]
 	wait_for '[ "$(ctl tlsd.connect json status | jq .handshaking)" = 0 ]'
 	[ "$(ctl routerd.0 json status | jq '.counters.upstream_tls_failures')" = 4 ]
@@ -251,7 +258,8 @@ while True:
 	wait_for '[ -n "$(port_of o)" ]'
 	tls_site 'retries: 0' '' "$(server_of o)"
 	both
-	[ "$(code)" = 502 ] && [ "$(reason)" = tls_early_bytes ]
+	[ "$(code)" = 502 ]
+	[ "$(reason)" = tls_early_bytes ]
 	[ "$(cat body)" != early! ]
 	grep -q '^early 4' proc/o.log
 }
@@ -394,7 +402,8 @@ s.listen(0, "127.0.0.1", () => console.log("port " + s.address().port));'
 	tls_site 'passive: { max_fails: 1 }' '' "$(server_of a)" 'name: never, address: "127.0.0.1:1", down: on'
 	start routerd
 	local before=$SECONDS
-	[ "$(code)" = 504 ] && [ "$(reason)" = tls_unavailable ]
+	[ "$(code)" = 504 ]
+	[ "$(reason)" = tls_unavailable ]
 	[ $((SECONDS - before)) -le 4 ]
 	[ "$(http_count upstream_tls_unavailable)" = 1 ]
 	[ "$(http_count retries)" = 0 ]
@@ -470,7 +479,8 @@ s.listen(0, "127.0.0.1", () => console.log("port " + s.address().port));'
 	ctl tlsd.connect reload
 	status=1
 	_reap waiting 10
-	[ "$status" = 0 ] && [ "$(wc -c <got)" = 7 ]
+	[ "$status" = 0 ]
+	[ "$(wc -c <got)" = 7 ]
 	[ "$(tls_failed unknown_policy)" -lt 60 ]
 }
 

@@ -82,7 +82,8 @@ says() {
 @test "check finds policies that are not there, files that cannot be read, keys that do not fit" {
 	tls_site '' '' 'address: "127.0.0.1:1"'
 	run check
-	[ "$status" = 0 ] && [ "$output" = ok ]
+	[ "$status" = 0 ]
+	[ "$output" = ok ]
 	sed -i 's/^    tls: p$/    tls: pp/' weir.yaml
 	says 'pools.app.tls: there is no policy "pp" in `upstream_tls.policies`; did you mean "p"?'
 	tls_site '' 'ca: none.pem' 'address: "127.0.0.1:1"'
@@ -151,7 +152,8 @@ X
 	both
 	[ "$(code)" = 200 ]
 	opens a | jq -e '.sni == "localhost"'
-	[ "$(code /far)" = 502 ] && [ "$(reason)" = connect_refused ]
+	[ "$(code /far)" = 502 ]
+	[ "$(reason)" = connect_refused ]
 	ctl routerd.0 json status | jq -e '.pools[0].servers[0].address | startswith("https://localhost:")'
 }
 
@@ -254,7 +256,7 @@ assert s.recv(10) == b""
 	grep -q ' cert_loaded path=.*/me.pem policy=p key=ECDSA' proc/tlsd.connect.log
 	grep -q ' cert_expires_soon path=.*/soon.pem policy=q .*days_left=5' proc/tlsd.connect.log
 	grep -q ' cert_expired path=.*/over.pem policy=r' proc/tlsd.connect.log
-	! grep -q 'cert_expires_soon.*policy=p' proc/tlsd.connect.log
+	refute grep -q 'cert_expires_soon.*policy=p' proc/tlsd.connect.log
 	ctl tlsd.connect json status | jq -e '.certificates | .loaded == 3 and .expired == 1 and .expiring == 1 and .days_left == 5'
 	# the end of one that is in use, as it comes
 	leaf brief DNS:brief.example ca 20200101000000Z "$(date -u -d '+4 seconds' +%Y%m%d%H%M%SZ)"

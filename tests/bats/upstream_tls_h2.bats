@@ -82,7 +82,8 @@ node_start() {
 		case $s in old) port=$NODE_old why=tls_verify_failed ;; h1) port=$(port_of h1) why=tls_no_protocol ;; esac
 		tls_site "protocol: h2"$'\n'"    retries: 0" '' "name: $s, address: \"$at:$port\""
 		ctl routerd.0 reload && ctl tlsd.connect reload
-		[ "$(code)" = 502 ] && [ "$(reason)" = $why ]
+		[ "$(code)" = 502 ]
+		[ "$(reason)" = $why ]
 	done
 }
 
