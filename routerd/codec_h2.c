@@ -286,7 +286,7 @@ fail(struct h2 *x, int error)
 		code = NGHTTP2_PROTOCOL_ERROR;
 	if (error == NGHTTP2_ERR_FLOODED && x->abuse == NULL)
 		x->abuse = "answers_unread";
-	if (x->cut_for == NULL)
+	if (x->abuse == NULL && x->cut_for == NULL)
 		x->cut_for = "h2_error";
 	nghttp2_session_terminate_session(x->session, code);
 	h2_soon(x);

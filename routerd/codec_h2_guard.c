@@ -32,7 +32,7 @@ h2_guard_init(struct h2 *x)
 static bool
 blame(struct h2 *x, const char *reason)
 {
-	if (x->abuse == NULL && !x->is_blamed)
+	if (x->abuse == NULL && x->cut_for == NULL)
 		x->abuse = reason;
 	return false;
 }
@@ -156,7 +156,6 @@ h2_guard_tell(struct h2 *x)
 
 	/* Once per connection: it ends with this. */
 	x->abuse = NULL;
-	x->is_blamed = true;
 	x->is_failed = true;
 	x->cut_for = reason;
 	worker_count(x->c->w, counter_of(reason));

@@ -134,8 +134,7 @@ struct h2 {
 	struct h2_budget frames;
 	struct h2_frames seen; /* what came, by our own count */
 	const char *abuse;     /* the budget that is overdrawn; why it was */
-	bool is_blamed;        /* that was told: frames that come or go later change nothing */
-	const char *cut_for;   /* it is we who end it: what its requests are told */
+	const char *cut_for;   /* it is we who end it, for this, and that was told */
 };
 
 struct h2_trailing {

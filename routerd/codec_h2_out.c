@@ -273,24 +273,6 @@ write_segs(struct h2 *x, const struct h1_seg *seg, unsigned count)
 	return n;
 }
 
-/* How many segments n bytes have used up; the next one is cut. */
-static unsigned
-consume(struct h1_seg *seg, unsigned count, size_t n)
-{
-	unsigned i = 0;
-
-	while (i < count && n >= seg[i].n) {
-		n -= seg[i].n;
-		buf_unref(seg[i].b);
-		i++;
-	}
-	if (i < count) {
-		seg[i].p += n;
-		seg[i].n -= n;
-	}
-	return i;
-}
-
 static void
 drop_held(struct h2 *x)
 {
@@ -346,7 +328,7 @@ send_held(struct h2 *x)
 		if (n < 0)
 			return SENT_GONE;
 
-		unsigned used = consume(d->seg + d->first, d->count, (size_t)n);
+		unsigned used = h1_seg_consume(d->seg + d->first, d->count, (size_t)n);
 
 		d->first += used;
 		d->count -= used;
@@ -369,7 +351,7 @@ send_stage(struct h2 *x, struct h2_stage *g)
 		return SENT_GONE;
 	}
 	if (n > 0)
-		used = consume(g->seg, g->count, (size_t)n);
+		used = h1_seg_consume(g->seg, g->count, (size_t)n);
 	else
 		x->sent_ms = loop_now_ms(x->c->w->loop);
 	if (used == g->count)

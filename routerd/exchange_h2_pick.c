@@ -14,12 +14,26 @@
  * -----------------------------------------------------------------------------------------------
  */
 
-static uint32_t
-room_of(const struct h2up *c)
+/* What a pool wishes of its connections may change with a reload. */
+static void
+heed(struct h2up *c, const struct poolcfg *pool)
 {
-	uint32_t limit = c->limit < c->peer_limit ? c->limit : c->peer_limit;
+	c->limit = (uint32_t)pool->streams;
+	c->max_requests = (uint32_t)pool->keepalive_requests;
+	c->keep = (unsigned)pool->keepalive;
+	c->idle_timeout_ms = (uint64_t)pool->idle_timeout_ms;
+}
 
-	return limit > c->active ? limit - c->active : 0;
+static uint32_t
+limit_of(const struct h2up *c)
+{
+	return c->limit < c->peer_limit ? c->limit : c->peer_limit;
+}
+
+static bool
+has_room(const struct h2up *c)
+{
+	return c->active < limit_of(c);
 }
 
 /* A quiet one is read first: what it says then is its end, more often than not. */
@@ -50,7 +64,7 @@ find(const struct exchange_open *how)
 	for (struct h2up *c = l->first; c != NULL; c = next) {
 		next = c->next;
 		c->limit = (uint32_t)how->pool->streams;
-		if (c->state > H2UP_OPEN || room_of(c) == 0)
+		if (c->state > H2UP_OPEN || !has_room(c))
 			continue;
 		if (c->u->tls_id != how->pool->tls_id)
 			continue;
@@ -79,10 +93,7 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	if (c == NULL)
 		return -1;
 	is_unfit = how->is_websocket && c->has_settings && !c->may_connect;
-	c->limit = (uint32_t)how->pool->streams;
-	c->max_requests = (uint32_t)how->pool->keepalive_requests;
-	c->keep = (unsigned)how->pool->keepalive;
-	c->idle_timeout_ms = (uint64_t)how->pool->idle_timeout_ms;
+	heed(c, how->pool);
 	if (c->is_idle) {
 		h2up_set_idle(c, false);
 		deadline_clear(&c->u->dl);
@@ -171,7 +182,7 @@ move_away(struct h2s *s)
 	struct h2up *to = l->first;
 
 	while (to != NULL &&
-		(to == from || to->state > H2UP_OPEN || room_of(to) == 0 ||
+		(to == from || to->state > H2UP_OPEN || !has_room(to) ||
 			to->u->tls_id != from->u->tls_id || to->has_settings))
 		to = to->next;
 	if (to == NULL)
@@ -183,10 +194,7 @@ move_away(struct h2s *s)
 		lost_unopened(s, errno);
 		return;
 	}
-	to->limit = from->limit;
-	to->max_requests = from->max_requests;
-	to->keep = from->keep;
-	to->idle_timeout_ms = from->idle_timeout_ms;
+	heed(to, s->pool);
 	h2s_link(s, to);
 	to->active++;
 	to->waiting++;
@@ -211,7 +219,7 @@ h2up_settle(struct h2up *c)
 			/* Nor would it take any on another connection. */
 			h2s_lost(s, EXCHANGE_REFUSED, 502, "refused_by_server");
 			next = c->streams;
-		} else if (c->active > (c->limit < c->peer_limit ? c->limit : c->peer_limit)) {
+		} else if (c->active > limit_of(c)) {
 			move_away(s);
 			next = c->streams;
 		}

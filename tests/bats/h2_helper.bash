@@ -36,3 +36,21 @@ X
 	start routerd
 	URL=http://127.0.0.1:$PORT
 }
+
+# app_behind POOL [HTTP]: a routerd with a pool of these keys behind /; HTTP: a further key of that section
+app_behind() {
+	PORT=$(free_port)
+	config <<X
+run_dir: run
+http:
+  workers: 1
+  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
+  access_log: { path: access.log, format: json }
+  ${2:-}
+  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
+pools:
+  app: { $1 }
+X
+	start routerd
+	URL=http://127.0.0.1:$PORT
+}

@@ -8,19 +8,7 @@ setup() { weir_setup; }
 teardown() { weir_teardown; }
 
 # in_front_of ORIGIN: a routerd that has it behind /
-in_front_of() {
-	PORT=$(free_port)
-	config <<X
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
-  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
-pools:
-  app: { servers: [ { name: $1, address: "127.0.0.1:$(port_of "$1")" } ] }
-X
-	start routerd
-}
+in_front_of() { app_behind "servers: [ { name: $1, address: \"127.0.0.1:$(port_of "$1")\" } ]"; }
 
 @test "bodies of many requests that wait for a server's settings go at once, each whole" {
 	modes settles_late
@@ -153,19 +141,7 @@ X
 # unread_by_o1 [LIMITS]: a server behind a socket that holds little, so that uploads stand still early
 unread_by_o1() {
 	origin o1 --unix "$T/o1.sock"
-	PORT=$(free_port)
-	config <<X
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
-  access_log: { path: access.log, format: json }
-  limits: { ${1:-body: 100m} }
-  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
-pools:
-  app: { servers: [ { name: o1, address: "unix:o1.sock" } ] }
-X
-	start routerd
+	app_behind 'servers: [ { name: o1, address: "unix:o1.sock" } ]' "limits: { ${1:-body: 100m} }"
 }
 
 @test "uploads that nobody takes hold no other upload of their connection" {

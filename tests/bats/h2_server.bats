@@ -16,19 +16,7 @@ node_server() {
 	NODE_PORT=$(free_port)
 	spawn node node "$TOOLS/node_h2.js" "$NODE_PORT"
 	wait_for "grep -qs '^ready' '$T/proc/node.log'"
-	PORT=$(free_port)
-	config <<X
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
-  access_log: { path: access.log, format: json }
-  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
-pools:
-  app: { protocol: h2, ${1:-}servers: [ { name: node, address: "127.0.0.1:$NODE_PORT" } ] }
-X
-	start routerd
-	URL=http://127.0.0.1:$PORT
+	app_behind "protocol: h2, ${1:-}servers: [ { name: node, address: \"127.0.0.1:$NODE_PORT\" } ]"
 }
 
 @test "heads, bodies of all sizes, interim answers, trailers and uploads pass between HTTP/1 and a server of HTTP/2" {

@@ -213,19 +213,7 @@ ask() {
 @test "who shares a connection with a flood is cut off or asked again elsewhere, and the next ones get another connection" {
 	spawn h2 python3 "$TOOLS/h2server.py" flood_beside ok
 	wait_for "grep -qs '^ready' '$T/proc/h2.log'"
-	PORT=$(free_port)
-	config <<C
-run_dir: run
-http:
-  workers: 1
-  listen: [ { name: http, address: "127.0.0.1:$PORT" } ]
-  access_log: { path: access.log, format: json }
-  hosts: [ { names: ["*"], routes: [ { path: /, pool: app } ] } ]
-pools:
-  app: { protocol: h2, passive: { max_fails: 0 }, retry_budget: { min: 100 }, servers: [ { name: bad, address: "127.0.0.1:$(mode_port flood_beside)" }, { name: ok, address: "127.0.0.1:$(mode_port ok)" } ] }
-C
-	start routerd
-	URL=http://127.0.0.1:$PORT
+	app_behind "protocol: h2, passive: { max_fails: 0 }, retry_budget: { min: 100 }, servers: [ { name: bad, address: \"127.0.0.1:$(mode_port flood_beside)\" }, { name: ok, address: \"127.0.0.1:$(mode_port ok)\" } ]"
 	# One has the beginning of its answer, on a connection that is flooded then.
 	curl -q -s --noproxy '*' -m 20 --no-buffer "$URL/" >first 3>&- &
 	client=$!

@@ -58,11 +58,7 @@ teardown() { weir_teardown; }
 	for pem in cn.pem localhost.pem; do
 		origin "$pem" --tls "$pem"
 		tls_site $'retries: 0\n    check: { http: { path: /health }, interval: 100ms, fall: 1 }' '' "name: a, address: \"localhost:$(port_of "$pem")\""
-		if is_alive routerd.0; then
-			ctl routerd.0 reload && ctl tlsd.connect reload
-		else
-			both
-		fi
+		as_it_is
 		[ "$(code)" = 502 ]
 		[ "$(reason)" = tls_verify_failed ]
 		start healthd
@@ -80,11 +76,7 @@ refused() {
 	shift 3
 	origin "$detail" --tls "$pem" "$@"
 	tls_site 'retries: 0' "$policy" "$(server_of "$detail")"
-	if is_alive routerd.0; then
-		ctl routerd.0 reload && ctl tlsd.connect reload
-	else
-		both
-	fi
+	as_it_is
 	[ "$(code)" = 502 ]
 	[ "$(reason)" = tls_verify_failed ]
 	[ "$(tls_failed "$detail")" = 1 ]
@@ -269,7 +261,7 @@ while True:
 	for v in 1.2 1.3; do
 		origin o$v --tls good.pem --tls-only $v
 		tls_site '' '' "$(server_of o$v)"
-		if is_alive routerd.0; then ctl routerd.0 reload && ctl tlsd.connect reload; else both; fi
+		as_it_is
 		[ "$(http -T up "http://127.0.0.1:$PORT/echo" | jq -r .body_sha256)" = "$(sha256sum <up | cut -d' ' -f1)" ]
 		[ "$(get /bytes/30000000 | sha256sum)" = "$(get /bytes/30000000 | sha256sum)" ]
 		[ "$(get /bytes/30000000 | wc -c)" = 30000000 ]
@@ -282,7 +274,7 @@ while True:
 	for v in 1.2 1.3; do
 		origin o$v --tls good.pem --tls-only $v
 		tls_site 'retries: 0' '' "$(server_of o$v)"
-		if is_alive routerd.0; then ctl routerd.0 reload && ctl tlsd.connect reload; else both; fi
+		as_it_is
 		[ "$(get /until-close/100000 | wc -c)" = 100000 ]
 		run http -o body "http://127.0.0.1:$PORT/cut/100000"
 		[ "$status" != 0 ]

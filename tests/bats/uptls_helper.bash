@@ -84,6 +84,14 @@ both() {
 	connect_start
 	start routerd
 }
+# Both, with the configuration as it is now
+as_it_is() {
+	if is_alive routerd.0; then
+		ctl routerd.0 reload && ctl tlsd.connect reload
+	else
+		both
+	fi
+}
 
 get() { http "http://127.0.0.1:$PORT${1:-/echo}"; }
 code() {
