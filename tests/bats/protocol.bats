@@ -165,6 +165,7 @@ X
 	pp() { python3 "$TOOLS/rawclient.py" "$TLSISH" --proxy2 192.0.2.1:1 "GET / HTTP/1.1\r\nHost: $1\r\nConnection: close\r\n\r\n"; }
 	run pp other.example
 	assert_output --partial 'HTTP/1.1 421 '
+	assert_line --regexp '^request [0-9a-f]{16}$'
 	# A host that is tied to a listener is there alone.
 	run pp b.local
 	assert_output --partial tied
@@ -188,6 +189,17 @@ X
 	run python3 "$TOOLS/rawclient.py" "$TLSISH" --split 1 'PROXY TCP6 2001:db8::7 2001:db8::8 1 2\r\nGET / HTTP/1.1\r\nHost: b.local\r\nConnection: close\r\n\r\n'
 	assert_output --partial tied
 	wait_for 'jq -e -s "any(.client == \"2001:db8::7\" and .status == 200)" access.log'
+	# A peer that is not listed is nobody's proxy, on the same listener.
+	run python3 - "$TLSISH" <<'X'
+import socket, sys
+for header in (b"PROXY TCP4 192.0.2.9 192.0.2.8 1 2\r\n", b""):
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5, ("127.0.0.2", 0))
+    s.sendall(header + b"GET / HTTP/1.1\r\nHost: b.local\r\nConnection: close\r\n\r\n")
+    print(s.recv(1000).split(b"\r\n")[0].decode())
+X
+	assert_line --index 0 'HTTP/1.1 400 Bad Request'
+	assert_line --index 1 'HTTP/1.1 200 OK'
+	wait_for 'jq -e -s "any(.client == \"127.0.0.2\" and .status == 200) and all(.client != \"192.0.2.9\")" access.log'
 }
 
 @test "a server by IPv6 address" {
