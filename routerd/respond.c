@@ -229,18 +229,38 @@ respond_grpc_error(struct answer *out, uint16_t status, const char *reason,
  * ---------------------------------------------------------------------------------
  */
 
+/* A caller of gRPC hears of a refusal in its own words, unless the operator has said them already.
+ */
+static bool
+is_grpc_refusal(const struct respondcfg *c, const struct msg *req)
+{
+	if (c->status < 400 || !respond_is_grpc(req))
+		return false;
+	for (size_t i = 0; i < c->headers.n; i++)
+		if (slice_caseeq(slice_str(CFG_AT(const struct cfg_pair, c->headers, i)->name),
+			    SLICE("grpc-status")))
+			return false;
+	return true;
+}
+
 static void
-respond_fixed(struct answer *out, const struct respondcfg *c, const struct respond_info *info,
-	struct arena *a)
+respond_fixed(struct answer *out, const struct respondcfg *c, const struct msg *req,
+	const struct respond_info *info, struct arena *a)
 {
 	uint16_t status = (uint16_t)c->status;
+	bool is_grpc = is_grpc_refusal(c, req);
 
-	start(out, status, info);
+	if (is_grpc)
+		respond_grpc_error(out, status, "respond", info, a);
+	else
+		start(out, status, info);
 	for (size_t i = 0; i < c->headers.n; i++) {
 		const struct cfg_pair *h = CFG_AT(const struct cfg_pair, c->headers, i);
 
 		add(out, slice_str(h->name), slice_trim(slice_str(h->value)));
 	}
+	if (is_grpc)
+		return;
 	if (c->body || status < 400)
 		finish(out, slice_str(c->body), slice_str(c->content_type));
 	else
@@ -443,7 +463,7 @@ respond_route(struct answer *out, const struct route *r, const struct msg *req,
 {
 	switch (r->action) {
 	case ACTION_REDIRECT: respond_redirect(out, &r->cfg->redirect, req, info, a); return;
-	case ACTION_RESPOND: respond_fixed(out, &r->cfg->respond, info, a); return;
+	case ACTION_RESPOND: respond_fixed(out, &r->cfg->respond, req, info, a); return;
 	case ACTION_ECHO: respond_echo(out, req, info, a); return;
 	case ACTION_POOL: break;
 	}

@@ -208,6 +208,16 @@ X
 	echo "$output" | grep -q 'RESOURCE_EXHAUSTED'
 	kill_hard grpc
 	"${GRPC[@]}" status=UNAVAILABLE
+	# what a route says by itself, too
+	sed -i 's/path: \/nothing.else,/path: \/t.T\/Unary,/' weir.yaml
+	ctl routerd.0 reload
+	"${GRPC[@]}" status=PERMISSION_DENIED
+	http -i -X POST -H 'Content-Type: application/grpc' -d x "http://127.0.0.1:$PORT/t.T/Unary" >got
+	grep -q '^HTTP/1.1 200' got
+	grep -q '^grpc-status: 7' got
+	[ "$(http -o got -w '%{http_code}' -d x "http://127.0.0.1:$PORT/t.T/Unary")" = 403 ]
+	sed -i 's/path: \/t.T\/Unary,/path: \/nothing.else,/' weir.yaml
+	ctl routerd.0 reload
 	for x in 'reason == "connect_refused"' 'reason == "body_too_large"'; do
 		jq -e -s "any(.$x and .status == 200)" access.log || { echo "no $x"; false; }
 	done
@@ -227,6 +237,10 @@ X
 	head -c 3000000 /dev/urandom >up
 	http --http2-prior-knowledge --data-binary @up "$URL/echo" | cmp - up
 	[ "$(http --http2-prior-knowledge "$URL/size/5000000" | wc -c)" = 5000000 ]
+	nghttp -v "$URL/early" | sed -n 's/.*recv (stream_id=[0-9]*) \(:status\|link\): /\1 /p' >heads
+	[ "$(tr '\n' ' ' <heads)" = ':status 103 link </a.css>; rel=preload :status 200 ' ]
+	run http --http2-prior-knowledge -I "$URL/size/300"
+	[[ "$output" == *'HTTP/2 200'*'content-length: 300'* ]]
 	# It asks for 50 MB and reads next to nothing.
 	curl -q -s --noproxy '*' --limit-rate 1k -m 60 -o slow "$URL/size/50000000" 3>&- &
 	slow=$!

@@ -239,6 +239,83 @@ test_fixed(void **state)
 	}
 }
 
+#define GRPC_CALL                                                                         \
+	"POST /t.T/Unary HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc+proto\r\n" \
+	"Content-Length: 0\r\n\r\n"
+
+static char name_status[] = "Grpc-Status", value_status[] = "16";
+static struct cfg_pair own_status[] = { { name_status, value_status, NULL } };
+
+/* Callers of gRPC hear of refusals in their own words; what is none stays as it is written. */
+static const struct fixed grpc_fixeds[] = {
+	{ { true, 403, hello, plain, { pairs, 2 } },
+		"200 OK\nContent-Type: application/grpc\ngrpc-status: 7\n"
+		"grpc-message: 403 Forbidden: respond, request 7f3a\nX-A: b\nServer: weir\n\n" },
+	{ { true, 503, NULL, plain, { NULL, 0 } },
+		"200 OK\nContent-Type: application/grpc\ngrpc-status: 14\n"
+		"grpc-message: 503 Service Unavailable: respond, request 7f3a\n\n" },
+	{ { true, 200, hello, html, { NULL, 0 } }, "200 OK\nContent-Type: text/html\n\nhello" },
+	{ { true, 401, empty, plain, { own_status, 1 } }, "401 Unauthorized\nGrpc-Status: 16\n\n" },
+};
+
+static void
+test_fixed_for_grpc(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(grpc_fixeds) / sizeof(*grpc_fixeds); i++) {
+		struct routecfg cfg = { .respond = grpc_fixeds[i].cfg };
+		struct route r = { .action = ACTION_RESPOND, .cfg = &cfg };
+		struct bench b;
+
+		bench_start(&b, GRPC_CALL, "http");
+		respond_route(&b.answer, &r, &b.m, &b.info, &b.arena);
+		check(&b.answer, grpc_fixeds[i].answer, grpc_fixeds[i].answer);
+		bench_end(&b);
+	}
+}
+
+static void
+test_grpc_errors(void **state)
+{
+	static const struct {
+		uint16_t http;
+		const char *grpc;
+	} cases[] = {
+		{ 400, "13" },
+		{ 401, "16" },
+		{ 403, "7" },
+		{ 404, "12" },
+		{ 405, "2" },
+		{ 408, "4" },
+		{ 413, "8" },
+		{ 414, "2" },
+		{ 429, "14" },
+		{ 431, "8" },
+		{ 500, "2" },
+		{ 501, "2" },
+		{ 502, "14" },
+		{ 503, "14" },
+		{ 504, "4" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct slice phrase = respond_phrase(cases[i].http);
+		struct bench b;
+		char want[200];
+
+		bench_start(&b, GRPC_CALL, "http");
+		assert_true(respond_is_grpc(&b.m));
+		respond_grpc_error(&b.answer, cases[i].http, "why", &b.info, &b.arena);
+		snprintf(want, sizeof(want),
+			"200 OK\nContent-Type: application/grpc\ngrpc-status: %s\n"
+			"grpc-message: %u %.*s: why, request 7f3a\n\n",
+			cases[i].grpc, cases[i].http, SLICE_ARG(phrase));
+		check(&b.answer, want, want);
+		bench_end(&b);
+	}
+}
+
 /* As many fields as a configuration may have, and ours, fit. */
 static void
 test_most_fields(void **state)
@@ -417,6 +494,8 @@ main(void)
 		cmocka_unit_test(test_redirect_any_byte),
 		cmocka_unit_test(test_redirect_relative),
 		cmocka_unit_test(test_fixed),
+		cmocka_unit_test(test_fixed_for_grpc),
+		cmocka_unit_test(test_grpc_errors),
 		cmocka_unit_test(test_most_fields),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_phrases),
