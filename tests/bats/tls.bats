@@ -216,6 +216,25 @@ X
 	done
 }
 
+@test "a session of one listener does not resume at another, neither by ticket nor from the cache" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  session_cache: { size: 1m }
+  listen:
+    - { address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }
+    - { address: "127.0.0.2:0", to: web, certificates: [{ cert: site.pem }] }
+X
+	tlsd_start
+	local one=127.0.0.1:$(tls_port 0) two=127.0.0.2:$(tls_port 1)
+	ask() { openssl s_client -ign_eof -connect "$@" </dev/null 2>&1 || true; } # until tlsd closes, at its handoff_timeout
+	for how in -tls1_2 -tls1_3 "-tls1_2 -no_ticket"; do
+		ask $one $how -sess_out s.pem >/dev/null
+		cp s.pem again.pem
+		ask $two $how -sess_in s.pem | grep -q '^New, '
+		ask $one $how -sess_in again.pem | grep -q '^Reused, '
+	done
+}
+
 # ---- versions, ciphers, ALPN, tickets ----
 
 @test "TLS 1.2 and 1.3 are spoken, 1.1 is refused and counted" {

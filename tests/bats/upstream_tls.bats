@@ -460,6 +460,45 @@ s.listen(0, "127.0.0.1", () => console.log("port " + s.address().port));'
 	[ "$(get | jq .conn)" = 1 ]
 }
 
+@test "a connection is used for its own policy only, whoever else asks the same server" {
+	leaf me DNS:proxy.example
+	origin one --tls good.pem --tls-client-ca ca.crt
+	spawn two node "$TOOLS/h2life.js" pem=good.pem
+	wait_for "grep -qs '^ready' proc/two.log"
+	PORT=$(free_port)
+	pool() { echo "  $1: { tls: $2, protocol: $3, retries: 0, servers: [{ address: \"127.0.0.1:$4\" }] }"; }
+	cat >weir.yaml <<X
+run_dir: run
+http:
+  workers: 1
+  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
+  access_log: { path: access.log, format: json }
+  hosts: [{ names: ["*"], routes: [$(for p in me1 plain1 strict1 lax2 strict2; do printf '{ path: /%s, pool: %s }, ' $p $p; done)] }]
+upstream_tls:
+  policies:
+    me: { ca: ca.crt, cert: me.pem }
+    plain: { ca: ca.crt }
+    lax: { verify: off }
+    strict: { ca: ca.crt, name: nobody.example }
+pools:
+$(pool me1 me http/1.1 "$(port_of one)"; pool plain1 plain http/1.1 "$(port_of one)"; pool strict1 strict http/1.1 "$(port_of one)")
+$(pool lax2 lax h2 "$(port_of two)"; pool strict2 strict h2 "$(port_of two)")
+X
+	both
+	for i in 1 2; do
+		[ "$(code /me1)" = 200 ] # and its connection stays
+		[ "$(http_count upstream_idle)" -ge 1 ]
+		[ "$(code /plain1)" = 502 ]
+		[ "$(reason)" = tls_alert ]
+		[ "$(code /strict1)" = 502 ]
+		[ "$(reason)" = tls_verify_failed ]
+		[ "$(code /lax2)" = 200 ]
+		[ "$(code /strict2)" = 502 ]
+		[ "$(reason)" = tls_verify_failed ]
+	done
+	[ "$(opens one | jq -c .client)" = '["me"]' ]
+}
+
 @test "routerd may be reloaded first: what it asks for is waited for" {
 	origin a --tls good.pem
 	tls_site '' '' "$(server_of a)"
