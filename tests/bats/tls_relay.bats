@@ -192,14 +192,25 @@ X
 
 @test "when nobody comes they are closed after handoff_timeout, and counted" {
 	simple 10s 1s
-	run relay nobody
-	[ "$status" -eq 0 ]
-	ms=${output#closed_after_ms=}
-	[ "$ms" -ge 900 ]
-	[ "$ms" -lt 3000 ]
-	until_ok reached wait_timeout 1
-	[ "$(counter wait_timeout)" = 1 ]
-	grep -q ' handoff_timeout ' "$LOG"
+	# A foreign server, routerd by relay, and routerd by handoff.
+	for seam in '' 'seam: relay,' 'seam: handoff,'; do
+		if [ -n "$seam" ]; then
+			stop tlsd.0
+			: >"$LOG"
+			sed -i "s#to: .* relay: none,#to: web, $seam#; s#to: web, seam: relay,#to: web, $seam#" weir.yaml
+			tlsd_start
+			PORT=$(tls_port 0)
+		fi
+		run relay nobody
+		[ "$status" -eq 0 ] || fail "$seam $output"
+		ms=${output#closed_after_ms=}
+		[ "$ms" -ge 900 ]
+		[ "$ms" -lt 3000 ]
+		until_ok reached wait_timeout 1
+		[ "$(counter wait_timeout)" = 1 ]
+		grep -q ' handoff_timeout ' "$LOG"
+	done
+	[ "$(counter waited)" = 1 ]
 }
 
 @test "a client that leaves while it waits is noticed at once, and counted" {

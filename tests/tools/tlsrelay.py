@@ -597,7 +597,10 @@ def nobody(port, where="", **kw):
     client = Client(port)
     t = time.time()
     client.send(b"hello?")
-    got, clean = client.recv_all()
+    try:
+        got, clean = client.recv_all()
+    except ConnectionResetError:  # what we sent was left for routerd to read
+        got = b""
     check(got == b"", "bytes from nowhere")
     print("closed_after_ms=%d" % ((time.time() - t) * 1000))
 
