@@ -487,12 +487,14 @@ X
 	both
 	for i in 1 2; do
 		[ "$(code /me1)" = 200 ] # and its connection stays
+		[ -z "$(reason)" ]
 		[ "$(http_count upstream_idle)" -ge 1 ]
 		[ "$(code /plain1)" = 502 ]
 		[ "$(reason)" = tls_alert ]
 		[ "$(code /strict1)" = 502 ]
 		[ "$(reason)" = tls_verify_failed ]
 		[ "$(code /lax2)" = 200 ]
+		[ -z "$(reason)" ]
 		[ "$(code /strict2)" = 502 ]
 		[ "$(reason)" = tls_verify_failed ]
 	done
