@@ -8,29 +8,20 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/ctl.h"
 #include "libcommon/sock.h"
 
 #define ANSWER_MAX (64u << 20)
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* 0 when fd is ready for `events`, -1 with errno (ETIMEDOUT) when not until the deadline. */
 static int
 wait_for(int fd, short events, int64_t deadline_ms)
 {
 	for (;;) {
-		int64_t left = deadline_ms - now_ms();
+		int64_t left = deadline_ms - clock_ms();
 		struct pollfd p = { .fd = fd, .events = events };
 		int n = left > 0 ? poll(&p, 1, (int)left) : 0;
 
@@ -54,7 +45,7 @@ connect_until(int fd, const struct sockaddr_un *to, int64_t deadline_ms)
 
 		if (errno != EAGAIN && errno != EINTR)
 			return -1;
-		if (now_ms() >= deadline_ms) {
+		if (clock_ms() >= deadline_ms) {
 			errno = ETIMEDOUT;
 			return -1;
 		}
@@ -120,7 +111,7 @@ int
 ctl_open(const char *path, const char *line, const int *fds, size_t nfds, int timeout_ms,
 	struct err *err)
 {
-	return open_until(path, line, fds, nfds, now_ms() + timeout_ms, err);
+	return open_until(path, line, fds, nfds, clock_ms() + timeout_ms, err);
 }
 
 static int
@@ -153,7 +144,7 @@ int
 ctl_ask(const char *path, const char *line, const int *fds, size_t nfds, int timeout_ms,
 	struct sbuf *out, struct err *err)
 {
-	int64_t deadline_ms = now_ms() + timeout_ms;
+	int64_t deadline_ms = clock_ms() + timeout_ms;
 	int fd = open_until(path, line, fds, nfds, deadline_ms, err);
 
 	if (fd < 0)

@@ -9,9 +9,9 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/daemon_parts.h"
 
 enum { CANDIDATE_LIFE_MS = 30000 };
@@ -161,12 +161,9 @@ prepare(struct daemon *d, const char *hash, struct errs *errs)
 static void
 say_reloading(void)
 {
-	struct timespec ts;
 	char text[80];
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
-		(int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_us());
 	daemon_notify(text);
 }
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/ctlproto.h"
 #include "libcommon/folder.h"
 #include "libcommon/overrides.h"

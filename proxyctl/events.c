@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/ctlclient.h"
 #include "libcommon/units.h"
 #include "proxyctl/commands.h"

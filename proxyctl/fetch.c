@@ -12,9 +12,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/http1.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"

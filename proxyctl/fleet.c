@@ -15,20 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/ctlclient.h"
 #include "libcommon/sock.h"
 #include "proxyctl/table.h"
 
 #define ANSWER_MAX (64u << 20)
-
-int64_t
-clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void
 pause_ms(int ms)

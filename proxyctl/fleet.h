@@ -61,7 +61,6 @@ size_t fleet_complain(const struct fleet *f);
 void fleet_drop(struct fleet *f, struct member *m);
 void fleet_forget_gone(struct fleet *f);
 
-int64_t clock_ms(void); /* monotonic */
 void pause_ms(int ms);
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "proxyctl/fleet.h"
 
 #define USER           "nobody"

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/units.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/fleet.h"

@@ -18,9 +18,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/mem.h"
 #include "routerd/accesslog_file.h"
@@ -153,15 +153,6 @@ accesslog_ring(struct accesslog *l, unsigned worker)
  */
 
 enum drained { DRAINED_NOTHING, DRAINED_SOME, DRAINED_BLOCKED };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* What a ring still holds is given up; both ends are ends of lines. */
 static void
@@ -376,7 +367,7 @@ run(void *arg)
 
 	pthread_setname_np(pthread_self(), "accesslog");
 	for (;;) {
-		int64_t now = now_ms();
+		int64_t now = clock_ms();
 		enum drained last;
 
 		if (atomic_load(&l->stop) && deadline == INT64_MAX)

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 
+#include "libcommon/clock.h"
 #include "tlsd/certctl.h"
 #include "tlsd/control.h"
 #include "tlsd/server.h"
@@ -140,8 +141,8 @@ tickets_json(const struct server *s)
 	json_object_set_new(o, "enabled", json_boolean(enabled));
 	json_object_set_new(o, "shared", json_boolean(s->is_sharing_tickets));
 	json_object_set_new(o, "keys", json_integer(ticket_keys_count(s->tickets)));
-	json_object_set_new(o, "age_ms",
-		json_integer((json_int_t)ticket_keys_age_ms(s->tickets, server_now_ms())));
+	json_object_set_new(
+		o, "age_ms", json_integer((json_int_t)ticket_keys_age_ms(s->tickets, clock_ms())));
 	json_object_set_new(
 		o, "rotate_ms", json_integer((json_int_t)s->site->cfg->tickets.rotate_ms));
 	return o;

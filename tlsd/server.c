@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
@@ -23,15 +24,6 @@
 #define FDS_RESERVED  96   /* listeners, loops, control socket, files of a reload */
 #define FDS_PIPES     1024 /* with fewer there are no pipes */
 #define PIPES_MAX     64   /* of a worker */
-
-int64_t
-server_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static unsigned
 count_workers(const struct tlscfg *cfg)
@@ -122,7 +114,7 @@ server_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 	s->pool.backends = backends_new();
 	s->pool.main_loop = daemon_loop(d);
 	s->pool.challenges = challenges_new(s->pool.main_loop);
-	s->tickets = ticket_keys_new(server_now_ms(), cfg->tickets.rotate_ms);
+	s->tickets = ticket_keys_new(clock_ms(), cfg->tickets.rotate_ms);
 	s->cache = sesscache_new(cfg->session_cache.size, cfg->session_cache.timeout_ms);
 	if (s->tickets == NULL) {
 		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = NULL }, "tls.tickets",
@@ -179,8 +171,7 @@ use_book(struct server *s, const struct ticket_book *b, int64_t wall_ms)
 
 	for (size_t i = 0; i < b->n; i++)
 		keys[i] = &b->v[i].key;
-	if (ticket_keys_share(s->tickets, keys, b->n, current, server_now_ms()) &&
-		s->is_sharing_tickets)
+	if (ticket_keys_share(s->tickets, keys, b->n, current, clock_ms()) && s->is_sharing_tickets)
 		LOG_INFO("ticket_keys", L_INT("keys", ticket_keys_count(s->tickets)),
 			L_STR("shared", "yes"));
 	return ticket_book_wait_ms(b, wall_ms);
@@ -206,7 +197,7 @@ share_tickets(struct server *s)
 		wait = use_book(s, &book, wall_ms);
 	else if (s->is_sharing_tickets || s->ticket_warned_ms == 0)
 		LOG_WARN("ticket_keys_not_shared", L_STR("text", err.text));
-	s->ticket_warned_ms = is_done ? 0 : server_now_ms();
+	s->ticket_warned_ms = is_done ? 0 : clock_ms();
 	s->is_sharing_tickets = is_done;
 	OPENSSL_cleanse(&book, sizeof(book));
 	free(folder);
@@ -223,10 +214,10 @@ turn_tickets(void *arg)
 
 	if (wait == 0) {
 		s->is_sharing_tickets = false;
-		if (ticket_keys_turn(s->tickets, server_now_ms()))
+		if (ticket_keys_turn(s->tickets, clock_ms()))
 			LOG_INFO("ticket_keys", L_INT("keys", ticket_keys_count(s->tickets)),
 				L_STR("shared", "no"));
-		wait = ticket_keys_wait_ms(s->tickets, server_now_ms());
+		wait = ticket_keys_wait_ms(s->tickets, clock_ms());
 		if (wants_shared && wait > SHARE_AGAIN_MS)
 			wait = SHARE_AGAIN_MS;
 	}

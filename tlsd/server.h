@@ -53,7 +53,4 @@ void server_stop(void *self);
  */
 int server_reload_certs(struct server *s, struct errs *errs);
 
-/* Monotonic milliseconds, for the ticket keys' schedule. */
-int64_t server_now_ms(void);
-
 #endif

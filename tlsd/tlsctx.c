@@ -9,8 +9,8 @@
 #include <openssl/sha.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
 #include "tlsd/kdf.h"
@@ -299,15 +299,6 @@ tlsctx_set_ciphers(SSL_CTX *ctx, const struct cfg_list *names, struct err *err)
 
 /* --- sessions that are remembered here --- */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* Its id and what it holds are copied; OpenSSL keeps the session. */
 static int
 on_new_session(SSL *ssl, SSL_SESSION *session)
@@ -323,7 +314,7 @@ on_new_session(SSL *ssl, SSL_SESSION *session)
 		return 0;
 	n = i2d_SSL_SESSION(session, &der);
 	if (n > 0) {
-		sesscache_put(c->cache, id, id_n, der, (size_t)n, now_ms());
+		sesscache_put(c->cache, id, id_n, der, (size_t)n, clock_ms());
 		OPENSSL_clear_free(der, (size_t)n);
 	}
 	return 0;
@@ -339,7 +330,7 @@ on_get_session(SSL *ssl, const unsigned char *id, int id_n, int *is_shared)
 	size_t n;
 
 	*is_shared = 0; /* it is OpenSSL's alone */
-	der = id_n > 0 ? sesscache_get(c->cache, id, (size_t)id_n, &n, now_ms()) : NULL;
+	der = id_n > 0 ? sesscache_get(c->cache, id, (size_t)id_n, &n, clock_ms()) : NULL;
 	if (der == NULL)
 		return NULL;
 	p = der;

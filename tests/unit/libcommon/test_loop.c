@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include "libcommon/clock.h"
+
 #define CONTAINER(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 static char trace[256];
@@ -44,15 +46,6 @@ teardown(void **state)
 	(void)state;
 	loop_free(loop);
 	return 0;
-}
-
-static uint64_t
-real_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static void
@@ -122,14 +115,14 @@ a_turn_runs_callbacks_posted_items_frees(void **state)
 static void
 items_queued_by_items_do_not_wait(void **state)
 {
-	uint64_t from = real_ms();
+	int64_t from = clock_ms();
 
 	(void)state;
 	rounds = 0;
 	loop_run_soon(loop, &item);
 	loop_run(loop);
 	assert_string_equal(trace, "rrr");
-	assert_true(real_ms() - from < 1000);
+	assert_true(clock_ms() - from < 1000);
 }
 
 struct cancelling {
@@ -236,7 +229,7 @@ the_clock_is_read_once_per_turn(void **state)
 
 struct watched {
 	struct deadline d;
-	uint64_t armed_at;
+	int64_t armed_at;
 	uint64_t delay;
 	int64_t late_ms;
 	int fired;
@@ -248,7 +241,7 @@ watched_fired(struct deadline *d)
 {
 	struct watched *w = CONTAINER(d, struct watched, d);
 
-	w->late_ms = (int64_t)(real_ms() - w->armed_at) - (int64_t)w->delay;
+	w->late_ms = clock_ms() - w->armed_at - (int64_t)w->delay;
 	w->fired++;
 	if (w->left != NULL && --*w->left == 0)
 		loop_stop(loop);
@@ -257,7 +250,7 @@ watched_fired(struct deadline *d)
 static void
 arm(struct watched *w, uint64_t delay, int *left)
 {
-	w->armed_at = real_ms();
+	w->armed_at = clock_ms();
 	w->delay = delay;
 	w->left = left;
 	deadline_set(loop, &w->d, delay);
@@ -380,14 +373,14 @@ static void
 a_deadline_may_set_itself_again(void **state)
 {
 	struct watched w = { 0 };
-	uint64_t from = real_ms();
+	int64_t from = clock_ms();
 
 	(void)state;
 	deadline_init(&w.d, rearm);
 	deadline_set(loop, &w.d, 1);
 	loop_run(loop);
 	/* One tick each: never twice in one. */
-	assert_true(real_ms() - from >= 3 * LOOP_TICK_MS - 1);
+	assert_true(clock_ms() - from >= 3 * LOOP_TICK_MS - 1);
 }
 
 /* The wheel is 25.6 s long; a deadline beyond must neither fire early nor make the loop wake. */

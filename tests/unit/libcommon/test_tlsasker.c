@@ -14,9 +14,9 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/err.h"
 #include "libcommon/loop.h"
 #include "libcommon/sock.h"
@@ -220,24 +220,15 @@ turn(struct bench *b)
 	loop_run(b->loop);
 }
 
-static uint64_t
-clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Turn after turn, until it is true. */
-#define UNTIL(b, cond)                                       \
-	do {                                                 \
-		uint64_t end_ms_ = clock_ms() + DEADLINE_MS; \
-		while (!(cond)) {                            \
-			assert_true(clock_ms() < end_ms_);   \
-			turn(b);                             \
-			usleep(1000);                        \
-		}                                            \
+#define UNTIL(b, cond)                                      \
+	do {                                                \
+		int64_t end_ms_ = clock_ms() + DEADLINE_MS; \
+		while (!(cond)) {                           \
+			assert_true(clock_ms() < end_ms_);  \
+			turn(b);                            \
+			usleep(1000);                       \
+		}                                           \
 	} while (0)
 #define UNTIL_HEARS(b, d) UNTIL(b, hears(d))
 #define UNTIL_TOLD(b, a)  UNTIL(b, (a)->results > 0)
@@ -583,7 +574,7 @@ a_call_for_later_is_not_made_at_once(void **state)
 {
 	struct bench *b = *state;
 	struct ask *a = make(b, 0);
-	uint64_t before = clock_ms();
+	int64_t before = clock_ms();
 
 	play(b, &b->a, "a");
 	tlsasker_ask_later(b->asker, &a->c);
