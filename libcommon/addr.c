@@ -59,6 +59,14 @@ to_ip(int family, struct slice text, void *out)
 	return inet_pton(family, s, out) == 1;
 }
 
+bool
+addr_is_ip(const char *text)
+{
+	struct in6_addr room;
+
+	return to_ip(AF_INET, slice_str(text), &room) || to_ip(AF_INET6, slice_str(text), &room);
+}
+
 static bool
 parse_scope(struct slice text, uint32_t *scope)
 {
@@ -111,16 +119,6 @@ is_label(struct slice label)
 	return true;
 }
 
-/* A last label of digits alone would be a mistyped IPv4 address (RFC 1123 §2.1). */
-static bool
-is_number(struct slice label)
-{
-	for (size_t i = 0; i < label.n; i++)
-		if (label.p[i] < '0' || label.p[i] > '9')
-			return false;
-	return true;
-}
-
 static int
 parse_name(struct slice text, struct addr_spec *out, struct err *err)
 {
@@ -137,7 +135,8 @@ parse_name(struct slice text, struct addr_spec *out, struct err *err)
 		if (!is_label(label))
 			return err_set(err, "\"%.*s\" is neither an address nor a host name, %s",
 				(int)(text.n > 100 ? 100 : text.n), text.p, expected);
-	if (is_number(label))
+	/* A mistyped IPv4 address (RFC 1123 §2.1). */
+	if (slice_is_digits(label))
 		return err_set(err, "\"%.*s\" is not an IPv4 address", SLICE_ARG(text));
 
 	out->kind = ADDR_NAME;

@@ -51,6 +51,8 @@ const char *addr_format(const struct sockaddr *sa, socklen_t len, char out[stati
 /* The address alone, without port or brackets: "127.0.0.1", "::1"; v4-mapped IPv6 is shown as IPv4;
  * "unix:" for a Unix socket. */
 const char *addr_format_host(const struct sockaddr *sa, char out[static ADDR_TEXT]);
+/* An IPv4 or IPv6 address and nothing else: no port, brackets or scope. */
+bool addr_is_ip(const char *text);
 uint16_t addr_port(const struct sockaddr *sa);
 bool addr_eq(const struct addr *a, const struct addr *b);
 

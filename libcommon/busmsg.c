@@ -35,14 +35,9 @@ busmsg_is_word(const char *s)
 static bool
 is_name(const char *s)
 {
-	size_t n = strlen(s);
+	struct slice name = slice_str(s);
 
-	if (n == 0 || n > BUSMSG_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			return false;
-	return true;
+	return name.n > 0 && name.n <= BUSMSG_NAME_MAX && !slice_has_control(name);
 }
 
 /* --- topics: the subject with blanks, controls and '%' as %XX ---------------- */

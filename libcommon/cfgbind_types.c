@@ -251,21 +251,12 @@ parse_decimal(const struct value_ctx *v, struct slice text, void *out)
 }
 
 static bool
-is_all_digits(struct slice text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if (text.p[i] < '0' || text.p[i] > '9')
-			return false;
-	return text.n > 0;
-}
-
-static bool
 parse_duration(const struct value_ctx *v, struct slice text, void *out)
 {
 	int64_t ms;
 
 	if (!units_parse_duration(text, &ms)) {
-		if (!is_all_digits(text) || text.n > 18)
+		if (!slice_is_digits(text) || text.n > 18)
 			return refuse(v, text, "is not valid");
 		sbuf_addf(v->why, "\"%.*s\" has no unit, expected a duration such as \"%.*ss\"",
 			SLICE_ARG(text), SLICE_ARG(text));
@@ -354,15 +345,6 @@ refuse_addr(const struct value_ctx *v, struct slice text, const struct err *err)
 	return false;
 }
 
-static bool
-has_control(struct slice text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] < ' ' || text.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 static struct slice
 skip_scheme(struct slice text, uint16_t *port)
 {
@@ -382,7 +364,7 @@ parse_addr(const struct value_ctx *v, struct slice text, void *out)
 	struct slice at = text;
 	struct err err = { .text = "" };
 
-	if (has_control(text))
+	if (slice_has_control(text))
 		return refuse(v, text, "is not valid");
 	if (v->row->flags & CFG_SCHEME)
 		at = skip_scheme(at, &port);
@@ -413,7 +395,7 @@ parse_net(const struct value_ctx *v, struct slice text, void *out)
 {
 	struct err err = { .text = "" };
 
-	if (has_control(text))
+	if (slice_has_control(text))
 		return refuse(v, text, "is not valid");
 	if (addr_net_parse(text, out, &err) < 0)
 		return refuse_addr(v, text, &err);

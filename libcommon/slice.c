@@ -97,6 +97,24 @@ slice_to_u64(struct slice s, uint64_t *out)
 	return true;
 }
 
+bool
+slice_is_digits(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+	return s.n > 0;
+}
+
+bool
+slice_has_control(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
 int
 slice_cmp(struct slice a, struct slice b)
 {

@@ -97,6 +97,11 @@ size_t slice_find(struct slice s, char c);
 /* The whole slice as an unsigned decimal number: digits only, at least one, no overflow. */
 bool slice_to_u64(struct slice s, uint64_t *out);
 
+/* Digits only, at least one. */
+bool slice_is_digits(struct slice s);
+/* A byte below the blank, or DEL: nothing that may stand in a name, a log or on a terminal. */
+bool slice_has_control(struct slice s);
+
 /* Total order by bytes, shorter first on a tie: for qsort and bsearch. */
 int slice_cmp(struct slice a, struct slice b);
 

@@ -32,16 +32,6 @@ tlsask_class(enum tlsask_why why)
 	return whys[why].class;
 }
 
-/* What may stand in a log and in a message to people. */
-static bool
-is_clean(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
 static char *
 put(char *to, struct slice s)
 {
@@ -53,7 +43,7 @@ put(char *to, struct slice s)
 static bool
 is_name(struct slice s)
 {
-	return s.n <= TLSASK_TEXT_MAX && is_clean(s);
+	return s.n <= TLSASK_TEXT_MAX && !slice_has_control(s);
 }
 
 size_t
@@ -132,7 +122,9 @@ read_ask(const char *p, size_t n, struct tlsask *a)
 	a->host = slice_make(a->policy.p + a->policy.n, byte(p + 7));
 	if (n != HEAD_LEN + a->policy.n + a->host.n)
 		return "bad_length";
-	return a->policy.n == 0 || !is_clean(a->policy) || !is_clean(a->host) ? "bad_name" : NULL;
+	return a->policy.n == 0 || slice_has_control(a->policy) || slice_has_control(a->host)
+		? "bad_name"
+		: NULL;
 }
 
 bool
@@ -160,7 +152,7 @@ read_refusal(const char *p, size_t n, struct tlsask_refusal *r)
 	r->detail = slice_make(p + HEAD_LEN, byte(p + 7));
 	if (p[6] != 0 || n != HEAD_LEN + r->detail.n)
 		return "bad_length";
-	return is_clean(r->detail) ? NULL : "bad_name";
+	return slice_has_control(r->detail) ? "bad_name" : NULL;
 }
 
 bool

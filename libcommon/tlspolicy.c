@@ -3,7 +3,6 @@
  */
 #include "libcommon/tlspolicy.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,14 +13,6 @@ static const char *const version_words[] = {
 	[TLSPOLICY_1_3] = "1.3",
 	NULL,
 };
-
-static bool
-is_ip(const char *s)
-{
-	unsigned char bytes[16];
-
-	return inet_pton(AF_INET, s, bytes) == 1 || inet_pton(AF_INET6, s, bytes) == 1;
-}
 
 static bool
 is_host(const char *s)
@@ -37,7 +28,7 @@ check_server_name(struct cfg_ctx *ctx, const struct cfg_node *node, const char *
 {
 	const char *s = *(char **)field;
 
-	if (!is_ip(s) && !is_host(s))
+	if (!addr_is_ip(s) && !is_host(s))
 		cfg_error(ctx, node, path,
 			"\"%s\" is neither a host name nor an address, expected one such as "
 			"\"app.example\", without a port",

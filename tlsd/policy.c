@@ -4,7 +4,6 @@
  */
 #include "tlsd/policy.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <openssl/err.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 #include <uthash.h>
 
+#include "libcommon/addr.h"
 #include "libcommon/handoffmsg.h"
 #include "libcommon/mem.h"
 #include "tlsd/certs.h"
@@ -423,14 +423,6 @@ policies_find(const struct policies *p, struct slice name, struct slice host)
 /* ---- one connection ---- */
 
 static bool
-is_ip(const char *s)
-{
-	unsigned char bytes[16];
-
-	return inet_pton(AF_INET, s, bytes) == 1 || inet_pton(AF_INET6, s, bytes) == 1;
-}
-
-static bool
 set_name(SSL *ssl, const char *name)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
@@ -438,7 +430,7 @@ set_name(SSL *ssl, const char *name)
 	/* The subject's CN is no name of a host (RFC 9110 §4.3.4, RFC 9525 §6.3). */
 	X509_VERIFY_PARAM_set_hostflags(
 		param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-	if (is_ip(name))
+	if (addr_is_ip(name))
 		return X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
 	return name[0] != '\0' && X509_VERIFY_PARAM_set1_host(param, name, 0) == 1;
 }
@@ -468,7 +460,7 @@ policy_apply(const struct policy *p, SSL *ssl, const char *host, unsigned protoc
 	snprintf(sni, sizeof(sni), "%s", strcmp(cfg->sni, "on") != 0 ? cfg->sni : name);
 	if (cfg->verify && !set_name(ssl, name))
 		return false;
-	if (strcmp(sni, "off") != 0 && sni[0] != '\0' && !is_ip(sni) &&
+	if (strcmp(sni, "off") != 0 && sni[0] != '\0' && !addr_is_ip(sni) &&
 		SSL_set_tlsext_host_name(ssl, sni) != 1)
 		return false;
 	return offer(ssl, protocols);

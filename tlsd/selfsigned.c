@@ -2,7 +2,6 @@
  * selfsigned: an ECDSA P-256 certificate that signs itself. Written beside and renamed, so that a
  * start that is cut off leaves no half file.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/ec.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/addr.h"
 #include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
@@ -24,18 +24,10 @@
 #define RENEW_S     86400 /* made anew in the last day of its life */
 #define FILE_ID_MAX 120
 
-static bool
-is_address(const char *name)
-{
-	unsigned char bytes[16];
-
-	return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
-}
-
 bool
 selfsigned_name_ok(const char *name)
 {
-	return is_address(name) || sni_name_ok(name);
+	return addr_is_ip(name) || sni_name_ok(name);
 }
 
 /* The names make the file's name; too long a list is cut and told apart by a hash. */
@@ -91,7 +83,7 @@ add_names(X509 *x, const struct cfg_list *names)
 	for (size_t i = 0; i < names->n; i++) {
 		const char *name = *CFG_AT(char *, *names, i);
 
-		sbuf_addf(&san, "%s%s:%s", i > 0 ? "," : "", is_address(name) ? "IP" : "DNS", name);
+		sbuf_addf(&san, "%s%s:%s", i > 0 ? "," : "", addr_is_ip(name) ? "IP" : "DNS", name);
 	}
 
 	bool ok = add_extension(x, NID_subject_alt_name, san.p);

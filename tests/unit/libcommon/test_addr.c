@@ -320,6 +320,20 @@ bad_networks_are_explained(void **state)
 	}
 }
 
+static void
+addresses_are_told_from_names(void **state)
+{
+	static const char *const names[] = { "", "localhost", "1.2.3", "127.0.0.1:80", "[::1]",
+		"fe80::1%lo", "::1 ", "0000:0000:0000:0000:0000:0000:0000:0000:0000:0001" };
+
+	(void)state;
+	assert_true(addr_is_ip("127.0.0.1"));
+	assert_true(addr_is_ip("::1"));
+	assert_true(addr_is_ip("0000:0000:0000:0000:0000:ffff:255.255.255.255"));
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		assert_false(addr_is_ip(names[i]));
+}
+
 int
 main(void)
 {
@@ -331,6 +345,7 @@ main(void)
 		cmocka_unit_test(equality_is_by_meaning),
 		cmocka_unit_test(networks_hold_their_peers),
 		cmocka_unit_test(bad_networks_are_explained),
+		cmocka_unit_test(addresses_are_told_from_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

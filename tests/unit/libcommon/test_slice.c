@@ -187,6 +187,24 @@ reads_numbers(void **state)
 	}
 }
 
+static void
+knows_digits_and_controls(void **state)
+{
+	(void)state;
+	assert_true(slice_is_digits(SLICE("0")));
+	assert_true(slice_is_digits(SLICE("18446744073709551616")));
+	assert_false(slice_is_digits(none));
+	assert_false(slice_is_digits(SLICE("1a")));
+	assert_false(slice_is_digits(SLICE("/")));
+	assert_false(slice_is_digits(SLICE(":")));
+	assert_false(slice_has_control(none));
+	assert_false(slice_has_control(SLICE(" ~\x80\xff")));
+	assert_true(slice_has_control(SLICE("a\n")));
+	assert_true(slice_has_control(SLICE("\0")));
+	assert_true(slice_has_control(SLICE("a\x1f")));
+	assert_true(slice_has_control(SLICE("\x7f")));
+}
+
 int
 main(void)
 {
@@ -196,6 +214,7 @@ main(void)
 		cmocka_unit_test(trims_blanks_only),
 		cmocka_unit_test(cuts_pieces),
 		cmocka_unit_test(reads_numbers),
+		cmocka_unit_test(knows_digits_and_controls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
