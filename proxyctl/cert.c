@@ -105,7 +105,8 @@ add_cert(struct table *t, const struct member *m, const json_t *c)
 	table_add(t, TINT_NONE, "%s", text_of(c, "key_type"));
 	table_add(t, TINT_NONE, "%s", text_of(c, "issuer"));
 	add_days(t, c);
-	table_add(t, is_fine ? TINT_NONE : TINT_YELLOW, "%s", ocsp);
+	table_add(t, is_fine ? TINT_NONE : TINT_YELLOW, "%s%s", ocsp,
+		json_is_true(json_object_get(c, "waiting")) ? ", waits" : "");
 	table_add(t, TINT_DIM, "%s", text_of(c, "path"));
 	free(names);
 }
@@ -167,6 +168,29 @@ list(struct fleet *f, bool is_json)
 
 /* ---- reload ---- */
 
+static void
+print_reloaded(const struct member *m)
+{
+	const json_t *waiting = json_object_get(m->answer, "waiting");
+	bool has_changed = json_is_true(json_object_get(m->answer, "changed"));
+	struct sbuf text = { 0 };
+	struct sbuf plain = { 0 };
+	const json_t *c;
+	size_t i;
+
+	sbuf_addf(&text, "%s: %s\n", m->name,
+		has_changed ? "serves what has changed" : "nothing has changed");
+	json_array_foreach(waiting, i, c)
+	{
+		sbuf_addf(&text, "%s: %s waits for its staple (%s), the one before stays\n",
+			m->name, text_of(c, "path"), text_of(c, "reason"));
+	}
+	plain_add(&plain, text.p, PLAIN_LINES);
+	fputs(plain.p, stdout);
+	sbuf_fini(&plain);
+	sbuf_fini(&text);
+}
+
 static int
 reload(struct fleet *f, const struct site *s)
 {
@@ -184,10 +208,7 @@ reload(struct fleet *f, const struct site *s)
 			give_tls_files(m, file);
 		fleet_ask_one(m, "cert reload", NULL, 0, RELOAD_MS);
 		if (m->state == MEMBER_OK)
-			printf("%s: %s\n", m->name,
-				json_is_true(json_object_get(m->answer, "changed"))
-					? "serves what has changed"
-					: "nothing has changed");
+			print_reloaded(m);
 	}
 	return fleet_complain(f) == 0 ? EXIT_DONE : EXIT_FAILED;
 }

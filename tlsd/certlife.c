@@ -83,11 +83,27 @@ certlife_loaded(const struct cert *c, const struct cert *old, const struct certu
 		log_soon(c, use, now_s);
 }
 
+void
+certlife_waits(const struct cert *c, const struct cert *before, const struct certuse *use)
+{
+	char when[32];
+	char old[32];
+
+	cert_format_time(c->not_after, when);
+	cert_format_time(before->not_after, old);
+	LOG_WARN("cert_waiting", L_STR("path", c->cert_path), L_STR(use->kind, use->name),
+		L_STR("reason", certlife_staple_word(c, (int64_t)time(NULL))),
+		L_STR("not_after", when), L_STR("old_not_after", old),
+		L_STR("text",
+			c->staple_err.text[0] != '\0'
+				? c->staple_err.text
+				: "the certificate must come with a staple and there is none yet"));
+}
+
 /* ---- lists ---- */
 
-/* What its staple is worth, a word. */
-static const char *
-staple_word(const struct cert *c, int64_t now_s)
+const char *
+certlife_staple_word(const struct cert *c, int64_t now_s)
 {
 	switch (c->staple_state) {
 	case STAPLE_OK: return staple_is_valid(&c->staple, now_s) ? "good" : "expired";
@@ -103,7 +119,7 @@ staple_json(const struct cert *c, int64_t now)
 	json_t *o = json_object();
 	char when[32];
 
-	json_object_set_new(o, "state", json_string(staple_word(c, now)));
+	json_object_set_new(o, "state", json_string(certlife_staple_word(c, now)));
 	json_object_set_new(o, "must", json_boolean(c->wants_staple));
 	if (c->ocsp_path != NULL)
 		json_object_set_new(o, "path", json_string(c->ocsp_path));
@@ -140,6 +156,7 @@ certlife_json(const struct cert *c, const struct certuse *use)
 	json_object_set_new(o, "not_after", json_string(when));
 	json_object_set_new(o, "days_left", json_integer((c->not_after - now) / DAY_S));
 	json_object_set_new(o, "expired", json_boolean(cert_is_expired(c, now)));
+	json_object_set_new(o, "waiting", json_boolean(use->is_waiting));
 	json_object_set_new(o, "for_trials_only", json_boolean(c->is_self_signed_own));
 	json_object_set_new(o, "ocsp", staple_json(c, now));
 	json_object_set_new(o, "serial", json_string(c->serial));
@@ -160,8 +177,9 @@ certlife_text(const struct cert *c, const struct certuse *use, struct sbuf *out)
 		sbuf_adds(out, "EXPIRED");
 	else
 		sbuf_addf(out, "%" PRId64 " days", (c->not_after - now) / DAY_S);
-	sbuf_addf(out, ")%s  issuer \"%s\"  ocsp %s ",
-		c->is_self_signed_own ? "  for trials only" : "", c->issuer, staple_word(c, now));
+	sbuf_addf(out, ")%s  issuer \"%s\"  ocsp %s%s ",
+		c->is_self_signed_own ? "  for trials only" : "", c->issuer,
+		certlife_staple_word(c, now), use->is_waiting ? " (waits for it)" : "");
 	for (size_t i = 0; i < c->nnames; i++)
 		sbuf_addf(out, " %s", c->names[i]);
 	sbuf_addc(out, '\n');
@@ -172,6 +190,10 @@ certlife_add(struct certlife_sum *sum, const struct cert *c, const struct certus
 {
 	bool is_over = cert_is_expired(c, sum->now_s);
 
+	if (use->is_waiting) {
+		sum->waiting++;
+		return;
+	}
 	sum->loaded++;
 	sum->expired += is_over;
 	sum->expiring += expires_soon(c, use, sum->now_s);
@@ -186,6 +208,7 @@ certlife_sum_json(const struct certlife_sum *sum)
 	char when[32];
 
 	json_object_set_new(o, "loaded", json_integer(sum->loaded));
+	json_object_set_new(o, "waiting", json_integer(sum->waiting));
 	json_object_set_new(o, "expired", json_integer(sum->expired));
 	json_object_set_new(o, "expiring", json_integer(sum->expiring));
 	if (sum->next != 0) {

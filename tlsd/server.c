@@ -20,10 +20,10 @@
 #include "tlsd/server.h"
 #include "tlsd/ticketfile.h"
 
-#define CERTS_LOOK_MS 5000
-#define FDS_RESERVED  96   /* listeners, loops, control socket, files of a reload */
-#define FDS_PIPES     1024 /* with fewer there are no pipes */
-#define PIPES_MAX     64   /* of a worker */
+#define DUE_AGAIN_S  60   /* what was due and could not be loaded is tried again after this */
+#define FDS_RESERVED 96   /* listeners, loops, control socket, files of a reload */
+#define FDS_PIPES    1024 /* with fewer there are no pipes */
+#define PIPES_MAX    64   /* of a worker */
 
 static unsigned
 count_workers(const struct tlscfg *cfg)
@@ -275,12 +275,13 @@ replace_site(struct server *s, struct site *fresh)
 
 /* ---- certificates that change or expire while we run ---- */
 
-int
-server_reload_certs(struct server *s, struct errs *errs)
+bool
+server_reload_certs(struct server *s, bool *has_changed, struct errs *errs)
 {
 	struct daemon_cfg *dc = daemon_cfg_ref(s->site->dc);
 	struct site_env env = env_of(s, dc);
 
+	*has_changed = false;
 	s->files_state = s->files_last = certfiles_state(s->site->cfg);
 	env.keeps_old = true;
 
@@ -288,15 +289,40 @@ server_reload_certs(struct server *s, struct errs *errs)
 
 	if (fresh == NULL) {
 		daemon_cfg_free(dc);
-		return -1;
+		return false;
 	}
-	if (site_has_same_certs(fresh, s->site)) {
+	*has_changed = !site_serves_same_certs(fresh, s->site);
+	if (!*has_changed && site_has_same_waiting(fresh, s->site)) {
 		site_retire(fresh, s->listens);
 		site_unref(fresh);
-		return 0;
+		return false;
 	}
 	replace_site(s, fresh);
-	return 1;
+	return true;
+}
+
+/* A prepared candidate has certificates of its own: until it is in force or gone, nothing is
+ * loaded. */
+static bool
+may_reload_certs(const struct server *s)
+{
+	return !s->is_prepared && !daemon_is_draining(s->daemon);
+}
+
+/* Not at anybody's wish: what went wrong goes into the log. */
+static bool
+reload_unasked(struct server *s)
+{
+	struct errs errs = { 0 };
+	bool has_changed;
+	bool is_adopting = server_reload_certs(s, &has_changed, &errs);
+
+	for (size_t i = 0; i < errs.n; i++)
+		if (errs.v[i].level == FINDING_ERROR)
+			LOG_ERROR("cert_reload_failed", L_STR("path", errs.v[i].path),
+				L_STR("text", errs.v[i].text));
+	errs_fini(&errs);
+	return is_adopting;
 }
 
 static void
@@ -307,28 +333,23 @@ look_at_certs(void *arg)
 
 	site_log_time(s->site, s->certs_seen_s, now);
 	s->certs_seen_s = now;
+	if (!site_is_due(s->site, now) || !may_reload_certs(s) ||
+		(s->due_failed_s != 0 && now - s->due_failed_s < DUE_AGAIN_S))
+		return;
+	s->due_failed_s = reload_unasked(s) ? 0 : now;
 }
 
-/* Files that have changed, and not again since the last look: their writer is done. A prepared
- * candidate has certificates of its own: until it is in force or gone, nothing is loaded. */
+/* Files that have changed, and not again since the last look: their writer is done. */
 static void
 look_at_files(void *arg)
 {
 	struct server *s = arg;
 	uint64_t state = certfiles_state(s->site->cfg);
 	bool is_settled = state == s->files_last;
-	struct errs errs = { 0 };
 
 	s->files_last = state;
-	if (state == s->files_state || !is_settled || s->is_prepared ||
-		daemon_is_draining(s->daemon))
-		return;
-	(void)server_reload_certs(s, &errs);
-	for (size_t i = 0; i < errs.n; i++)
-		if (errs.v[i].level == FINDING_ERROR)
-			LOG_ERROR("cert_reload_failed", L_STR("path", errs.v[i].path),
-				L_STR("text", errs.v[i].text));
-	errs_fini(&errs);
+	if (state != s->files_state && is_settled && may_reload_certs(s))
+		(void)reload_unasked(s);
 }
 
 static void
@@ -358,7 +379,7 @@ server_run(void *self, struct err *err)
 	turn_tickets(s);
 	s->certs_seen_s = (int64_t)time(NULL);
 	s->cert_timer = loop_timer_new(daemon_loop(s->daemon), look_at_certs, s);
-	loop_timer_set(s->cert_timer, CERTS_LOOK_MS, true);
+	loop_timer_set(s->cert_timer, SITE_LOOK_S * 1000, true);
 	s->watch_timer = loop_timer_new(daemon_loop(s->daemon), look_at_files, s);
 	watch_files(s);
 	return 0;

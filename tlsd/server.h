@@ -28,6 +28,7 @@ struct server {
 	uint64_t candidate_state; /* when those of the prepared candidate were loaded */
 	struct ctl_req *waiting;  /* whom the adoption of new certificates answers */
 	int64_t certs_seen_s;     /* when expiry was last looked at */
+	int64_t due_failed_s;     /* when loading what was due last failed */
 	struct pool pool;
 	struct worker *workers;
 	unsigned nworkers;
@@ -48,9 +49,9 @@ void server_stop(void *self);
 
 /*
  * Load the certificates of the configuration in force anew and serve them; where one cannot be
- * loaded the old one goes on, and errs says why. 1 when workers are adopting them, 0 when nothing
- * has changed, -1 when all stays as it was because of errs.
+ * loaded, or has to wait for its staple, the old one goes on, and errs says why it could not. True
+ * when workers are adopting what was loaded; *has_changed when other certificates are served then.
  */
-int server_reload_certs(struct server *s, struct errs *errs);
+bool server_reload_certs(struct server *s, bool *has_changed, struct errs *errs);
 
 #endif

@@ -10,6 +10,7 @@
 #include "libcommon/log.h"
 #include "libcommon/mem.h"
 #include "tlsd/certfiles.h"
+#include "tlsd/certwait.h"
 #include "tlsd/selfsigned.h"
 #include "tlsd/site.h"
 
@@ -19,26 +20,40 @@ passed_fd(void *arg, const char *path)
 	return daemon_passed_fd(arg, path);
 }
 
-/* The certificate that the generation before has from the same files. */
-static struct cert *
-find_old(const struct site *old, const char *cert, const char *key)
+/* What the generation before has of the same files: the certificate that is served, and one that
+ * waits. NULL: none. */
+struct held {
+	struct cert *served;
+	struct cert *waiting;
+};
+
+static struct held
+find_held(const struct site *old, const char *cert, const char *key)
 {
 	for (size_t i = 0; old != NULL && i < old->nlisteners; i++)
 		for (size_t j = 0; j < old->listeners[i].ncerts; j++) {
 			struct cert *c = old->listeners[i].certs[j];
 
 			if (strcmp(c->cert_path, cert) == 0 && strcmp(c->key_path, key) == 0)
-				return c;
+				return (struct held){ c, old->listeners[i].waiting[j] };
 		}
-	return NULL;
+	return (struct held){ NULL, NULL };
+}
+
+/* What was read from the files the last time. */
+static struct cert *
+last_of(const struct held *h)
+{
+	return h->waiting != NULL ? h->waiting : h->served;
 }
 
 static struct cert *
-load_files(const struct certfile *f, const struct site_env *env, struct err *err)
+load_files(const struct certfile *f, const struct held *held, const struct site_env *env,
+	struct err *err)
 {
 	struct pem_error e;
 	struct daemon *d = (struct daemon *)(uintptr_t)env->daemon;
-	struct cert *old = find_old(env->old, f->cert, f->key);
+	struct cert *old = last_of(held);
 
 	if (old != NULL && old->ocsp_path != NULL && strcmp(old->ocsp_path, f->ocsp) == 0 &&
 		cert_is_unchanged(old))
@@ -71,7 +86,7 @@ load_self_signed(const struct certcfg *cfg, const struct daemon_cfg *dc, const s
 	bool made;
 	struct cert *c =
 		selfsigned_get(dc->common.state_dir, &cfg->self_signed, env->uid, &made, err);
-	struct cert *old = c != NULL ? find_old(env->old, c->cert_path, c->key_path) : NULL;
+	struct cert *old = c != NULL ? find_held(env->old, c->cert_path, c->key_path).served : NULL;
 
 	if (c != NULL && made)
 		LOG_WARN("cert_self_signed", L_STR("path", c->cert_path),
@@ -90,35 +105,57 @@ struct loading {
 	const struct daemon_cfg *dc;
 	const struct site_env *env;
 	struct errs *errs;
+	int64_t at_s; /* certificates are judged by then: a look later nothing is too late */
+	int64_t due_s;
 	bool has_failed;
 };
 
 static void
-add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c)
+due_at(struct loading *g, int64_t when_s)
+{
+	if (when_s < g->due_s)
+		g->due_s = when_s;
+}
+
+/* c, or the one before in its place. */
+static void
+add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c, struct cert *before)
 {
 	struct site_listener *l = g->l;
+	struct cert *waiting = NULL;
 
+	if (certwait_must(c, before, g->at_s)) {
+		waiting = c;
+		c = cert_ref(before);
+		due_at(g, certwait_until(c));
+	}
+	l->waiting = xreallocarray(l->waiting, l->ncerts + 1, sizeof(struct cert *));
+	l->waiting[l->ncerts] = waiting;
 	l->certs = xreallocarray(l->certs, l->ncerts + 1, sizeof(struct cert *));
 	l->cert_cfgs = xreallocarray(l->cert_cfgs, l->ncerts + 1, sizeof(struct certcfg *));
 	l->cert_cfgs[l->ncerts] = cfg;
 	l->certs[l->ncerts++] = c;
 }
 
-/* c NULL: it could not be loaded, says err; the old one goes on if it may. */
+/* c NULL: it could not be loaded, says err; what there was goes on if it may. */
 static void
 take_cert(struct loading *g, const struct certcfg *cfg, const char *path, struct cert *c,
-	struct cert *old, const struct err *err)
+	struct held held, const struct err *err)
 {
 	struct err_at at = cfg_at(g->dc->cfg, cfg->node);
 
 	if (c != NULL) {
 		cert_warn(c, at, path, g->errs);
-		add_cert(g, cfg, c);
+		if (certwait_must(c, held.served, g->at_s))
+			errs_add(g->errs, FINDING_WARNING, at, path,
+				"%s: waits for its staple, and the certificate in force stays",
+				c->cert_path);
+		add_cert(g, cfg, c, held.served);
 		return;
 	}
 	errs_add(g->errs, FINDING_ERROR, at, path, "%s", err->text);
-	if (g->env->keeps_old && old != NULL)
-		add_cert(g, cfg, cert_ref(old));
+	if (g->env->keeps_old && held.served != NULL)
+		add_cert(g, cfg, cert_ref(last_of(&held)), held.served);
 	else if (!g->env->keeps_old || cfg->dir == NULL)
 		g->has_failed = true; /* a new file in a folder may be broken without harm */
 }
@@ -132,27 +169,35 @@ load_entry(struct loading *g, const struct certcfg *cfg, const char *path)
 	if (cfg->self_signed.n > 0) {
 		struct cert *c = load_self_signed(cfg, g->dc, g->env, &err);
 
-		take_cert(g, cfg, path, c, NULL, &err);
+		take_cert(g, cfg, path, c, (struct held){ NULL, NULL }, &err);
 		return;
 	}
 	if (certfiles_add(&all, cfg, &err) < 0) {
-		take_cert(g, cfg, path, NULL, NULL, &err);
+		take_cert(g, cfg, path, NULL, (struct held){ NULL, NULL }, &err);
 		g->has_failed = true; /* a folder that cannot be read is not an empty one */
 	}
 	for (size_t i = 0; i < all.n; i++) {
 		const struct certfile *f = &all.v[i];
-		struct cert *c = load_files(f, g->env, &err);
+		struct held held = find_held(g->env->old, f->cert, f->key);
 
-		take_cert(g, cfg, path, c, find_old(g->env->old, f->cert, f->key), &err);
+		take_cert(g, cfg, path, load_files(f, &held, g->env, &err), held, &err);
 	}
 	certfiles_fini(&all);
 }
 
 static int
-load_certs(struct site_listener *l, const struct daemon_cfg *dc, size_t index,
-	const struct site_env *env, struct errs *errs)
+load_certs(struct site *s, const struct daemon_cfg *dc, size_t index, const struct site_env *env,
+	struct errs *errs)
 {
-	struct loading g = { .l = l, .dc = dc, .env = env, .errs = errs };
+	struct site_listener *l = &s->listeners[index];
+	struct loading g = {
+		.l = l,
+		.dc = dc,
+		.env = env,
+		.errs = errs,
+		.at_s = (int64_t)time(NULL) + SITE_LOOK_S,
+		.due_s = s->due_s,
+	};
 
 	for (size_t i = 0; i < l->cfg->certificates.n; i++) {
 		char path[96];
@@ -160,6 +205,7 @@ load_certs(struct site_listener *l, const struct daemon_cfg *dc, size_t index,
 		snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", index, i);
 		load_entry(&g, CFG_AT(struct certcfg, l->cfg->certificates, i), path);
 	}
+	s->due_s = g.due_s;
 	return g.has_failed || l->ncerts == 0 ? -1 : 0;
 }
 
@@ -292,7 +338,7 @@ build_listener(struct site *s, size_t index, const struct daemon_cfg *dc,
 		l->folder = xasprintf("%s/%s", dc->common.run_dir, l->cfg->to);
 	s->nlisteners = index + 1;
 	index_passes(s, l);
-	if (load_certs(l, dc, index, env, errs) < 0)
+	if (load_certs(s, dc, index, env, errs) < 0)
 		return -1;
 	if (load_auth(l, dc, index, env, errs) < 0)
 		return -1;
@@ -309,6 +355,7 @@ site_new(struct daemon_cfg *dc, const struct site_env *env, struct errs *errs)
 
 	atomic_init(&s->refs, 1);
 	s->cfg = dc->own;
+	s->due_s = INT64_MAX;
 	s->listeners = xcalloc(s->cfg->listen.n, sizeof(*s->listeners));
 	for (size_t i = 0; i < s->cfg->listen.n; i++)
 		if (build_listener(s, i, dc, env, errs) < 0)
@@ -340,9 +387,12 @@ site_unref(struct site *s)
 		tlsctx_free(l->ctx);
 		sni_free(l->passes);
 		clientauth_unref(l->auth);
-		for (size_t j = 0; j < l->ncerts; j++)
+		for (size_t j = 0; j < l->ncerts; j++) {
 			cert_unref(l->certs[j]);
+			cert_unref(l->waiting[j]);
+		}
 		free(l->certs);
+		free(l->waiting);
 		free(l->cert_cfgs);
 		free(l->folder);
 	}
@@ -362,7 +412,7 @@ site_retire(struct site *s, struct listens *listens)
 }
 
 bool
-site_has_same_certs(const struct site *a, const struct site *b)
+site_serves_same_certs(const struct site *a, const struct site *b)
 {
 	if (a->nlisteners != b->nlisteners)
 		return false;
@@ -375,6 +425,28 @@ site_has_same_certs(const struct site *a, const struct site *b)
 			return false;
 	}
 	return true;
+}
+
+bool
+site_has_same_waiting(const struct site *a, const struct site *b)
+{
+	if (a->nlisteners != b->nlisteners)
+		return false;
+	for (size_t i = 0; i < a->nlisteners; i++) {
+		const struct site_listener *x = &a->listeners[i];
+		const struct site_listener *y = &b->listeners[i];
+
+		if (x->ncerts != y->ncerts ||
+			memcmp(x->waiting, y->waiting, x->ncerts * sizeof(struct cert *)) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+site_is_due(const struct site *s, int64_t now_s)
+{
+	return s->due_s <= now_s + SITE_LOOK_S;
 }
 
 /* ---- events ---- */
@@ -496,8 +568,14 @@ site_log_certs(const struct site *s, const struct site *old)
 		log_auth(&s->listeners[i], old, now);
 	for (size_t i = 0; i < s->nlisteners; i++)
 		for (size_t j = 0; j < s->listeners[i].ncerts; j++) {
-			const struct cert *c = s->listeners[i].certs[j];
+			const struct site_listener *l = &s->listeners[i];
+			const struct cert *c = l->certs[j];
+			const struct cert *waiting = l->waiting[j];
+			const struct held held = find_held(old, c->cert_path, c->key_path);
+			const struct certuse use = site_use(s, l);
 
-			log_cert(s, &s->listeners[i], c, find_old(old, c->cert_path, c->key_path));
+			log_cert(s, l, c, held.served);
+			if (waiting != NULL && waiting != held.waiting)
+				certlife_waits(waiting, c, &use);
 		}
 }

@@ -14,10 +14,13 @@
 #include "tlsd/listen.h"
 #include "tlsd/tlsctx.h"
 
+#define SITE_LOOK_S 5
+
 struct site_listener {
 	const struct tlslistencfg *cfg;
 	struct tlsctx *ctx;
 	struct cert **certs;              /* in the order of the configuration */
+	struct cert **waiting;            /* what certs[i] stands in for; NULL: nothing */
 	const struct certcfg **cert_cfgs; /* which entry each one is of */
 	size_t ncerts;
 	struct sni_index *passes; /* names to numbers of cfg->passthrough */
@@ -36,6 +39,7 @@ struct site {
 	const struct tlscfg *cfg;
 	struct site_listener *listeners;
 	size_t nlisteners;
+	int64_t due_s;     /* when another certificate may be the better one, seconds since 1970 */
 	struct site *next; /* for its owner's lists */
 };
 
@@ -60,9 +64,14 @@ void site_retire(struct site *s, struct listens *listens);
 /* What its certificates are used for. */
 struct certuse site_use(const struct site *s, const struct site_listener *l);
 /* The same objects in the same places. */
-bool site_has_same_certs(const struct site *a, const struct site *b);
+bool site_serves_same_certs(const struct site *a, const struct site *b);
+bool site_has_same_waiting(const struct site *a, const struct site *b);
+/* Time has made it worth loading again: a certificate that another one waits behind, or its staple,
+ * is about to be over. Asked every SITE_LOOK_S. */
+bool site_is_due(const struct site *s, int64_t now_s);
 /* Events for certificates that `old` (may be NULL) does not have: what is served now, what it
- * replaces, whether it is expired, soon will be, cannot be stapled, or is for trials. */
+ * replaces, whether it is expired, soon will be, cannot be stapled, waits for its staple, or is for
+ * trials. */
 void site_log_certs(const struct site *s, const struct site *old);
 /* Events for what time has brought between `since_s` and `now_s`: certificates that expired, or
  * will soon (once a day), and staples that are out of date. */

@@ -10,6 +10,7 @@ teardown() { weir_teardown; }
 authority() {
 	openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 30 -subj "/CN=Test Authority" 2>/dev/null
 	: >index.txt
+	echo "unique_subject = no" >index.txt.attr
 }
 # issued NAME URL [EXTENSION]: NAME.crt (with ca.crt behind it) and NAME.key; the responder is at URL, none when it is -
 issued() {
@@ -364,6 +365,135 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	[ "$(stapled)" = 1 ]
 	run "$BIN/tlsd" -c weir.yaml -t
 	[[ "$output" != *"must be stapled"* ]]
+}
+
+serials() { tlsctl json cert list | jq -c '[.[] | [.waiting, .ocsp.state]]'; }
+# a client that refuses a certificate without the staple that it must have
+strict() { gnutls-cli --x509cafile ca.crt --sni-hostname site --verify-hostname site -p "$PORT" 127.0.0.1 </dev/null; }
+
+@test "must-staple: a new certificate waits for its staple while the old one is served with its own" {
+	authority
+	OCSP=$(free_port)
+	issued site "http://127.0.0.1:$OCSP" "tlsfeature=status_request"
+	names '{ cert: site.crt, key: site.key }'
+	responder
+	refresh
+	[ "$status" -eq 0 ]
+	tlsd_start
+	PORT=$(tls_port 0)
+	strict
+	old=$(serial_of site.leaf)
+	[ "$(served_serial)" = "$old" ]
+	issued site "http://127.0.0.1:$OCSP" "tlsfeature=status_request"
+	[ "$(serial_of site.leaf)" != "$old" ]
+	# what lies beside it is still the old one's staple
+	until_ok grep -q ' warn cert_waiting path=.*/site.crt listen=127.0.0.1:0 reason=refused .*says nothing of this certificate' "$LOG"
+	[ "$(serials)" = '[[false,"good"],[true,"refused"]]' ]
+	[ "$(served_serial)" = "$old" ]
+	strict
+	run "$BIN/proxyctl" -c weir.yaml cert list
+	[[ "${lines[1]}" == *" good "* ]]
+	[[ "${lines[2]}" == *" refused, waits "* ]]
+	[[ "$(tlsctl cert list | tail -1)" == *"ocsp refused (waits for it)"* ]]
+	[ "$(tlsctl json status | jq -c '.certificates | [.loaded, .waiting]')" = '[1,1]' ]
+	run "$BIN/proxyctl" -c weir.yaml cert reload
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "tlsd.0: nothing has changed" ]
+	[ "${lines[1]}" = "tlsd.0: $(realpath site.crt) waits for its staple (refused), the one before stays" ]
+	[[ "$(tlsctl cert reload)" == *"site.crt waits for its staple (refused), the one before stays"* ]]
+	grep -q ' cert_changed ' "$LOG" && false
+	# a broken file is no way in for it
+	mv site.crt whole
+	echo x >site.crt
+	run "$BIN/proxyctl" -c weir.yaml cert reload
+	[ "$status" -eq 1 ]
+	[ "$(serials)" = '[[false,"good"],[true,"refused"]]' ]
+	mv whole site.crt
+	# the one on the disk is asked for
+	stop responder KILL # it reads the book once
+	responder
+	refresh
+	[ "$status" -eq 0 ]
+	[[ "$output" == */site.crt": good, "* ]]
+	openssl ocsp -respin site.crt.ocsp -issuer ca.crt -cert site.leaf -CAfile ca.crt 2>/dev/null | grep -q 'site.leaf: good'
+	until_ok grep -q ' info cert_changed path=.*/site.crt ' "$LOG"
+	until_ok eval '[ "$(served_serial)" = "$(serial_of site.leaf)" ]'
+	[ "$(serials)" = '[[false,"good"]]' ]
+	strict
+	# a staple that has gone is shown on, as long as it holds
+	rm site.crt.ocsp
+	until_ok grep -q ' cert_waiting .* reason=missing ' "$LOG"
+	[ "$(serials)" = '[[false,"good"],[true,"missing"]]' ]
+	strict
+	# but not that of a certificate that is revoked
+	book R site
+	answer site site.crt.ocsp
+	until_ok grep -q ' error cert_revoked ' "$LOG"
+	[ "$(serials)" = '[[false,"revoked"]]' ]
+	[ "$(stapled)" = 0 ]
+	# behind which nobody waits
+	issued site "http://127.0.0.1:$OCSP" "tlsfeature=status_request"
+	until_ok eval '[ "$(served_serial)" = "$(serial_of site.leaf)" ]'
+	run strict
+	[ "$status" -ne 0 ]
+}
+
+@test "must-staple: it waits at a reload of the configuration, too, and no longer than the old one lives" {
+	cert site ec -1 DNS:site
+	sign_between() { # as in tls_helper.bash, in the same folder
+		openssl ca -batch -config ca/ca.cnf -selfsign -keyfile "$1.key" -in "$1.csr" -out "$1.crt" -notext -startdate "$2" -enddate "$3" -extfile "$1.ext"
+	}
+	names '{ cert: site.crt, key: site.key }' '  # first'
+	sign_between site 20200101000000Z "$(date -u -d '+14 seconds' +%Y%m%d%H%M%SZ)"
+	tlsd_start
+	PORT=$(tls_port 0)
+	old=$(served_serial)
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout site.key -out site.csr -subj "/CN=site" 2>/dev/null
+	echo tlsfeature=status_request >>site.ext
+	sed -i 's/watch: 100ms/watch: 0/; s/# first/# second/' weir.yaml
+	sign_between site 20200101000000Z 20991231235959Z
+	run "$BIN/proxyctl" -c weir.yaml reload
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"site.crt: waits for its staple, and the certificate in force stays"* ]]
+	grep -q ' warn cert_waiting path=.*/site.crt .* reason=missing .*old_not_after=' "$LOG"
+	[ "$(served_serial)" = "$old" ]
+	until_ok eval '[ "$(served_serial)" = "$(serial_of site.crt)" ]'
+	grep -q ' info cert_changed ' "$LOG"
+	grep -q ' warn cert_must_staple ' "$LOG"
+	grep -q ' cert_expired ' "$LOG" && false
+	[ "$(serials)" = '[[false,"missing"]]' ]
+}
+
+@test "must-staple: a certificate whose key only root may read waits, and is taken up without root" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	chmod 755 "$D" "$BATS_RUN_TMPDIR" "$(dirname "$D")" "$RUN"
+	chown nobody "$RUN"
+	authority
+	server
+	issued site "http://127.0.0.1:$OCSP/site" "tlsfeature=status_request"
+	answer site answers/site
+	cp answers/site site.crt.ocsp
+	names '{ cert: site.crt, key: site.key }' '  user: nobody'
+	chmod 644 weir.yaml site.crt site.crt.ocsp
+	chmod 600 site.key
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(ps -o user= -p "$TLSD")" = nobody ]
+	old=$(served_serial)
+	sed -i 's/watch: 100ms/watch: 0/' weir.yaml # only root can load the next one
+	"$BIN/proxyctl" -c weir.yaml reload
+	issued site "http://127.0.0.1:$OCSP/site" "tlsfeature=status_request"
+	chmod 644 site.crt
+	chmod 600 site.key
+	sed -i 's/watch: 0/watch: 100ms/' weir.yaml
+	run "$BIN/proxyctl" -c weir.yaml reload
+	[[ "$output" == *"waits for its staple"* ]]
+	[ "$(served_serial)" = "$old" ]
+	answer site answers/site
+	refresh
+	[ "$status" -eq 0 ]
+	until_ok eval '[ "$(served_serial)" = "$(serial_of site.leaf)" ]'
+	[ "$(serials)" = '[[false,"good"]]' ]
 }
 
 @test "up fetches staples by itself, at the start and then as up.ocsp_refresh says" {
