@@ -13,6 +13,7 @@
 
 #include "libcommon/handoffmsg.h"
 #include "libcommon/mem.h"
+#include "libcommon/tlsrec.h"
 #include "tlsd/header.h"
 #include "tlsd/session.h"
 
@@ -122,6 +123,51 @@ handover_prepare(struct session *s)
 	return true;
 }
 
+/* What the client was not sent yet and close_notify, sealed with the keys of the message, into the
+ * worker's buffer: nobody else may use them any more, nor has, because this was never taken. */
+static void
+say_goodbye(struct session *s)
+{
+	struct worker *w = s->w;
+	struct handoff m;
+	struct tlsrec t;
+	const char *reason;
+
+	if (w->records == NULL)
+		w->records = tlsrec_worker_new();
+	if (w->records == NULL || !handoff_decode(s->over.msg, s->over.msg_n, &m, &reason))
+		return;
+	if (tlsrec_init(&t, w->records, &m.keys)) {
+		char *out = w->bufs.out;
+
+		_Static_assert(WIRE_OUT >= HANDOFF_BYTES_MAX + TLSREC_CONTROL_MAX, "room for both");
+		memcpy(out, m.out.p, m.out.n);
+		w->bufs.out_n = m.out.n +
+			tlsrec_close(&t, TLSREC_CLOSE_NOTIFY, out + m.out.n, TLSREC_CONTROL_MAX);
+		tlsrec_fini(&t);
+	}
+	handoff_wipe(&m.keys);
+}
+
+/*
+ * Nobody shall have it any more. One that is still offered is only forgotten: whoever reads the
+ * offer later may serve it, so nothing is sent and the socket is not shut down.
+ */
+static int
+give_up(struct session *s)
+{
+	bool is_offered = s->over.channel != NULL;
+
+	worker_unwait(s->w, s);
+	if (!is_offered)
+		say_goodbye(s);
+	handover_fini(&s->over);
+	if (is_offered || wire_flush(&s->wire) != SPILL_DONE)
+		return SESSION_CLOSED;
+	session_watch_client(s);
+	return SESSION_LINGER;
+}
+
 /* A client that leaves while nobody takes its connection is not waited with. */
 static bool
 has_left(const struct session *s)
@@ -151,23 +197,18 @@ handover_step(struct session *s)
 	if (!has_left(s))
 		return SESSION_WAIT;
 	stats_add(&s->w->stats.wait_left, 1);
-	return SESSION_CLOSED;
+	return give_up(s);
 }
 
-/*
- * Nobody took it. One that is still offered is only forgotten: whoever reads the offer later may
- * serve it, so the socket is not shut down.
- */
 int
 handover_late(struct session *s)
 {
 	uint32_t dropped = 0;
 
-	worker_unwait(s->w, s);
 	stats_add(&s->w->stats.wait_timeout, 1);
 	if (log_allow(&s->w->log_other, &dropped))
 		LOG_WARN("handoff_timeout", L_STR("to", s->listener->cfg->to),
 			L_INT("waited_ms", s->site->site->cfg->handoff_timeout_ms),
 			L_INT("not_logged", dropped));
-	return SESSION_CLOSED;
+	return give_up(s);
 }

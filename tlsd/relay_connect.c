@@ -246,5 +246,8 @@ relay_connect_late(struct session *s)
 		target_failed(target_of(s), loop_now_ms(s->w->loop), s->backend);
 		s->backend = NULL;
 	}
+	if (s->wire.ssl != NULL)
+		wire_close_notify(&s->wire);
+	(void)wire_flush(&s->wire);
 	return SESSION_LINGER; /* unread bytes would make a reset of it */
 }

@@ -17,10 +17,11 @@
 #include "tlsd/relay_connect.h"
 #include "tlsd/session.h"
 
-#define MAGIC      0x53455353u
-#define WAIT       SESSION_WAIT
-#define LINGER_MS  3000
-#define LINGER_MAX (1u << 20)
+#define MAGIC             0x53455353u
+#define WAIT              SESSION_WAIT
+#define LINGER_MS         3000
+#define LINGER_CROWDED_MS 200
+#define LINGER_MAX        (1u << 20)
 
 static int do_linger(struct session *s);
 static int late_linger(struct session *s);
@@ -93,13 +94,19 @@ watch(struct session *s, struct event *ev, int fd, bool is_write, event_callback
 
 /* Registering anew makes epoll report at once what is ready, so no edge is lost. */
 void
+session_watch_client(struct session *s)
+{
+	watch(s, &s->cev, s->wire.fd, s->c_watches_write, on_client);
+}
+
+void
 session_watch_client_write(struct session *s)
 {
 	if (s->c_watches_write)
 		return;
 	s->c_watches_write = true;
 	event_del(&s->cev);
-	watch(s, &s->cev, s->wire.fd, true, on_client);
+	session_watch_client(s);
 }
 
 void
@@ -336,7 +343,10 @@ do_linger(struct session *s)
 	if (s->deadline.due_ms == 0) {
 		session_drop_backend(s);
 		shutdown(s->wire.fd, SHUT_WR);
-		deadline_set(s->w->loop, &s->deadline, LINGER_MS);
+		/* A client that got the end closes in its turn; one that does not shall not keep a
+		 * place that others could have. */
+		deadline_set(s->w->loop, &s->deadline,
+			worker_is_crowded(s->w) ? LINGER_CROWDED_MS : LINGER_MS);
 		s->wire.is_readable = true;
 	}
 	while (s->wire.is_readable && s->linger_n < LINGER_MAX) {

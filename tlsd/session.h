@@ -121,6 +121,8 @@ int session_start_tls(struct session *s, SSL_CTX *ctx);
 int session_handshake_failed(struct session *s, enum reason why, const char *detail);
 /* Counts why, and the next state is the end. */
 int session_closed_for(_Atomic uint64_t *counter);
+/* Have the client's events again, after event_del. */
+void session_watch_client(struct session *s);
 /* bfd is a server's socket now: have its events. */
 void session_watch_backend(struct session *s, bool is_write);
 /* The pipe ends, with what it may still hold. */

@@ -13,6 +13,7 @@
 
 #include "libcommon/mem.h"
 #include "libcommon/sched.h"
+#include "libcommon/tlsrec.h"
 #include "tlsd/kdf.h"
 #include "tlsd/session.h"
 #include "tlsd/worker.h"
@@ -86,6 +87,14 @@ has_room(const struct worker *w)
 {
 	return atomic_load_explicit(&w->pool->open, memory_order_relaxed) <
 		atomic_load_explicit(&w->pool->max, memory_order_relaxed);
+}
+
+bool
+worker_is_crowded(const struct worker *w)
+{
+	uint64_t max = atomic_load_explicit(&w->pool->max, memory_order_relaxed);
+
+	return atomic_load_explicit(&w->pool->open, memory_order_relaxed) > max - max / 4;
 }
 
 static void
@@ -485,6 +494,7 @@ thread_main(void *arg)
 	loop_run(w->loop);
 	loop_free(w->loop);
 	session_free_list(w);
+	tlsrec_worker_free(w->records);
 	pipes_fini(&w->pipes);
 	wire_bufs_fini(&w->bufs);
 	kdf_thread_stop();

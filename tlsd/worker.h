@@ -20,6 +20,7 @@
 struct challenges;
 struct session;
 struct session_hello;
+struct tlsrec_worker;
 struct worker;
 struct worker_listener;
 
@@ -55,8 +56,9 @@ struct worker {
 	struct session *sessions;  /* all of them */
 	struct session *free_list; /* memory for the next ones */
 	struct session_hello *hello_free;
-	struct channels *channels;  /* to all names that anything was handed over to */
-	struct session *wait_first; /* finished handshakes that nobody takes yet, oldest first */
+	struct channels *channels;     /* to all names that anything was handed over to */
+	struct tlsrec_worker *records; /* for those that nobody took; NULL: none yet */
+	struct session *wait_first;    /* finished handshakes that nobody takes yet, oldest first */
 	struct session *wait_last;
 	struct deadline retry;  /* looks at those that wait */
 	struct deadline resume; /* looks whether accepting may go on */
@@ -89,6 +91,8 @@ void worker_session_began(struct worker *w, struct session *s);
 void worker_session_ended(struct worker *w, struct session *s);
 /* A site's use by a handshake. */
 void worker_site_put(struct worker *w, struct worker_site *ws);
+/* Near the limit of connections: those that are as good as over are not kept for long. */
+bool worker_is_crowded(const struct worker *w);
 void worker_wait(struct worker *w, struct session *s);
 void worker_unwait(struct worker *w, struct session *s);
 

@@ -201,16 +201,37 @@ X
 			tlsd_start
 			PORT=$(tls_port 0)
 		fi
-		run relay nobody
-		[ "$status" -eq 0 ] || fail "$seam $output"
-		ms=${output#closed_after_ms=}
-		[ "$ms" -ge 900 ]
-		[ "$ms" -lt 3000 ]
-		until_ok reached wait_timeout 1
-		[ "$(counter wait_timeout)" = 1 ]
+		for v in 1.2 1.3; do
+			run relay nobody version=$v more=100000
+			[ "$status" -eq 0 ] || fail "$seam $v $output"
+			ms=${output#closed_after_ms=}
+			[ "$ms" -ge 900 ]
+			[ "$ms" -lt 3000 ]
+		done
+		until_ok reached wait_timeout 2
+		[ "$(counter wait_timeout)" = 2 ]
 		grep -q ' handoff_timeout ' "$LOG"
 	done
-	[ "$(counter waited)" = 1 ]
+	[ "$(counter waited)" = 2 ]
+	until_ok none_open
+	# their ends are bounded: in bytes
+	relay nobody then=talk
+	until_ok none_open
+	# in time
+	spawn stays python3 "$RELAY" nobody "$PORT" then=stay
+	until_ok grep -q closed proc/stays.log
+	[ "$(open_now)" = 1 ]
+	until_ok none_open
+	is_alive stays
+	stop stays KILL
+	# and short where places are few
+	sed -i 's/^tls:/&\n  max_connections: 4/' weir.yaml
+	tlsctl reload
+	for i in 1 2 3 4; do spawn "stays$i" python3 "$RELAY" nobody "$PORT" then=stay; done
+	for i in 1 2 3 4; do until_ok grep -q closed "proc/stays$i.log"; done
+	local began=$(date +%s%3N)
+	until_ok none_open
+	[ $(($(date +%s%3N) - began)) -lt 2000 ]
 }
 
 @test "a client that leaves while it waits is noticed at once, and counted" {

@@ -592,17 +592,31 @@ def http_half(port, path="/", vhost="", **kw):
     print(len(body), hashlib.sha256(body).hexdigest())
 
 
-def nobody(port, where="", **kw):
-    """Nobody listens, ever: closed after handoff_timeout. Prints how long it took."""
-    client = Client(port)
+def nobody(port, where="", more="0", then="", **kw):
+    """Nobody listens, ever: after handoff_timeout close_notify and a FIN come, although the client has said more than
+    was ever read. Prints how long it took. then=stay: the client keeps its side open until it is killed; then=talk: it
+    says more, until it is cut off."""
+    client = Client(port, **kw)
     t = time.time()
     client.send(b"hello?")
-    try:
-        got, clean = client.recv_all()
-    except ConnectionResetError:  # what we sent was left for routerd to read
-        got = b""
+    client.send(bytes(int(more)))
+    got, clean = client.recv_all()
     check(got == b"", "bytes from nowhere")
+    check(clean, "the end came without close_notify")
+    while client.fill():
+        pass
     print("closed_after_ms=%d" % ((time.time() - t) * 1000))
+    sys.stdout.flush()
+    if then == "stay":
+        time.sleep(LIMIT)
+    if then == "talk":
+        sent = 0
+        try:
+            while sent < 64 << 20:
+                sent += client.sock.send(bytes(65536))
+        except (ConnectionResetError, BrokenPipeError):
+            return
+        fail("%d bytes were heard after the end" % sent)
 
 
 def silent(port, where="", **kw):
