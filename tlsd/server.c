@@ -280,6 +280,7 @@ server_reload_certs(struct server *s, bool *has_changed, struct errs *errs)
 {
 	struct daemon_cfg *dc = daemon_cfg_ref(s->site->dc);
 	struct site_env env = env_of(s, dc);
+	bool is_due = site_is_due(s->site, (int64_t)time(NULL));
 
 	*has_changed = false;
 	s->files_state = s->files_last = certfiles_state(s->site->cfg);
@@ -292,7 +293,7 @@ server_reload_certs(struct server *s, bool *has_changed, struct errs *errs)
 		return false;
 	}
 	*has_changed = !site_serves_same_certs(fresh, s->site);
-	if (!*has_changed && site_has_same_waiting(fresh, s->site)) {
+	if (!*has_changed && !is_due && site_has_same_waiting(fresh, s->site)) {
 		site_retire(fresh, s->listens);
 		site_unref(fresh);
 		return false;

@@ -105,7 +105,7 @@ struct loading {
 	const struct daemon_cfg *dc;
 	const struct site_env *env;
 	struct errs *errs;
-	int64_t at_s; /* certificates are judged by then: a look later nothing is too late */
+	int64_t at_s;
 	int64_t due_s;
 	bool has_failed;
 };
@@ -128,6 +128,8 @@ add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c, struct ce
 		waiting = c;
 		c = cert_ref(before);
 		due_at(g, certwait_until(c));
+	} else if (c->wants_staple && !certwait_lacks_staple(c, g->at_s)) {
+		due_at(g, c->staple.times.next_update); /* then others come before it */
 	}
 	l->waiting = xreallocarray(l->waiting, l->ncerts + 1, sizeof(struct cert *));
 	l->waiting[l->ncerts] = waiting;
@@ -195,7 +197,7 @@ load_certs(struct site *s, const struct daemon_cfg *dc, size_t index, const stru
 		.dc = dc,
 		.env = env,
 		.errs = errs,
-		.at_s = (int64_t)time(NULL) + SITE_LOOK_S,
+		.at_s = s->at_s,
 		.due_s = s->due_s,
 	};
 
@@ -263,6 +265,7 @@ build_ctx(struct site_listener *l, const struct site *s, const struct daemon_cfg
 		.ticket_life_ms = s->cfg->tickets.rotate_ms,
 		.cache = s->cfg->session_cache.size > 0 ? env->cache : NULL,
 		.cache_life_ms = s->cfg->session_cache.timeout_ms,
+		.at_s = s->at_s,
 	};
 
 	l->ctx = tlsctx_new(l->cfg, l->certs, l->ncerts, &tls, &bad, &err);
@@ -356,6 +359,7 @@ site_new(struct daemon_cfg *dc, const struct site_env *env, struct errs *errs)
 	atomic_init(&s->refs, 1);
 	s->cfg = dc->own;
 	s->due_s = INT64_MAX;
+	s->at_s = (int64_t)time(NULL) + SITE_LOOK_S; /* a look later nothing is too late */
 	s->listeners = xcalloc(s->cfg->listen.n, sizeof(*s->listeners));
 	for (size_t i = 0; i < s->cfg->listen.n; i++)
 		if (build_listener(s, i, dc, env, errs) < 0)

@@ -39,7 +39,8 @@ struct site {
 	const struct tlscfg *cfg;
 	struct site_listener *listeners;
 	size_t nlisteners;
-	int64_t due_s;     /* when another certificate may be the better one, seconds since 1970 */
+	int64_t at_s;      /* certificates and staples were judged by then, seconds since 1970 */
+	int64_t due_s;     /* when another certificate may be the better one */
 	struct site *next; /* for its owner's lists */
 };
 
@@ -66,8 +67,8 @@ struct certuse site_use(const struct site *s, const struct site_listener *l);
 /* The same objects in the same places. */
 bool site_serves_same_certs(const struct site *a, const struct site *b);
 bool site_has_same_waiting(const struct site *a, const struct site *b);
-/* Time has made it worth loading again: a certificate that another one waits behind, or its staple,
- * is about to be over. Asked every SITE_LOOK_S. */
+/* Time has made it worth making again: a certificate that another one waits behind, or a staple
+ * that must be shown, is about to be over. Asked every SITE_LOOK_S. */
 bool site_is_due(const struct site *s, int64_t now_s);
 /* Events for certificates that `old` (may be NULL) does not have: what is served now, what it
  * replaces, whether it is expired, soon will be, cannot be stapled, waits for its staple, or is for

@@ -13,6 +13,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
+#include "tlsd/certpick.h"
 #include "tlsd/kdf.h"
 #include "tlsd/tlsctx.h"
 
@@ -437,18 +438,47 @@ set_session_context(SSL_CTX *ctx, const struct tlsctx *c, const struct tlslisten
 	return 0;
 }
 
+/* The signatures that OpenSSL would take by itself, less SHA-1, by the kind of their keys. Lists
+ * are arrays: OpenSSL's macro wants them writable. */
+#define SIGNATURES_EC "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:ed448"
+#define SIGNATURES_RSA                                                                    \
+	"rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pss_pss_sha256:" \
+	"rsa_pss_pss_sha384:rsa_pss_pss_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
+
+/* TLS 1.3 takes the first signature of our list that the client has and we have a key for; before,
+ * the suite says whose turn it is. */
 static int
-use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, size_t *bad,
+put_first(SSL_CTX *ctx, enum certpick_first first, struct err *err)
+{
+	static char rsa_first[] = SIGNATURES_RSA ":" SIGNATURES_EC;
+	static char ec_first[] = SIGNATURES_EC ":" SIGNATURES_RSA;
+	char *list = first == CERTPICK_RSA ? rsa_first : ec_first;
+	const char *last = first == CERTPICK_RSA ? "aECDSA" : "aRSA";
+	const STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx);
+	struct sbuf suites = { 0 };
+	bool ok;
+
+	if (first == CERTPICK_ANY)
+		return 0;
+	for (int i = 0; i < sk_SSL_CIPHER_num(all); i++)
+		sbuf_addf(&suites, "%s:", SSL_CIPHER_get_name(sk_SSL_CIPHER_value(all, i)));
+	sbuf_addf(&suites, "+%s", last);
+	ok = SSL_CTX_set1_sigalgs_list(ctx, list) == 1 &&
+		SSL_CTX_set_cipher_list(ctx, suites.p) == 1;
+	sbuf_fini(&suites);
+	return ok ? 0 : tlsctx_fail(err, "preference");
+}
+
+static int
+use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, int64_t at_s, size_t *bad,
 	struct err *err)
 {
+	if (put_first(ctx, certpick_first(certs, g->certs, g->count, at_s), err) < 0)
+		return -1;
 	for (uint32_t i = 0; i < g->count; i++) {
 		struct cert *c = certs[g->certs[i]];
-		bool is_second = false;
 
-		for (uint32_t j = 0; j < i; j++)
-			is_second |= EVP_PKEY_get_base_id(certs[g->certs[j]]->key) ==
-				EVP_PKEY_get_base_id(c->key);
-		if (is_second)
+		if (!certpick_is_taken(certs, g->certs, g->count, i, at_s))
 			continue;
 		*bad = g->certs[i];
 		if (SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->chain, 1) != 1)
@@ -470,7 +500,7 @@ build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
 		set_session_context(g->ctx, c, cfg, certs, g, err) < 0)
 		return -1;
 	set_resumption(g->ctx, c, env);
-	return use_certs(g->ctx, certs, g, bad, err);
+	return use_certs(g->ctx, certs, g, env->at_s, bad, err);
 }
 
 static uint32_t

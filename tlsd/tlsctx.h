@@ -34,12 +34,12 @@ struct tlsctx_env {
 	int64_t ticket_life_ms;
 	struct sesscache *cache; /* NULL: no stateful resumption */
 	int64_t cache_life_ms;
+	int64_t at_s; /* staples are judged then, seconds since 1970 */
 };
 
 /*
  * NULL with err; *bad is the number of the certificate at fault, or
- * ncerts when it is not a certificate's. Two certificates of one key type for the same name: the
- * first is used.
+ * ncerts when it is not a certificate's. Of several for the same name certpick.h chooses.
  */
 struct tlsctx *tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t ncerts,
 	const struct tlsctx_env *env, size_t *bad, struct err *err);

@@ -496,6 +496,43 @@ strict() { gnutls-cli --x509cafile ca.crt --sni-hostname site --verify-hostname 
 	[ "$(serials)" = '[[false,"good"]]' ]
 }
 
+@test "must-staple: of several for a name one with its staple comes first, for whoever can take it" {
+	authority
+	issued site - "tlsfeature=status_request"
+	cert plain ec 30 DNS:site
+	cert other rsa 30 DNS:site
+	names '{ cert: site.crt, key: site.key }, { cert: plain.pem }'
+	sed 's/{ cert: plain.pem }/{ cert: other.pem }/' weir.yaml >other.yaml
+	tlsd_start
+	PORT=$(tls_port 0)
+	[ "$(served -servername site)" = plain ]
+	[ "$(served -noservername)" = plain ]
+	answer site site.crt.ocsp
+	until_ok eval '[ "$(served -servername site)" = site ]'
+	[ "$(stapled -servername site)" = 1 ]
+	# another kind of key
+	rm site.crt.ocsp
+	stop tlsd.0
+	: >"$LOG"
+	mv other.yaml weir.yaml
+	tlsd_start
+	PORT=$(tls_port 0)
+	for v in -tls1_2 -tls1_3; do
+		[ "$(served $v -servername site)" = other ]
+		[ "$(served $v -servername site -sigalgs ECDSA+SHA256:RSA-PSS+SHA256)" = other ]
+		[ "$(served $v -servername site -sigalgs ECDSA+SHA256)" = site ]
+	done
+	# the staple comes, and later is over
+	answer site staple
+	python3 "$TOOLS/ocsptimes.py" staple ca.key 12
+	mv staple site.crt.ocsp
+	until_ok eval '[ "$(served -tls1_2 -servername site)" = site ]'
+	[ "$(served -tls1_3 -servername site)" = site ]
+	[ "$(stapled -servername site)" = 1 ]
+	until_ok eval '[ "$(served -tls1_3 -servername site)" = other ]'
+	[ "$(served -tls1_2 -servername site)" = other ]
+}
+
 @test "up fetches staples by itself, at the start and then as up.ocsp_refresh says" {
 	authority
 	server
