@@ -18,6 +18,7 @@
 
 #include "libcommon/folder.h"
 #include "libcommon/mem.h"
+#include "libcommon/units.h"
 
 #define LOCK_NAME    "overrides.lock"
 #define LOCK_WAIT_MS 10000
@@ -82,12 +83,9 @@ add_member(struct sbuf *out, const char *key, const char *value)
 static void
 add_time(struct sbuf *out, const char *key, int64_t when_s)
 {
-	char text[32];
-	struct tm tm;
-	time_t t = when_s;
+	char text[UNITS_TIME];
 
-	if (when_s > 0 && gmtime_r(&t, &tm) &&
-		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+	if (when_s > 0 && units_format_time(when_s, text)[0] != '\0')
 		sbuf_addf(out, "    %s: \"%s\"\n", key, text);
 }
 

@@ -4,6 +4,7 @@
 #include "libcommon/units.h"
 
 #include <inttypes.h>
+#include <time.h>
 
 #include "libcommon/sbuf.h"
 
@@ -125,4 +126,15 @@ void
 units_format_size(struct sbuf *out, uint64_t bytes)
 {
 	format(out, bytes, sizes, sizeof(sizes) / sizeof(*sizes));
+}
+
+const char *
+units_format_time(int64_t s, char out[static UNITS_TIME])
+{
+	time_t t = (time_t)s;
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) == NULL || strftime(out, UNITS_TIME, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		out[0] = '\0';
+	return out;
 }

@@ -88,20 +88,10 @@ struct answer {
 /* ---- what is said ---- */
 
 static void
-format_time(int64_t s, char out[static 32])
-{
-	time_t t = (time_t)s;
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
-static void
 say_json(struct refresh *r, const struct one *c)
 {
 	json_t *o = json_object();
-	char when[32];
+	char when[UNITS_TIME];
 
 	json_object_set_new(o, "cert", json_string(c->cert_path));
 	json_object_set_new(o, "ocsp", json_string(c->staple_path));
@@ -111,9 +101,9 @@ say_json(struct refresh *r, const struct one *c)
 	if (c->why.text[0] != '\0')
 		json_object_set_new(o, "text", json_string(c->why.text));
 	if (c->times.next_update > 0) {
-		format_time(c->times.this_update, when);
+		units_format_time(c->times.this_update, when);
 		json_object_set_new(o, "this_update", json_string(when));
-		format_time(c->times.next_update, when);
+		units_format_time(c->times.next_update, when);
 		json_object_set_new(o, "next_update", json_string(when));
 	}
 	json_array_append_new(r->json, o);
@@ -122,7 +112,7 @@ say_json(struct refresh *r, const struct one *c)
 static void
 say(struct refresh *r, const struct one *c)
 {
-	char when[32] = "";
+	char when[UNITS_TIME] = "";
 
 	r->has_failed |= c->out == OUT_FAILED || c->out == OUT_REVOKED;
 	if (r->json != NULL) {
@@ -132,7 +122,7 @@ say(struct refresh *r, const struct one *c)
 	if (r->o.is_quiet && (c->out == OUT_FRESH || c->out == OUT_NONE))
 		return;
 	if (c->times.next_update > 0)
-		format_time(c->times.next_update, when);
+		units_format_time(c->times.next_update, when);
 	printf("%s: %s%s%s%s%s\n", c->cert_path, words[c->out], when[0] ? ", holds until " : "",
 		when, c->why.text[0] ? ": " : "", c->why.text);
 	fflush(stdout);

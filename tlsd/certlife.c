@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "libcommon/log.h"
+#include "libcommon/units.h"
 
 #define DAY_S 86400
 
@@ -14,9 +15,9 @@
 static void
 log_expired(const struct cert *c, const struct certuse *use)
 {
-	char when[32];
+	char when[UNITS_TIME];
 
-	cert_format_time(c->not_after, when);
+	units_format_time(c->not_after, when);
 	LOG_WARN("cert_expired", L_STR("path", c->cert_path), L_STR(use->kind, use->name),
 		L_STR("not_after", when));
 }
@@ -30,9 +31,9 @@ expires_soon(const struct cert *c, const struct certuse *use, int64_t now_s)
 static void
 log_soon(const struct cert *c, const struct certuse *use, int64_t now_s)
 {
-	char when[32];
+	char when[UNITS_TIME];
 
-	cert_format_time(c->not_after, when);
+	units_format_time(c->not_after, when);
 	LOG_WARN("cert_expires_soon", L_STR("path", c->cert_path), L_STR(use->kind, use->name),
 		L_STR("not_after", when), L_INT("days_left", (c->not_after - now_s) / DAY_S));
 }
@@ -54,16 +55,16 @@ certlife_passed(const struct cert *c, const struct certuse *use, int64_t since_s
 static void
 log_used(const struct cert *c, const struct cert *old, const struct certuse *use)
 {
-	char when[32];
-	char before[32];
+	char when[UNITS_TIME];
+	char before[UNITS_TIME];
 
-	cert_format_time(c->not_after, when);
+	units_format_time(c->not_after, when);
 	if (old == NULL) {
 		LOG_INFO("cert_loaded", L_STR("path", c->cert_path), L_STR(use->kind, use->name),
 			L_STR("key", c->key_type), L_STR("not_after", when));
 		return;
 	}
-	cert_format_time(old->not_after, before);
+	units_format_time(old->not_after, before);
 	LOG_INFO("cert_changed", L_STR("path", c->cert_path), L_STR(use->kind, use->name),
 		L_STR("key", c->key_type), L_STR("old_not_after", before),
 		L_STR("not_after", when));
@@ -86,11 +87,11 @@ certlife_loaded(const struct cert *c, const struct cert *old, const struct certu
 void
 certlife_waits(const struct cert *c, const struct cert *before, const struct certuse *use)
 {
-	char when[32];
-	char old[32];
+	char when[UNITS_TIME];
+	char old[UNITS_TIME];
 
-	cert_format_time(c->not_after, when);
-	cert_format_time(before->not_after, old);
+	units_format_time(c->not_after, when);
+	units_format_time(before->not_after, old);
 	LOG_WARN("cert_waiting", L_STR("path", c->cert_path), L_STR(use->kind, use->name),
 		L_STR("reason", certlife_staple_word(c, (int64_t)time(NULL))),
 		L_STR("not_after", when), L_STR("old_not_after", old),
@@ -117,16 +118,16 @@ static json_t *
 staple_json(const struct cert *c, int64_t now)
 {
 	json_t *o = json_object();
-	char when[32];
+	char when[UNITS_TIME];
 
 	json_object_set_new(o, "state", json_string(certlife_staple_word(c, now)));
 	json_object_set_new(o, "must", json_boolean(c->wants_staple));
 	if (c->ocsp_path != NULL)
 		json_object_set_new(o, "path", json_string(c->ocsp_path));
 	if (c->staple_state == STAPLE_OK) {
-		cert_format_time(c->staple.times.this_update, when);
+		units_format_time(c->staple.times.this_update, when);
 		json_object_set_new(o, "this_update", json_string(when));
-		cert_format_time(c->staple.times.next_update, when);
+		units_format_time(c->staple.times.next_update, when);
 		json_object_set_new(o, "next_update", json_string(when));
 	} else if (c->staple_err.text[0] != '\0') {
 		json_object_set_new(o, "text", json_string(c->staple_err.text));
@@ -140,7 +141,7 @@ certlife_json(const struct cert *c, const struct certuse *use)
 	int64_t now = (int64_t)time(NULL);
 	json_t *o = json_object();
 	json_t *names = json_array();
-	char when[32];
+	char when[UNITS_TIME];
 
 	for (size_t i = 0; i < c->nnames; i++)
 		json_array_append_new(names, json_string(c->names[i]));
@@ -150,9 +151,9 @@ certlife_json(const struct cert *c, const struct certuse *use)
 	json_object_set_new(o, "key_type", json_string(c->key_type));
 	json_object_set_new(o, "names", names);
 	json_object_set_new(o, "issuer", json_string(c->issuer));
-	cert_format_time(c->not_before, when);
+	units_format_time(c->not_before, when);
 	json_object_set_new(o, "not_before", json_string(when));
-	cert_format_time(c->not_after, when);
+	units_format_time(c->not_after, when);
 	json_object_set_new(o, "not_after", json_string(when));
 	json_object_set_new(o, "days_left", json_integer((c->not_after - now) / DAY_S));
 	json_object_set_new(o, "expired", json_boolean(cert_is_expired(c, now)));
@@ -168,9 +169,9 @@ void
 certlife_text(const struct cert *c, const struct certuse *use, struct sbuf *out)
 {
 	int64_t now = (int64_t)time(NULL);
-	char when[32];
+	char when[UNITS_TIME];
 
-	cert_format_time(c->not_after, when);
+	units_format_time(c->not_after, when);
 	sbuf_addf(out, "%s %s  %s  %s  until %s (", use->kind, use->name, c->cert_path, c->key_type,
 		when);
 	if (cert_is_expired(c, now))
@@ -205,14 +206,14 @@ json_t *
 certlife_sum_json(const struct certlife_sum *sum)
 {
 	json_t *o = json_object();
-	char when[32];
+	char when[UNITS_TIME];
 
 	json_object_set_new(o, "loaded", json_integer(sum->loaded));
 	json_object_set_new(o, "waiting", json_integer(sum->waiting));
 	json_object_set_new(o, "expired", json_integer(sum->expired));
 	json_object_set_new(o, "expiring", json_integer(sum->expiring));
 	if (sum->next != 0) {
-		cert_format_time(sum->next, when);
+		units_format_time(sum->next, when);
 		json_object_set_new(o, "next_expiry", json_string(when));
 		json_object_set_new(o, "days_left", json_integer((sum->next - sum->now_s) / DAY_S));
 	}

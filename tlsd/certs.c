@@ -12,6 +12,7 @@
 
 #include "libcommon/addr.h"
 #include "libcommon/mem.h"
+#include "libcommon/units.h"
 #include "tlsd/certs.h"
 
 #define FILE_MAX  (1u << 20)
@@ -374,20 +375,10 @@ cert_is_expired(const struct cert *c, int64_t now_s)
 }
 
 void
-cert_format_time(int64_t s, char out[static 32])
-{
-	time_t t = (time_t)s;
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
-void
 cert_warn(const struct cert *c, struct err_at at, const char *path, struct errs *errs)
 {
 	int64_t now = (int64_t)time(NULL);
-	char when[32];
+	char when[UNITS_TIME];
 
 	if (c->staple_state == STAPLE_BAD || c->staple_state == STAPLE_REVOKED)
 		errs_add(errs, FINDING_WARNING, at, path, "%s", c->staple_err.text);
@@ -396,11 +387,11 @@ cert_warn(const struct cert *c, struct err_at at, const char *path, struct errs 
 			"%s: the certificate must be stapled, and there is no %s", c->cert_path,
 			c->ocsp_path != NULL ? c->ocsp_path : "staple");
 	if (cert_is_expired(c, now)) {
-		cert_format_time(c->not_after, when);
+		units_format_time(c->not_after, when);
 		errs_add(errs, FINDING_WARNING, at, path, "%s: the certificate expired at %s",
 			c->cert_path, when);
 	} else if (c->not_before > now) {
-		cert_format_time(c->not_before, when);
+		units_format_time(c->not_before, when);
 		errs_add(errs, FINDING_WARNING, at, path,
 			"%s: the certificate is not valid before %s", c->cert_path, when);
 	}

@@ -65,7 +65,5 @@ bool cert_is_expired(const struct cert *c, int64_t now_s);
 /* Findings (warnings) for a certificate that is expired or not yet valid, or whose staple cannot be
  * shown. */
 void cert_warn(const struct cert *c, struct err_at at, const char *path, struct errs *errs);
-/* "2026-11-24T10:00:00Z" */
-void cert_format_time(int64_t s, char out[static 32]);
 
 #endif

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "libcommon/mem.h"
+#include "libcommon/units.h"
 #include "tlsd/certs.h"
 #include "tlsd/pem.h"
 
@@ -242,11 +243,11 @@ clientauth_is_over(const struct clientauth *a, int64_t now_s)
 void
 clientauth_warn(const struct clientauth *a, struct err_at at, const char *path, struct errs *errs)
 {
-	char when[32];
+	char when[UNITS_TIME];
 
 	if (!clientauth_is_over(a, (int64_t)time(NULL)))
 		return;
-	cert_format_time(a->next_update, when);
+	units_format_time(a->next_update, when);
 	errs_add(errs, FINDING_WARNING, at, path,
 		"%s: the revocation list is over since %s: clients with a certificate are refused",
 		a->crl_path, when);

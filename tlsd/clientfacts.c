@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "libcommon/addr.h"
+#include "libcommon/units.h"
 #include "tlsd/certs.h"
 
 static struct slice
@@ -180,13 +181,13 @@ serial_text(const X509 *x, char *room, size_t cap)
 }
 
 static struct slice
-time_text(const ASN1_TIME *t, char room[static 32])
+time_text(const ASN1_TIME *t, char room[static UNITS_TIME])
 {
 	struct tm tm;
 
 	if (ASN1_TIME_to_tm(t, &tm) != 1)
 		return nothing();
-	cert_format_time((int64_t)timegm(&tm), room);
+	units_format_time((int64_t)timegm(&tm), room);
 	return slice_str(room);
 }
 

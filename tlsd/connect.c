@@ -17,6 +17,7 @@
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
 #include "libcommon/tlsasker.h"
+#include "libcommon/units.h"
 #include "tlsd/announce.h"
 #include "tlsd/asks.h"
 #include "tlsd/certlife.h"
@@ -418,7 +419,7 @@ static json_t *
 policy_json(const struct policy *p)
 {
 	json_t *o = json_object();
-	char when[32];
+	char when[UNITS_TIME];
 
 	json_object_set_new(o, "name", json_string(p->cfg->name));
 	json_object_set_new(o, "verify", json_boolean(p->cfg->verify));
@@ -426,7 +427,7 @@ policy_json(const struct policy *p)
 	json_object_set_new(o, "min_version",
 		json_string(p->cfg->min_version == TLSPOLICY_1_3 ? "1.3" : "1.2"));
 	if (p->cert != NULL) {
-		cert_format_time(p->cert->not_after, when);
+		units_format_time(p->cert->not_after, when);
 		json_object_set_new(o, "cert", json_string(p->cert->cert_path));
 		json_object_set_new(o, "cert_not_after", json_string(when));
 	}

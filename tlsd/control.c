@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "libcommon/clock.h"
+#include "libcommon/units.h"
 #include "tlsd/certctl.h"
 #include "tlsd/control.h"
 #include "tlsd/server.h"
@@ -75,7 +76,7 @@ static json_t *
 auth_json(const struct clientauth *a)
 {
 	json_t *o;
-	char when[32];
+	char when[UNITS_TIME];
 
 	if (a == NULL)
 		return json_null();
@@ -84,7 +85,7 @@ auth_json(const struct clientauth *a)
 	json_object_set_new(o, "authorities", json_integer((json_int_t)a->ncas));
 	json_object_set_new(o, "revocation_lists", json_integer((json_int_t)a->ncrls));
 	if (a->next_update != 0) {
-		cert_format_time(a->next_update, when);
+		units_format_time(a->next_update, when);
 		json_object_set_new(o, "next_update", json_string(when));
 	}
 	return o;

@@ -9,6 +9,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/mem.h"
+#include "libcommon/units.h"
 #include "tlsd/certfiles.h"
 #include "tlsd/certwait.h"
 #include "tlsd/selfsigned.h"
@@ -458,9 +459,9 @@ site_is_due(const struct site *s, int64_t now_s)
 static void
 log_staple_over(const struct site_listener *l, const struct cert *c)
 {
-	char when[32];
+	char when[UNITS_TIME];
 
-	cert_format_time(c->staple.times.next_update, when);
+	units_format_time(c->staple.times.next_update, when);
 	LOG_WARN("staple_expired", L_STR("path", c->ocsp_path),
 		L_STR("listen", l->cfg->address_text), L_STR("next_update", when));
 }
@@ -490,9 +491,9 @@ log_time(const struct site *s, const struct site_listener *l, const struct cert 
 static void
 log_crl(const struct site_listener *l)
 {
-	char when[32];
+	char when[UNITS_TIME];
 
-	cert_format_time(l->auth->next_update, when);
+	units_format_time(l->auth->next_update, when);
 	LOG_ERROR("crl_expired", L_STR("path", l->auth->crl_path),
 		L_STR("listen", l->cfg->address_text), L_STR("next_update", when),
 		L_STR("text", "clients with a certificate are refused until it is renewed"));
@@ -550,12 +551,12 @@ static void
 log_auth(const struct site_listener *l, const struct site *old, int64_t now)
 {
 	const struct clientauth *a = l->auth;
-	char when[32] = "";
+	char when[UNITS_TIME] = "";
 
 	if (a == NULL || a == find_old_auth(old, l->cfg))
 		return;
 	if (a->next_update != 0)
-		cert_format_time(a->next_update, when);
+		units_format_time(a->next_update, when);
 	LOG_INFO("client_auth", L_STR("listen", l->cfg->address_text),
 		L_STR("mode", clientauth_mode_word(a->mode)), L_INT("authorities", a->ncas),
 		L_INT("revocation_lists", a->ncrls), L_STR("next_update", when));

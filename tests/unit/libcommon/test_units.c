@@ -131,6 +131,18 @@ assert_size(uint64_t bytes, const char *want)
 }
 
 static void
+writes_moments(void **state)
+{
+	char text[UNITS_TIME];
+
+	(void)state;
+	assert_string_equal(units_format_time(0, text), "1970-01-01T00:00:00Z");
+	assert_string_equal(units_format_time(1795514401, text), "2026-11-24T10:00:01Z");
+	assert_string_equal(units_format_time(-1, text), "1969-12-31T23:59:59Z");
+	assert_string_equal(units_format_time(INT64_MAX, text), "");
+}
+
+static void
 writes_the_shortest(void **state)
 {
 	(void)state;
@@ -179,6 +191,7 @@ main(void)
 		cmocka_unit_test(reads_durations),
 		cmocka_unit_test(reads_sizes),
 		cmocka_unit_test(writes_the_shortest),
+		cmocka_unit_test(writes_moments),
 		cmocka_unit_test(reads_back_what_it_writes),
 	};
 
