@@ -12,12 +12,6 @@
 #include "libcommon/mem.h"
 #include "libcommon/units.h"
 
-static uint64_t
-age(uint64_t now_ms, uint64_t then_ms)
-{
-	return then_ms && then_ms < now_ms ? now_ms - then_ms : 0;
-}
-
 struct tally {
 	size_t up;
 	size_t down;
@@ -212,11 +206,12 @@ probe_json(const struct server *s, const struct target *t)
 			    : json_null());
 	json_object_set_new(o, "state", json_string(probe_state_name(t->rise.state)));
 	json_object_set_new(o, "reason", json_string(t->reason));
-	set_int(o, "since_ms", age(now_ms, t->since_ms));
+	set_int(o, "since_ms", target_age_ms(now_ms, t->since_ms));
 	set_int(o, "rise", t->rise.rise);
 	set_int(o, "fall", t->rise.fall);
 	json_object_set_new(o, "last_probe_age_ms",
-		t->probed_ms ? json_integer((json_int_t)age(now_ms, t->probed_ms)) : json_null());
+		t->probed_ms ? json_integer((json_int_t)target_age_ms(now_ms, t->probed_ms))
+			     : json_null());
 	set_int(o, "took_us", t->took_us);
 	set_int(o, "next_ms", schedule_next_ms(s->schedule, t));
 	json_object_set_new(o, "running", json_boolean(t->probe != NULL));
@@ -240,10 +235,10 @@ probe_text(const struct server *s, const struct target *t, struct sbuf *out)
 		probe_state_name(t->rise.state));
 	if (t->reason[0])
 		sbuf_addf(out, " %s", t->reason);
-	add_age(out, " for", age(now_ms, t->since_ms));
+	add_age(out, " for", target_age_ms(now_ms, t->since_ms));
 	sbuf_addf(out, ", rise %u, fall %u", t->rise.rise, t->rise.fall);
 	if (t->probed_ms) {
-		add_age(out, ", probed", age(now_ms, t->probed_ms));
+		add_age(out, ", probed", target_age_ms(now_ms, t->probed_ms));
 		sbuf_addf(out, " ago in %" PRIu64 " us", t->took_us);
 	}
 	if (t->is_paused)

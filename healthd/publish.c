@@ -37,12 +37,6 @@ struct publish {
 	char who[];
 };
 
-static uint64_t
-age(uint64_t now_ms, uint64_t then_ms)
-{
-	return then_ms && then_ms < now_ms ? now_ms - then_ms : 0;
-}
-
 /* --- one message ----------------------------------------------------------- */
 
 static void
@@ -73,15 +67,15 @@ fill_server(struct busmsg_server *out, const struct target *t, uint64_t now_ms)
 		.address = t->address,
 		.state = t->rise.state,
 		.reason = t->reason,
-		.since_ms = age(now_ms, t->since_ms),
-		.probe_age_ms = age(now_ms, t->probed_ms),
+		.since_ms = target_age_ms(now_ms, t->since_ms),
+		.probe_age_ms = target_age_ms(now_ms, t->probed_ms),
 		.rise = t->rise.rise,
 		.fall = t->rise.fall,
 		.is_probed = t->probed_ms != 0,
 	};
 	/* 0 stands for "none fails", so a failure of this very millisecond is one old */
 	if (t->failing_ms)
-		out->failing_ms = age(now_ms, t->failing_ms) + 1;
+		out->failing_ms = target_age_ms(now_ms, t->failing_ms) + 1;
 }
 
 static void
@@ -157,7 +151,7 @@ publish_changed(struct publish *p, struct target *t)
 
 	if (!sh || !p->bus || sh->soon.is_queued)
 		return;
-	passed_ms = age(loop_now_ms(p->loop), sh->sent_ms);
+	passed_ms = target_age_ms(loop_now_ms(p->loop), sh->sent_ms);
 	if (sh->sent_ms == 0 || passed_ms >= PUBLISH_GAP_MS)
 		loop_run_soon(p->loop, &sh->soon);
 	else if (sh->due.due_ms > sh->sent_ms + PUBLISH_GAP_MS)

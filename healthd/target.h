@@ -96,6 +96,13 @@ void target_set_expire(struct target_set *s);
 /* Entries that name no server of ours. */
 size_t target_set_unmatched(const struct target_set *s);
 
+/* How long ago; 0 for what has not happened. */
+static inline uint64_t
+target_age_ms(uint64_t now_ms, uint64_t then_ms)
+{
+	return then_ms != 0 && then_ms < now_ms ? now_ms - then_ms : 0;
+}
+
 struct target_pool *target_pool_find(const struct target_set *s, const char *name);
 struct target *target_find(
 	const struct target_set *s, const char *pool, const char *name, const char *address);

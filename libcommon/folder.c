@@ -47,6 +47,18 @@ folder_make(const char *path, mode_t mode)
 	return rc;
 }
 
+static int
+is_visible(const struct dirent *e)
+{
+	return e->d_name[0] != '.';
+}
+
+int
+folder_list(const char *folder, struct dirent ***list)
+{
+	return scandir(folder, list, is_visible, alphasort);
+}
+
 static bool
 is_instance(const char *name, const char *suffix)
 {

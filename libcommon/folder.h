@@ -1,5 +1,6 @@
 /*
- * folder: making one, and what programs' instances have in theirs: RUN_DIR/NAME/<instance><suffix>.
+ * folder: making one, listing one, and what programs' instances have in theirs:
+ * RUN_DIR/NAME/<instance><suffix>.
  */
 #ifndef LIBCOMMON_FOLDER_H
 #define LIBCOMMON_FOLDER_H
@@ -8,6 +9,10 @@
 
 /* mkdir(2), and those above it that are missing, with mode 0755: they belong to the system. */
 int folder_make(const char *path, mode_t mode);
+
+/* Its entries, sorted, without those that begin with a dot: scandir(3), whose the memory is. */
+struct dirent;
+int folder_list(const char *folder, struct dirent ***list);
 
 /* Instances of one listener at most. */
 #define FOLDER_MAX 256

@@ -51,14 +51,6 @@ find_all(struct fleet *f, const struct site *s, bool has_connect)
 
 /* ---- list ---- */
 
-static const char *
-text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
 static char *
 join_names(const json_t *names)
 {
@@ -92,22 +84,22 @@ add_days(struct table *t, const json_t *c)
 static void
 add_cert(struct table *t, const struct member *m, const json_t *c)
 {
-	const char *ocsp = text_of(json_object_get(c, "ocsp"), "state");
+	const char *ocsp = fleet_text(json_object_get(c, "ocsp"), "state");
 	bool is_fine = strcmp(ocsp, "good") == 0 || strcmp(ocsp, "none") == 0;
 	char *names = join_names(json_object_get(c, "names"));
 
 	table_add(t, TINT_BOLD, "%s", names != NULL ? names : "");
 	if (json_object_get(c, "policy") != NULL)
-		table_add(t, TINT_NONE, "policy %s", text_of(c, "policy"));
+		table_add(t, TINT_NONE, "policy %s", fleet_text(c, "policy"));
 	else
-		table_add(t, TINT_NONE, "%s", text_of(c, "listen"));
+		table_add(t, TINT_NONE, "%s", fleet_text(c, "listen"));
 	table_add(t, TINT_DIM, "%s", m->name);
-	table_add(t, TINT_NONE, "%s", text_of(c, "key_type"));
-	table_add(t, TINT_NONE, "%s", text_of(c, "issuer"));
+	table_add(t, TINT_NONE, "%s", fleet_text(c, "key_type"));
+	table_add(t, TINT_NONE, "%s", fleet_text(c, "issuer"));
 	add_days(t, c);
 	table_add(t, is_fine ? TINT_NONE : TINT_YELLOW, "%s%s", ocsp,
 		json_is_true(json_object_get(c, "waiting")) ? ", waits" : "");
-	table_add(t, TINT_DIM, "%s", text_of(c, "path"));
+	table_add(t, TINT_DIM, "%s", fleet_text(c, "path"));
 	free(names);
 }
 
@@ -183,7 +175,7 @@ print_reloaded(const struct member *m)
 	json_array_foreach(waiting, i, c)
 	{
 		sbuf_addf(&text, "%s: %s waits for its staple (%s), the one before stays\n",
-			m->name, text_of(c, "path"), text_of(c, "reason"));
+			m->name, fleet_text(c, "path"), fleet_text(c, "reason"));
 	}
 	plain_add(&plain, text.p, PLAIN_LINES);
 	fputs(plain.p, stdout);
@@ -199,7 +191,7 @@ reload(struct fleet *f, const struct site *s)
 	fleet_ask(f, "status", ASK_MS, NULL, NULL);
 	for (size_t i = 0; i < f->n; i++) {
 		struct member *m = &f->v[i];
-		const char *file = text_of(m->answer, "config");
+		const char *file = fleet_text(m->answer, "config");
 
 		if (m->state != MEMBER_OK)
 			continue;

@@ -30,6 +30,14 @@ pause_ms(int ms)
 	nanosleep(&ts, NULL);
 }
 
+const char *
+fleet_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
 /* ---- finding ---- */
 
 static bool

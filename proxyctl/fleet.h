@@ -61,6 +61,9 @@ size_t fleet_complain(const struct fleet *f);
 void fleet_drop(struct fleet *f, struct member *m);
 void fleet_forget_gone(struct fleet *f);
 
+/* A text of an answer; "" where it is not said. */
+const char *fleet_text(const struct json_t *o, const char *key);
+
 void pause_ms(int ms);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "libcommon/ctl.h"
+#include "libcommon/folder.h"
 #include "libcommon/mem.h"
 
 enum { ASK_MS = 5000 };
@@ -63,12 +64,6 @@ give_scalar(struct member *m, struct given *g, const struct cfg *cfg, const stru
 	arena_fini(&a);
 }
 
-static int
-is_visible(const struct dirent *e)
-{
-	return e->d_name[0] != '.';
-}
-
 static bool
 may_hold_key(const char *name)
 {
@@ -94,7 +89,7 @@ give_folder(struct member *m, struct given *g, const struct cfg *cfg, const stru
 		node != NULL && node->kind == CFG_SCALAR ? cfg_path(cfg, &a, node->text) : NULL;
 
 	if (dir != NULL)
-		n = scandir(dir, &list, is_visible, alphasort);
+		n = folder_list(dir, &list);
 	for (int i = 0; i < n; i++) {
 		const char *name = list[i]->d_name;
 

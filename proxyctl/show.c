@@ -7,15 +7,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "proxyctl/fleet.h"
 #include "proxyctl/table.h"
-
-static const char *
-text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
 
 static json_int_t
 number_of(const json_t *o, const char *key)
@@ -49,8 +42,8 @@ static void
 add_member(struct table *t, const struct member *m)
 {
 	const json_t *a = m->answer;
-	const char *state = text_of(a, "state");
-	const char *hash = text_of(a, "hash");
+	const char *state = fleet_text(a, "state");
+	const char *hash = fleet_text(a, "hash");
 
 	table_add(t, TINT_BOLD, "%s", m->name);
 	if (m->state != MEMBER_OK) {
@@ -61,7 +54,7 @@ add_member(struct table *t, const struct member *m)
 	}
 	table_add(t, strcmp(state, "running") == 0 ? TINT_GREEN : TINT_YELLOW, "%s", state);
 	add_number(t, a, "pid", TINT_NONE);
-	table_add(t, TINT_NONE, "%s", text_of(a, "version"));
+	table_add(t, TINT_NONE, "%s", fleet_text(a, "version"));
 	add_number(t, a, "generation", TINT_NONE);
 	table_add(t, TINT_DIM, "%.8s", hash);
 	add_duration(t, json_object_get(a, "uptime_ms"), TINT_NONE);
@@ -113,11 +106,11 @@ add_address(struct table *t, const struct member *m, const char *address)
 static void
 add_listener(struct table *t, const struct member *m, const json_t *l)
 {
-	const char *name = text_of(l, "name");
-	const char *bound = text_of(l, "bound");
+	const char *name = fleet_text(l, "name");
+	const char *bound = fleet_text(l, "bound");
 
-	table_add(t, TINT_BOLD, "%s", name[0] ? name : text_of(l, "to"));
-	add_address(t, m, bound[0] ? bound : text_of(l, "address"));
+	table_add(t, TINT_BOLD, "%s", name[0] ? name : fleet_text(l, "to"));
+	add_address(t, m, bound[0] ? bound : fleet_text(l, "address"));
 	table_add(t, TINT_DIM, "%s", m->name);
 	add_number(t, l, "connections", TINT_NONE);
 	add_number(t, l, "accepted", TINT_NONE);
@@ -163,7 +156,7 @@ verdict_tint(const char *verdict)
 static void
 add_verdict(struct table *t, const json_t *server)
 {
-	const char *first = text_of(server, "verdict");
+	const char *first = fleet_text(server, "verdict");
 	struct sbuf all = { 0 };
 	const char *who;
 	json_t *view;
@@ -185,10 +178,10 @@ add_server(struct table *t, const json_t *s)
 {
 	bool is_backup = json_is_true(json_object_get(s, "backup"));
 
-	table_add(t, TINT_BOLD, "  %s%s", text_of(s, "name"), is_backup ? " (backup)" : "");
-	table_add(t, TINT_NONE, "%s", text_of(s, "address"));
+	table_add(t, TINT_BOLD, "  %s%s", fleet_text(s, "name"), is_backup ? " (backup)" : "");
+	table_add(t, TINT_NONE, "%s", fleet_text(s, "address"));
 	add_verdict(t, s);
-	table_add(t, TINT_NONE, "%s", text_of(s, "reason"));
+	table_add(t, TINT_NONE, "%s", fleet_text(s, "reason"));
 	add_number(t, s, "weight", TINT_NONE);
 	add_number(t, s, "inflight", TINT_NONE);
 	add_number(t, s, "requests", TINT_NONE);
@@ -207,7 +200,7 @@ count_up(const json_t *servers)
 
 	json_array_foreach(servers, i, s)
 	{
-		n += strcmp(text_of(s, "verdict"), "up") == 0;
+		n += strcmp(fleet_text(s, "verdict"), "up") == 0;
 	}
 	return n;
 }
@@ -223,7 +216,7 @@ show_pool(const json_t *pool, bool is_coloured, struct sbuf *out)
 	const json_t *s;
 
 	sbuf_adds(out, "\nPOOL ");
-	tint_add(out, is_coloured, TINT_BOLD, text_of(pool, "name"));
+	tint_add(out, is_coloured, TINT_BOLD, fleet_text(pool, "name"));
 	sbuf_addf(out, "  %zu of %zu servers up\n", count_up(servers), json_array_size(servers));
 	table_init(&t, titles);
 	json_array_foreach(servers, i, s)
@@ -239,7 +232,7 @@ static void
 show_overrides(const struct member *m, bool is_coloured, struct sbuf *out)
 {
 	const json_t *o = json_object_get(m->answer, "overrides");
-	const char *error = text_of(o, "error");
+	const char *error = fleet_text(o, "error");
 	struct sbuf text = { 0 };
 
 	if (error[0] != '\0')

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/folder.h"
 #include "libcommon/units.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/fetch.h"
@@ -425,12 +426,6 @@ path_at(const struct refresh *r, struct arena *a, const struct cfg_node *map, co
 		: NULL;
 }
 
-static int
-is_visible(const struct dirent *e)
-{
-	return e->d_name[0] != '.';
-}
-
 static bool
 ends_with(const char *s, const char *end)
 {
@@ -445,7 +440,7 @@ static void
 refresh_folder(struct refresh *r, struct arena *a, const char *dir)
 {
 	struct dirent **list;
-	int n = scandir(dir, &list, is_visible, alphasort);
+	int n = folder_list(dir, &list);
 
 	if (n < 0) {
 		struct one c = { .cert_path = dir, .staple_path = dir, .out = OUT_FAILED };

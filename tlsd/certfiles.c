@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "tlsd/certfiles.h"
 
@@ -73,17 +74,11 @@ add_folder(struct certfiles *all, const struct certcfg *cfg, const char *name)
 }
 
 static int
-is_visible(const struct dirent *e)
-{
-	return e->d_name[0] != '.';
-}
-
-static int
 add_dir(struct certfiles *all, const struct certcfg *cfg, struct err *err)
 {
 	size_t before = all->n;
 	struct dirent **list;
-	int n = scandir(cfg->dir, &list, is_visible, alphasort);
+	int n = folder_list(cfg->dir, &list);
 
 	if (n < 0)
 		return err_set(err, "%s: cannot be listed: %s", cfg->dir, strerror(errno));

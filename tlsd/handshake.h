@@ -6,6 +6,7 @@ struct session;
 
 /* The next state or SESSION_WAIT. */
 int handshake_step(struct session *s);
+/* Of SESSION_HELLO, too. */
 int handshake_late(struct session *s);
 
 #endif

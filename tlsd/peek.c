@@ -160,9 +160,3 @@ peek_step(struct session *s)
 	}
 	return next;
 }
-
-int
-peek_late(struct session *s)
-{
-	return session_handshake_failed(s, REASON_TIMEOUT, NULL);
-}

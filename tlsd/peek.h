@@ -9,6 +9,5 @@ struct session;
 
 /* The next state or SESSION_WAIT. */
 int peek_step(struct session *s);
-int peek_late(struct session *s);
 
 #endif

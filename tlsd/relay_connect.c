@@ -72,12 +72,6 @@ relay_first_late(struct session *s)
 
 /* ---- connect ---- */
 
-static struct target *
-target_of(const struct session *s)
-{
-	return s->site->targets[s->listener - s->site->site->listeners];
-}
-
 /* The header in front of what take_first left in the worker's buffer. */
 static char *
 put_header(struct session *s)
@@ -182,7 +176,7 @@ finish_connect(struct session *s)
 		atomic_fetch_add_explicit(&s->backend->connected, 1, memory_order_relaxed);
 		return connected(s);
 	}
-	target_failed(target_of(s), loop_now_ms(s->w->loop), s->backend);
+	target_failed(session_target(s), loop_now_ms(s->w->loop), s->backend);
 	s->backend = NULL;
 	session_forget_socket(s);
 	return wait_for_server(s);
@@ -218,7 +212,7 @@ relay_connect(struct session *s)
 			w->loop, &s->deadline, (uint64_t)s->site->site->cfg->handoff_timeout_ms);
 
 	enum target_result r =
-		target_connect(target_of(s), loop_now_ms(w->loop), &s->bfd, &s->backend);
+		target_connect(session_target(s), loop_now_ms(w->loop), &s->bfd, &s->backend);
 	char *first = s->has_header ? NULL : put_header(s);
 
 	if (!s->has_header)
@@ -243,7 +237,7 @@ relay_connect_late(struct session *s)
 			L_INT("waited_ms", s->site->site->cfg->handoff_timeout_ms),
 			L_INT("not_logged", dropped));
 	if (s->backend != NULL) {
-		target_failed(target_of(s), loop_now_ms(s->w->loop), s->backend);
+		target_failed(session_target(s), loop_now_ms(s->w->loop), s->backend);
 		s->backend = NULL;
 	}
 	if (s->wire.ssl != NULL)

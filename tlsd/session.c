@@ -31,7 +31,7 @@ static const struct state {
 	int (*step)(struct session *s);
 	int (*late)(struct session *s); /* the deadline passed: the next state */
 } states[] = {
-	[SESSION_HELLO] = { "hello", peek_step, peek_late },
+	[SESSION_HELLO] = { "hello", peek_step, handshake_late },
 	[SESSION_HANDSHAKE] = { "handshake", handshake_step, handshake_late },
 	[SESSION_FIRST] = { "first", relay_first, relay_first_late },
 	[SESSION_CONNECT] = { "connect", relay_connect, relay_connect_late },

@@ -125,6 +125,12 @@ int session_closed_for(_Atomic uint64_t *counter);
 void session_watch_client(struct session *s);
 /* bfd is a server's socket now: have its events. */
 void session_watch_backend(struct session *s, bool is_write);
+/* Where its listener's connections go; while it has a site. */
+static inline struct target *
+session_target(const struct session *s)
+{
+	return s->site->targets[s->listener - s->site->site->listeners];
+}
 /* The pipe ends, with what it may still hold. */
 void session_drop_pipe(struct session *s, struct pipe **pipe, uint32_t *piped);
 /* Connecting has failed: close it, for the next attempt. */

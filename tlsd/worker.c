@@ -278,12 +278,6 @@ worker_unwait(struct worker *w, struct session *s)
 	stats_add(&w->stats.waiting, (uint64_t)-1);
 }
 
-static struct target *
-target_of(const struct session *s)
-{
-	return s->site->targets[s->listener - s->site->site->listeners];
-}
-
 /* The oldest first; where one finds nobody, the others of that target need not ask. */
 static void
 on_retry(struct deadline *d)
@@ -293,7 +287,7 @@ on_retry(struct deadline *d)
 	struct session *next;
 
 	for (struct session *s = w->wait_first; s != NULL; s = next) {
-		const struct target *t = target_of(s);
+		const struct target *t = session_target(s);
 
 		next = s->wait_next;
 		if (t == deaf)
