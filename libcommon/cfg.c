@@ -42,20 +42,6 @@ mark_at(const struct loader *l, yaml_mark_t mark)
 	return (struct err_at){ l->cfg->file, (unsigned)mark.line + 1, (unsigned)mark.column + 1 };
 }
 
-static const char *
-path_now(const struct loader *l)
-{
-	return l->path.p ? l->path.p : "";
-}
-
-static void
-path_pop(struct loader *l, size_t n)
-{
-	l->path.n = n;
-	if (l->path.p != NULL)
-		l->path.p[n] = '\0';
-}
-
 /* --- what libyaml refuses ----------------------------------------------------------------------
  */
 
@@ -165,7 +151,7 @@ next_event(struct loader *l, yaml_event_t *event)
 static struct cfg_node *
 fatal(struct loader *l, struct err_at at, const char *text)
 {
-	cfg_report(l->errs, at, path_now(l), "%s", text);
+	cfg_report(l->errs, at, sbuf_str(&l->path), "%s", text);
 	l->is_fatal = true;
 	return NULL;
 }
@@ -270,7 +256,7 @@ parse_alias(struct loader *l, const yaml_event_t *event, unsigned depth)
 		struct sbuf shown = { 0 };
 
 		cfg_quote(&shown, slice_str(name));
-		cfg_report(l->errs, at, path_now(l),
+		cfg_report(l->errs, at, sbuf_str(&l->path),
 			a ? "the alias %s stands within its own anchor"
 			  : "no anchor %s stands above this alias",
 			shown.p);
@@ -306,7 +292,7 @@ is_tag_ok(const yaml_char_t *tag, const char *only)
 static void
 refuse_tag(struct loader *l, yaml_mark_t mark, struct cfg_node *n)
 {
-	cfg_report(l->errs, mark_at(l, mark), path_now(l),
+	cfg_report(l->errs, mark_at(l, mark), sbuf_str(&l->path),
 		"a YAML tag, expected none: the key decides what a value is");
 	n->is_broken = true;
 }
@@ -318,7 +304,7 @@ expand(struct loader *l, struct cfg_node *n)
 	struct err err;
 
 	if (cfg_env_expand(n->text, &out, &err) < 0) {
-		cfg_report(l->errs, cfg_at(l->cfg, n), path_now(l), "%s", err.text);
+		cfg_report(l->errs, cfg_at(l->cfg, n), sbuf_str(&l->path), "%s", err.text);
 		n->is_broken = true;
 	} else {
 		n->text = arena_dup(l->cfg->arena, sbuf_slice(&out));
@@ -347,7 +333,8 @@ parse_scalar(struct loader *l, const yaml_event_t *event, bool is_key)
 	if (!is_tag_ok(event->data.scalar.tag, YAML_STR_TAG)) {
 		refuse_tag(l, event->start_mark, n);
 	} else if (slice_find(text, '\0') < text.n) {
-		cfg_report(l->errs, cfg_at(l->cfg, n), path_now(l), "a NUL byte within text");
+		cfg_report(
+			l->errs, cfg_at(l->cfg, n), sbuf_str(&l->path), "a NUL byte within text");
 		n->is_broken = true;
 	} else if (!is_key && cfg_env_has(text)) {
 		expand(l, n);
@@ -381,7 +368,7 @@ parse_sequence(struct loader *l, const yaml_event_t *start, unsigned depth)
 		}
 		sbuf_addf(&l->path, "[%zu]", seq->count);
 		*tail = parse_node(l, &event, depth + 1);
-		path_pop(l, path_n);
+		sbuf_cut(&l->path, path_n);
 		if (*tail == NULL)
 			return NULL;
 		tail = &(*tail)->next;
@@ -396,7 +383,7 @@ add_merged_mapping(struct loader *l, struct cfg_members *merged, struct cfg_node
 	if (map->is_broken)
 		return;
 	if (map->kind != CFG_MAPPING) {
-		cfg_report(l->errs, cfg_at(l->cfg, map), path_now(l),
+		cfg_report(l->errs, cfg_at(l->cfg, map), sbuf_str(&l->path),
 			"expected an alias of a mapping, or a list of such");
 		return;
 	}
@@ -424,9 +411,9 @@ report_duplicate(void *arg, const struct cfg_node *first, const struct cfg_node 
 	size_t path_n = l->path.n;
 
 	cfg_path_push(&l->path, again->key);
-	cfg_report(l->errs, cfg_key_at(l->cfg, again), path_now(l),
+	cfg_report(l->errs, cfg_key_at(l->cfg, again), sbuf_str(&l->path),
 		"duplicate key, the first one is at %u:%u", first->key_line, first->key_col);
-	path_pop(l, path_n);
+	sbuf_cut(&l->path, path_n);
 }
 
 /* The key of a member, or NULL: then its value is read and dropped, or all ends. */
@@ -439,12 +426,13 @@ parse_key(struct loader *l, yaml_event_t *event, unsigned depth)
 		key = parse_scalar(l, event, true);
 		yaml_event_delete(event);
 		if (key != NULL && key->text.n == 0 && !key->is_broken) {
-			cfg_report(l->errs, cfg_at(l->cfg, key), path_now(l), "an empty key");
+			cfg_report(
+				l->errs, cfg_at(l->cfg, key), sbuf_str(&l->path), "an empty key");
 			key->is_broken = true;
 		}
 		return key != NULL && !key->is_broken ? key : NULL;
 	}
-	cfg_report(l->errs, mark_at(l, event->start_mark), path_now(l),
+	cfg_report(l->errs, mark_at(l, event->start_mark), sbuf_str(&l->path),
 		"a key that is no plain text, expected a word");
 	parse_node(l, event, depth + 1);
 	return NULL;
@@ -479,7 +467,7 @@ parse_member(struct loader *l, yaml_event_t *event, unsigned depth, struct cfg_m
 		value->key_col = key->col;
 		cfg_members_add(own, value);
 	}
-	path_pop(l, path_n);
+	sbuf_cut(&l->path, path_n);
 	return value != NULL;
 }
 

@@ -53,7 +53,7 @@ cfg_report(struct errs *errs, struct err_at at, const char *path, const char *fm
 	va_start(ap, fmt);
 	sbuf_vaddf(&text, fmt, ap);
 	va_end(ap);
-	errs_add(errs, FINDING_ERROR, at, path, "%s", text.p ? text.p : "");
+	errs_add(errs, FINDING_ERROR, at, path, "%s", sbuf_str(&text));
 	sbuf_fini(&text);
 }
 

@@ -21,20 +21,6 @@ static void bind_defaults(struct binder *b, const struct cfg_schema *schema, voi
 /* --- messages ----------------------------------------------------------------------------------
  */
 
-static const char *
-path_now(const struct binder *b)
-{
-	return b->path.p ? b->path.p : "";
-}
-
-static void
-path_pop(struct binder *b, size_t n)
-{
-	b->path.n = n;
-	if (b->path.p != NULL)
-		b->path.p[n] = '\0';
-}
-
 void
 cfg_error(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, const char *fmt, ...)
 {
@@ -52,7 +38,7 @@ cfg_error(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, co
 static void
 value_error(struct binder *b, const struct cfg_node *node, const char *text)
 {
-	cfg_report(b->ctx->errs, cfg_at(b->ctx->cfg, node), path_now(b), "%s", text);
+	cfg_report(b->ctx->errs, cfg_at(b->ctx->cfg, node), sbuf_str(&b->path), "%s", text);
 }
 
 static void
@@ -84,7 +70,7 @@ missing(struct binder *b, const struct cfg_row *row, const struct cfg_node *pare
 	struct sbuf want = { 0 };
 
 	cfg_expected(row, &want);
-	cfg_error(b->ctx, parent, path_now(b), "missing, expected %s", want.p);
+	cfg_error(b->ctx, parent, sbuf_str(&b->path), "missing, expected %s", want.p);
 	sbuf_fini(&want);
 }
 
@@ -139,12 +125,13 @@ unknown_key(struct binder *b, const struct known_keys *known, const struct cfg_n
 
 	free(word);
 	if (meant != NULL) {
-		cfg_error(b->ctx, node, path_now(b), "unknown key, did you mean \"%s\"?", meant);
+		cfg_error(b->ctx, node, sbuf_str(&b->path), "unknown key, did you mean \"%s\"?",
+			meant);
 		return;
 	}
 	for (size_t i = 0; (k = known_key_at(known, i)) != NULL; i++)
 		sbuf_addf(&keys, "%s%s", i ? ", " : "", k);
-	cfg_error(b->ctx, node, path_now(b), "unknown key, expected one of %s",
+	cfg_error(b->ctx, node, sbuf_str(&b->path), "unknown key, expected one of %s",
 		keys.p ? keys.p : "none");
 	sbuf_fini(&keys);
 }
@@ -159,7 +146,7 @@ check_keys(struct binder *b, const struct known_keys *known, const struct cfg_no
 			continue;
 		cfg_path_push(&b->path, n->key);
 		unknown_key(b, known, n);
-		path_pop(b, path_n);
+		sbuf_cut(&b->path, path_n);
 	}
 }
 
@@ -222,7 +209,7 @@ check_nonempty(struct binder *b, const struct cfg_row *row, const struct cfg_nod
 	if (n > 0 || !(row->flags & CFG_NONEMPTY))
 		return;
 	cfg_expected(row, &want);
-	cfg_error(b->ctx, node, path_now(b), "empty, expected %s", want.p);
+	cfg_error(b->ctx, node, sbuf_str(&b->path), "empty, expected %s", want.p);
 	sbuf_fini(&want);
 }
 
@@ -251,7 +238,7 @@ bind_scalar_list(struct binder *b, const struct cfg_row *row, const struct cfg_n
 			list->n++;
 		else
 			is_ok = false;
-		path_pop(b, path_n);
+		sbuf_cut(&b->path, path_n);
 	}
 	check_nonempty(b, row, node, node->count);
 	return is_ok;
@@ -282,7 +269,7 @@ bind_pairs(struct binder *b, const struct cfg_row *row, const struct cfg_node *n
 			list->n++;
 		else
 			is_ok = false;
-		path_pop(b, path_n);
+		sbuf_cut(&b->path, path_n);
 	}
 	check_nonempty(b, row, node, node->count);
 	return is_ok;
@@ -338,7 +325,7 @@ bind_map(struct binder *b, const struct cfg_row *row, const struct cfg_node *nod
 
 	if (bind_sub(b, row, node, field)) {
 		if (row->parse != NULL && b->ctx->errs->error_count == errors)
-			row->parse(b->ctx, node, path_now(b), field);
+			row->parse(b->ctx, node, sbuf_str(&b->path), field);
 		return true;
 	}
 	if (node->kind == CFG_MAPPING && !node->is_broken)
@@ -358,7 +345,7 @@ set_key(struct binder *b, const struct cfg_schema *schema, const struct cfg_node
 
 		*field = arena_strndup(b->ctx->arena, node->key.p, node->key.n);
 		if (row->parse != NULL)
-			row->parse(b->ctx, node, path_now(b), field);
+			row->parse(b->ctx, node, sbuf_str(&b->path), field);
 	}
 }
 
@@ -387,7 +374,7 @@ bind_structs(struct binder *b, const struct cfg_row *row, const struct cfg_node 
 		if (row->type == CFGT_NAMED)
 			set_key(b, row->sub, n, obj);
 		list->n += bind_sub(b, row, n, obj);
-		path_pop(b, path_n);
+		sbuf_cut(&b->path, path_n);
 	}
 	check_nonempty(b, row, node, node->count);
 	return true;
@@ -419,7 +406,7 @@ bind_value(struct binder *b, const struct cfg_row *row, const struct cfg_node *n
 		return bind_map(b, row, node, field);
 	if (!node->is_broken && bind_plain(b, row, node, field)) {
 		if (row->parse != NULL && b->ctx->errs->error_count == errors)
-			row->parse(b->ctx, node, path_now(b), field);
+			row->parse(b->ctx, node, sbuf_str(&b->path), field);
 	} else if (cfg_type_is_scalar(row->type)) {
 		set_default(b, row, field);
 		return false;
@@ -453,7 +440,7 @@ bind_row(struct binder *b, const struct cfg_row *row, const struct cfg_node *map
 		is_sound = bind_value(b, row, node, field) ||
 			!(is_vital(row) || row->type == CFGT_MAP);
 	}
-	path_pop(b, path_n);
+	sbuf_cut(&b->path, path_n);
 	return is_sound;
 }
 
@@ -483,7 +470,7 @@ bind_struct(struct binder *b, const struct cfg_schema *schema, const struct cfg_
 			is_sound = false;
 	}
 	if (is_sound && schema->check != NULL)
-		schema->check(b->ctx, place, path_now(b), obj);
+		schema->check(b->ctx, place, sbuf_str(&b->path), obj);
 	return is_sound;
 }
 

@@ -141,14 +141,6 @@ static void dump_struct(
 	struct dumper *d, const struct cfg_schema *schema, const struct cfg_node *node);
 
 static void
-path_pop(struct sbuf *path, size_t n)
-{
-	path->n = n;
-	if (path->p != NULL)
-		path->p[n] = '\0';
-}
-
-static void
 add_entry(struct dumper *d, const struct cfg_node *node, json_t *value)
 {
 	json_t *entry = json_object();
@@ -189,7 +181,7 @@ dump_members(struct dumper *d, const struct cfg_row *row, const struct cfg_node 
 		else
 			cfg_path_push(&d->path, n->key);
 		dump_struct(d, row->sub, cfg_as_mapping(&d->arena, row->sub, n));
-		path_pop(&d->path, path_n);
+		sbuf_cut(&d->path, path_n);
 	}
 }
 
@@ -220,7 +212,7 @@ dump_struct(struct dumper *d, const struct cfg_schema *schema, const struct cfg_
 			continue;
 		cfg_path_push(&d->path, slice_str(row->key));
 		dump_row(d, row, cfg_get(node, row->key));
-		path_pop(&d->path, path_n);
+		sbuf_cut(&d->path, path_n);
 	}
 }
 
@@ -338,7 +330,7 @@ diff_members(struct differ *d, const struct cfg_row *row, const struct cfg_node 
 			cfg_path_push(path, n->key);
 		diff_struct(d, row->sub, cfg_as_mapping(&d->before.arena, row->sub, old),
 			cfg_as_mapping(&d->after.arena, row->sub, n));
-		path_pop(path, path_n);
+		sbuf_cut(path, path_n);
 	}
 }
 
@@ -378,7 +370,7 @@ diff_struct(struct differ *d, const struct cfg_schema *schema, const struct cfg_
 			continue;
 		cfg_path_push(&d->after.path, slice_str(row->key));
 		diff_row(d, row, cfg_get(a, row->key), cfg_get(b, row->key));
-		path_pop(&d->after.path, path_n);
+		sbuf_cut(&d->after.path, path_n);
 	}
 }
 
@@ -420,7 +412,7 @@ walk(struct walker *w, const struct cfg_schema *schema)
 			sbuf_adds(&w->path, ".NAME");
 		if (row->sub != NULL)
 			walk(w, row->sub);
-		path_pop(&w->path, path_n);
+		sbuf_cut(&w->path, path_n);
 	}
 }
 

@@ -229,7 +229,7 @@ print_findings(const struct errs *errs)
 	struct sbuf text = { 0 };
 
 	errs_format(errs, &text);
-	fputs(text.p ? text.p : "", stderr);
+	fputs(sbuf_str(&text), stderr);
 	sbuf_fini(&text);
 }
 

@@ -242,7 +242,7 @@ answer_refused(struct ctl_req *req, const struct daemon *d, const struct errs *e
 
 	errs_format(errs, &text);
 	ctl_fail(req, "the configuration was refused, generation %" PRIu64 " stays in force:\n%.*s",
-		d->generation, (int)(text.n > 0 ? text.n - 1 : 0), text.p ? text.p : "");
+		d->generation, (int)(text.n > 0 ? text.n - 1 : 0), sbuf_str(&text));
 	sbuf_fini(&text);
 }
 

@@ -16,11 +16,17 @@ sbuf_fini(struct sbuf *b)
 }
 
 void
+sbuf_cut(struct sbuf *b, size_t n)
+{
+	b->n = n;
+	if (b->p != NULL)
+		b->p[n] = '\0';
+}
+
+void
 sbuf_clear(struct sbuf *b)
 {
-	b->n = 0;
-	if (b->p != NULL)
-		b->p[0] = '\0';
+	sbuf_cut(b, 0);
 }
 
 char *

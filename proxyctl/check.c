@@ -86,7 +86,7 @@ print_text(const struct errs *errs)
 	struct sbuf text = { 0 };
 
 	errs_format(errs, &text);
-	fputs(text.p ? text.p : "", stdout);
+	fputs(sbuf_str(&text), stdout);
 	sbuf_fini(&text);
 	if (errs->error_count == 0)
 		puts("ok");

@@ -231,7 +231,7 @@ member_answered(struct member *m)
 {
 	json_error_t error;
 
-	m->answer = json_loadb(m->in.p ? m->in.p : "", m->in.n, 0, &error);
+	m->answer = json_loadb(sbuf_str(&m->in), m->in.n, 0, &error);
 	if (m->answer == NULL) {
 		/* It ended between the question and the answer. */
 		set_why(m, m->in.n == 0 ? MEMBER_GONE : MEMBER_SILENT,

@@ -184,8 +184,8 @@ print_findings(const struct fleet *f)
 	collect_findings(f, &errs);
 	errs_sort(&errs);
 	errs_format(&errs, &text);
-	plain_add(&plain, text.p ? text.p : "", PLAIN_LINES);
-	fputs(plain.p ? plain.p : "", stderr);
+	plain_add(&plain, sbuf_str(&text), PLAIN_LINES);
+	fputs(sbuf_str(&plain), stderr);
 	n = errs.error_count;
 	sbuf_fini(&plain);
 	sbuf_fini(&text);

@@ -248,7 +248,7 @@ site_load(struct site *s, const char *file)
 	if (site_read(s, file, hash) == 0)
 		return 0;
 	errs_format(&s->errs, &text);
-	fputs(text.p ? text.p : "", stderr);
+	fputs(sbuf_str(&text), stderr);
 	sbuf_fini(&text);
 	site_free(s);
 	return -1;

@@ -300,7 +300,7 @@ tame(struct err *why)
 
 	why->text[sizeof(why->text) - 1] = '\0';
 	plain_add(&plain, why->text, PLAIN_ONE_LINE);
-	err_set(why, "%s", plain.p != NULL ? plain.p : "");
+	err_set(why, "%s", sbuf_str(&plain));
 	sbuf_fini(&plain);
 }
 

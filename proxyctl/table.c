@@ -58,7 +58,7 @@ table_add(struct table *t, enum tint tint, const char *fmt, ...)
 	va_start(ap, fmt);
 	sbuf_vaddf(&said, fmt, ap);
 	va_end(ap);
-	plain_add(&text, said.p != NULL ? said.p : "", PLAIN_ONE_LINE);
+	plain_add(&text, sbuf_str(&said), PLAIN_ONE_LINE);
 	sbuf_fini(&said);
 	t->rows[t->n - 1][t->at++] = (struct table_cell){ sbuf_take(&text), tint };
 }

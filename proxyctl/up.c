@@ -85,7 +85,7 @@ say_ready(void *arg)
 	add_urls(&u->site, "tls", "https", &urls, &https);
 	add_urls(&u->site, "http", "http", &urls, &http);
 	printf("ready: %zu processes%s%s\n", supervisor_count(u->supervisor), urls.n > 0 ? "," : "",
-		urls.p ? urls.p : "");
+		sbuf_str(&urls));
 	if (https.n > 0)
 		printf("try:   curl -k %s\n", https.p);
 	else if (http.n > 0)

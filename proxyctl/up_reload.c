@@ -118,7 +118,7 @@ answer_refused(struct ctl_req *req, struct up *u)
 
 		errs_format(&s->errs, &text);
 		ctl_fail(req, "the configuration was refused:\n%.*s",
-			(int)(text.n > 0 ? text.n - 1 : 0), text.p ? text.p : "");
+			(int)(text.n > 0 ? text.n - 1 : 0), sbuf_str(&text));
 		sbuf_fini(&text);
 	}
 	plan_fini(&u->candidate.plan);

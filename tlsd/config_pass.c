@@ -129,7 +129,7 @@ pass_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, v
 			p->to_addrs[i].len = 0;
 		sbuf_addf(&text, "%s%s", i > 0 ? " " : "", *to);
 	}
-	p->to_text = arena_strdup(ctx->arena, text.p != NULL ? text.p : "");
+	p->to_text = arena_strdup(ctx->arena, sbuf_str(&text));
 	sbuf_fini(&text);
 }
 

@@ -201,8 +201,8 @@ check_errors(const char *name, struct errs *errs, const char *want)
 
 	errs_sort(errs);
 	errs_format(errs, &got);
-	if (strcmp(got.p ? got.p : "", want) != 0)
-		fail_msg("%s:\n got %s\nwant %s", name, got.p ? got.p : "", want);
+	if (strcmp(sbuf_str(&got), want) != 0)
+		fail_msg("%s:\n got %s\nwant %s", name, sbuf_str(&got), want);
 	sbuf_fini(&got);
 }
 
@@ -221,7 +221,7 @@ test_cases(void **state)
 			fail_msg("%s: %s", t->name, c ? "taken" : "refused");
 		if (c != NULL && c->root != NULL)
 			show(c->root, &tree);
-		if (c != NULL && strcmp(tree.p ? tree.p : "", t->tree) != 0)
+		if (c != NULL && strcmp(sbuf_str(&tree), t->tree) != 0)
 			fail_msg("%s:\n got %s\nwant %s", t->name, tree.p, t->tree);
 		sbuf_fini(&tree);
 		errs_fini(&errs);

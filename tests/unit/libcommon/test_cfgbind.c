@@ -512,7 +512,7 @@ test_messages(void **state)
 		bind_text(&b, bad[i].text);
 		errs_sort(&b.errs);
 		errs_format(&b.errs, &got);
-		if (strcmp(got.p ? got.p : "", bad[i].errors) != 0)
+		if (strcmp(sbuf_str(&got), bad[i].errors) != 0)
 			fail_msg("%s:\n got %s\nwant %s", bad[i].text, got.p, bad[i].errors);
 		sbuf_fini(&got);
 		unbind(&b);
@@ -682,7 +682,7 @@ test_restart_diff(void **state)
 		cfg_restart_diff(a.cfg, b.cfg, &schema, a.cfg->root, b.cfg->root, "", &errs);
 		errs_sort(&errs);
 		errs_format(&errs, &got);
-		if (strcmp(got.p ? got.p : "", diffs[i].warnings) != 0)
+		if (strcmp(sbuf_str(&got), diffs[i].warnings) != 0)
 			fail_msg("%s -> %s:\n got %s\nwant %s", diffs[i].before, diffs[i].after,
 				got.p, diffs[i].warnings);
 		assert_int_equal(errs.error_count, 0);

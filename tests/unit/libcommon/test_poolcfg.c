@@ -305,7 +305,7 @@ test_messages(void **state)
 		bind_text(&b, bad[i].text);
 		errs_sort(&b.errs);
 		errs_format(&b.errs, &got);
-		if (strcmp(got.p ? got.p : "", bad[i].errors) != 0)
+		if (strcmp(sbuf_str(&got), bad[i].errors) != 0)
 			fail_msg("%s:\n got %s\nwant %s", bad[i].text, got.p, bad[i].errors);
 		sbuf_fini(&got);
 		unbind(&b);

@@ -52,7 +52,11 @@ adds_all_kinds(void **state)
 	struct sbuf b = { 0 };
 
 	(void)state;
-	sbuf_adds(&b, "a");
+	assert_string_equal(sbuf_str(&b), "");
+	sbuf_cut(&b, 0);
+	sbuf_adds(&b, "axy");
+	sbuf_cut(&b, 1);
+	assert_string_equal(sbuf_str(&b), "a");
 	sbuf_addc(&b, 'b');
 	sbuf_add_slice(&b, SLICE("cd"));
 	sbuf_add_slice(&b, slice_make(NULL, 0));

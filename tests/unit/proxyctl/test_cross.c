@@ -109,7 +109,7 @@ test_cases(void **state)
 		cross_check(cfg, &errs);
 		errs_sort(&errs);
 		errs_format(&errs, &text);
-		assert_string_equal(text.p ? text.p : "", cases[i].findings);
+		assert_string_equal(sbuf_str(&text), cases[i].findings);
 		sbuf_fini(&text);
 		errs_fini(&errs);
 		cfg_free(cfg);

@@ -183,7 +183,7 @@ expect_finding(const struct refusal *r, size_t errors)
 	findings(r->text, &errs, &out);
 	is_right = out.p && strstr(out.p, r->line) && (errs.error_count > 0) == (errors > 0);
 	if (!is_right)
-		print_error("%s\nexpected: %s\nfound: %s\n", r->text, r->line, out.p ? out.p : "");
+		print_error("%s\nexpected: %s\nfound: %s\n", r->text, r->line, sbuf_str(&out));
 	errs_fini(&errs);
 	sbuf_fini(&out);
 	return !is_right;
