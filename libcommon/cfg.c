@@ -1,7 +1,7 @@
 /*
  * cfg: libyaml's events become a tree. One recursive reader (parse_node), whose depth is bounded by
  * CFG_DEPTH_MAX, and whose nodes, copies made for aliases included, are counted against
- * CFG_NODES_MAX. The only file that knows libyaml.
+ * CFG_NODES_MAX. With cfg_syntax.c, which says what libyaml refuses, the only file that knows it.
  *
  * Two ways to fail: a problem of one value is reported, marks its node as broken and reading goes
  * on; a fatal one (syntax, limits) is reported, sets is_fatal, and every caller returns NULL.
@@ -42,97 +42,8 @@ mark_at(const struct loader *l, yaml_mark_t mark)
 	return (struct err_at){ l->cfg->file, (unsigned)mark.line + 1, (unsigned)mark.column + 1 };
 }
 
-/* --- what libyaml refuses ----------------------------------------------------------------------
+/* --- events ------------------------------------------------------------------------------------
  */
-
-/* libyaml gives the offset of a byte it cannot read, not its line. */
-static struct err_at
-offset_at(const struct loader *l, size_t offset)
-{
-	unsigned line = 1;
-	unsigned col = 1;
-
-	for (size_t i = 0; i < offset && i < l->text.n; i++) {
-		if (l->text.p[i] == '\n') {
-			line++;
-			col = 1;
-		} else if (((unsigned char)l->text.p[i] & 0xc0) != 0x80) {
-			col++;
-		}
-	}
-	return (struct err_at){ l->cfg->file, line, col };
-}
-
-static void
-reader_error(struct loader *l)
-{
-	size_t offset = l->parser.problem_offset;
-	struct err_at at = offset_at(l, offset);
-	unsigned byte = offset < l->text.n ? (unsigned char)l->text.p[offset] : 0;
-
-	if (strstr(l->parser.problem, "control") != NULL)
-		cfg_report(l->errs, at, "", "a control character (0x%02x), expected text",
-			(unsigned)l->parser.problem_value);
-	else
-		cfg_report(l->errs, at, "", "not UTF-8 (byte 0x%02x), expected UTF-8 text", byte);
-}
-
-static struct slice
-line_of(const struct loader *l, size_t line)
-{
-	struct slice rest = l->text;
-	struct slice s = { 0 };
-
-	for (size_t i = 0; i <= line; i++)
-		if (!slice_next(&rest, '\n', &s))
-			return (struct slice){ 0 };
-	return s;
-}
-
-/* Whether the blanks that a line begins with hold a tab; its column, from 1, or 0. */
-static unsigned
-tab_in_indent(struct slice line)
-{
-	for (size_t i = 0; i < line.n && (line.p[i] == ' ' || line.p[i] == '\t'); i++)
-		if (line.p[i] == '\t')
-			return (unsigned)i + 1;
-	return 0;
-}
-
-/* Braces end plain text within [] and {}: the one trap of ${NAME} that YAML has. */
-static const char *
-hint(struct slice line)
-{
-	for (size_t i = 0; i + 1 < line.n; i++)
-		if (line.p[i] == '$' && line.p[i + 1] == '{')
-			return " (${NAME} needs quotes within [] and {})";
-	return "";
-}
-
-static void
-syntax_error(struct loader *l)
-{
-	const yaml_parser_t *p = &l->parser;
-	struct err_at at = mark_at(l, p->problem_mark);
-	struct slice line = line_of(l, p->problem_mark.line);
-	unsigned tab = tab_in_indent(line);
-
-	l->is_fatal = true;
-	if (p->error == YAML_MEMORY_ERROR || p->problem == NULL) {
-		cfg_report(l->errs, at, "", "out of memory");
-	} else if (p->error == YAML_READER_ERROR) {
-		reader_error(l);
-	} else if (tab > 0) {
-		at.col = tab;
-		cfg_report(l->errs, at, "", "a tab in the indentation, expected spaces");
-	} else if (p->context != NULL) {
-		cfg_report(l->errs, at, "", "not valid YAML: %s, %s that begins at %zu:%zu%s",
-			p->problem, p->context, p->context_mark.line + 1,
-			p->context_mark.column + 1, hint(line));
-	} else {
-		cfg_report(l->errs, at, "", "not valid YAML: %s%s", p->problem, hint(line));
-	}
-}
 
 static bool
 next_event(struct loader *l, yaml_event_t *event)
@@ -141,7 +52,8 @@ next_event(struct loader *l, yaml_event_t *event)
 		return false;
 	if (yaml_parser_parse(&l->parser, event))
 		return true;
-	syntax_error(l);
+	cfg_syntax_report(&l->parser, l->cfg->file, l->text, l->errs);
+	l->is_fatal = true;
 	return false;
 }
 

@@ -14,6 +14,11 @@ bool cfg_env_has(struct slice text);
 /* Add text to out with ${NAME} replaced and $$ made a dollar sign. -1 with err. */
 int cfg_env_expand(struct slice text, struct sbuf *out, struct err *err);
 
+/* cfg_syntax.c: a finding of why p has stopped within the text of that file. */
+struct yaml_parser_s;
+void cfg_syntax_report(
+	const struct yaml_parser_s *p, const char *file, struct slice text, struct errs *errs);
+
 /* cfg_members.c: the members of one mapping while it is read; v is the caller's to free. */
 struct cfg_member {
 	struct cfg_node *node;
