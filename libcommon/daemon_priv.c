@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "libcommon/daemon_parts.h"
+#include "libcommon/folder.h"
 
 /* The group by which daemons of different users meet in run_dir; -1: none. */
 static gid_t
@@ -150,28 +151,31 @@ make_one(const struct daemon *d, const char *folder, struct err *err)
 	return rc;
 }
 
+struct making {
+	const struct daemon *d;
+	struct err *err;
+};
+
+static int
+make_level(void *arg, const char *folder)
+{
+	const struct making *m = arg;
+	const struct commoncfg *c = &m->d->cfg->common;
+	int made = make_one(m->d, folder, m->err);
+
+	/* run_dir and state_dir stay root's: no daemon may take another one's place in them. */
+	if (made == 1 && is_ours(m->d, folder) && strcmp(folder, c->run_dir) != 0 &&
+		strcmp(folder, c->state_dir) != 0)
+		daemon_own(m->d, folder);
+	return made < 0 ? -1 : 0;
+}
+
 int
 daemon_make_folder(const struct daemon *d, const char *folder, struct err *err)
 {
-	struct stat st;
-	const char *slash = strrchr(folder, '/');
+	struct making m = { .d = d, .err = err };
 
-	if (stat(folder, &st) < 0 && slash != NULL && slash != folder) {
-		char *parent = xstrndup(folder, (size_t)(slash - folder));
-		int rc = daemon_make_folder(d, parent, err);
-
-		free(parent);
-		if (rc < 0)
-			return -1;
-	}
-
-	int made = make_one(d, folder, err);
-
-	/* run_dir and state_dir stay root's: no daemon may take another one's place in them. */
-	if (made == 1 && is_ours(d, folder) && strcmp(folder, d->cfg->common.run_dir) != 0 &&
-		strcmp(folder, d->cfg->common.state_dir) != 0)
-		daemon_own(d, folder);
-	return made < 0 ? -1 : 0;
+	return folder_make_each(folder, make_level, &m);
 }
 
 void

@@ -16,35 +16,46 @@
 
 enum { PARENT_MODE = 0755 };
 
-static int
-make_parent(const char *path)
+int
+folder_make_each(const char *path, folder_make_fn make, void *arg)
 {
+	struct stat st;
 	const char *slash = strrchr(path, '/');
-	char *parent;
-	int rc;
 
-	if (slash == NULL || slash == path) {
-		errno = ENOENT;
-		return -1;
+	if (stat(path, &st) < 0 && slash != NULL && slash != path) {
+		char *parent = xstrndup(path, (size_t)(slash - path));
+		int rc = folder_make_each(parent, make, arg);
+
+		free(parent);
+		if (rc < 0)
+			return -1;
 	}
-	parent = xstrndup(path, (size_t)(slash - path));
-	rc = folder_make(parent, PARENT_MODE);
-	if (rc == 0)
-		rc = chmod(parent, PARENT_MODE); /* umask is ours, the folder the system's */
-	else if (errno == EEXIST)
-		rc = 0;
-	free(parent);
-	return rc;
+	return make(arg, path);
+}
+
+struct plain {
+	const char *path; /* what is asked for; all others are above it */
+	mode_t mode;
+};
+
+static int
+make_plain(void *arg, const char *folder)
+{
+	const struct plain *p = arg;
+
+	if (strcmp(folder, p->path) == 0)
+		return mkdir(folder, p->mode);
+	if (mkdir(folder, PARENT_MODE) == 0)
+		return chmod(folder, PARENT_MODE); /* umask is ours, the folder the system's */
+	return errno == EEXIST ? 0 : -1;
 }
 
 int
 folder_make(const char *path, mode_t mode)
 {
-	int rc = mkdir(path, mode);
+	struct plain p = { .path = path, .mode = mode };
 
-	if (rc < 0 && errno == ENOENT && make_parent(path) == 0)
-		rc = mkdir(path, mode);
-	return rc;
+	return folder_make_each(path, make_plain, &p);
 }
 
 static int

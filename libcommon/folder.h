@@ -9,6 +9,10 @@
 
 /* mkdir(2), and those above it that are missing, with mode 0755: they belong to the system. */
 int folder_make(const char *path, mode_t mode);
+/* The same by `make`, which makes one folder: those above that are missing, from the top, and then
+ * path, be it there or not. -1 at the first that fails. */
+typedef int (*folder_make_fn)(void *arg, const char *folder);
+int folder_make_each(const char *path, folder_make_fn make, void *arg);
 
 /* Its entries, sorted, without those that begin with a dot: scandir(3), whose the memory is. */
 struct dirent;
