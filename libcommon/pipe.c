@@ -4,6 +4,7 @@
  */
 #include "libcommon/pipe.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -71,6 +72,17 @@ pipe_take(struct pipes *ps)
 	*p = (struct pipe){ .rd = fd[0], .wr = fd[1] };
 	ps->count++;
 	return p;
+}
+
+ssize_t
+pipe_move(int from, int to, size_t n)
+{
+	ssize_t moved;
+
+	do
+		moved = splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (moved < 0 && errno == EINTR);
+	return moved;
 }
 
 void

@@ -7,6 +7,7 @@
 #define LIBCOMMON_PIPE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct pipe {
 	struct pipe *next;
@@ -28,6 +29,9 @@ void pipes_fini(struct pipes *ps);
 
 /* An empty pipe; NULL at the limit, and when the system gives none that is worth it. */
 struct pipe *pipe_take(struct pipes *ps);
+/* splice(2), as recv(2) and send(2) do it: up to n bytes that are there, between a socket and a
+ * pipe's end; 0 at the end, -1 with errno. */
+ssize_t pipe_move(int from, int to, size_t n);
 /* Only an empty one serves again; what another still holds ends with it. */
 void pipe_give(struct pipes *ps, struct pipe *p, bool is_empty);
 

@@ -4,10 +4,23 @@
 #include "libcommon/stream.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "libcommon/pipe.h"
+
+/* What a call gave, as streams say it. */
+static ssize_t
+outcome(ssize_t n, bool *is_ready)
+{
+	if (n >= 0)
+		return n;
+	if (errno != EAGAIN)
+		return STREAM_ERROR;
+	*is_ready = false;
+	return STREAM_AGAIN;
+}
 
 static ssize_t
 plain_read(struct stream *s, void *p, size_t n)
@@ -17,20 +30,11 @@ plain_read(struct stream *s, void *p, size_t n)
 	do
 		got = recv(s->fd, p, n, 0);
 	while (got < 0 && errno == EINTR);
-	if (got > 0) {
-		/* A short read has emptied the socket; a new edge will tell of more. Not so at the
-		 * end, which was told already. */
-		if ((size_t)got < n && !s->peer_closed)
-			s->readable = false;
-		return got;
-	}
-	if (got == 0)
-		return 0;
-	if (errno == EAGAIN) {
+	/* A short read has emptied the socket; a new edge will tell of more. Not so at the end,
+	 * which was told already. */
+	if (got > 0 && (size_t)got < n && !s->peer_closed)
 		s->readable = false;
-		return STREAM_AGAIN;
-	}
-	return STREAM_ERROR;
+	return outcome(got, &s->readable);
 }
 
 static ssize_t
@@ -48,48 +52,20 @@ plain_write(struct stream *s, const struct iovec *v, int n)
 			sent = sendmsg(s->fd, &mh, MSG_NOSIGNAL);
 		}
 	} while (sent < 0 && errno == EINTR);
-	if (sent >= 0)
-		return sent;
-	if (errno == EAGAIN) {
-		s->writable = false;
-		return STREAM_AGAIN;
-	}
-	return STREAM_ERROR;
+	return outcome(sent, &s->writable);
 }
 
 /* A short read says nothing here: the pipe may have been full. */
 static ssize_t
 plain_read_pipe(struct stream *s, int pipe_fd, size_t n)
 {
-	ssize_t got;
-
-	do
-		got = splice(s->fd, NULL, pipe_fd, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	while (got < 0 && errno == EINTR);
-	if (got >= 0)
-		return got;
-	if (errno == EAGAIN) {
-		s->readable = false;
-		return STREAM_AGAIN;
-	}
-	return STREAM_ERROR;
+	return outcome(pipe_move(s->fd, pipe_fd, n), &s->readable);
 }
 
 static ssize_t
 plain_write_pipe(struct stream *s, int pipe_fd, size_t n)
 {
-	ssize_t sent;
-
-	do
-		sent = splice(pipe_fd, NULL, s->fd, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	while (sent < 0 && errno == EINTR);
-	if (sent >= 0)
-		return sent;
-	if (errno == EAGAIN) {
-		s->writable = false;
-		return STREAM_AGAIN;
-	}
-	return STREAM_ERROR;
+	return outcome(pipe_move(pipe_fd, s->fd, n), &s->writable);
 }
 
 static void

@@ -7,7 +7,6 @@
 #include "tlsd/passpump.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 #include "tlsd/session.h"
 
@@ -66,24 +65,12 @@ down_sent(struct session *s, struct pump_turn *t, enum spill_result r)
 #define PIPED_MIN (16u << 10)
 #define PIPED_MAX (256u << 10)
 
-/* splice(2), as recv(2) does it. */
-static ssize_t
-move(int from, int to, size_t n)
-{
-	ssize_t moved;
-
-	do
-		moved = splice(from, NULL, to, NULL, n, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-	while (moved < 0 && errno == EINTR);
-	return moved;
-}
-
 /* What waits in the pipe to the socket; an empty pipe is given back. */
 static enum spill_result
 push(struct session *s, struct pipe **pipe, uint32_t *piped, int to)
 {
 	while (*piped > 0) {
-		ssize_t n = move((*pipe)->rd, to, *piped);
+		ssize_t n = pipe_move((*pipe)->rd, to, *piped);
 
 		if (n <= 0)
 			return n < 0 && errno == EAGAIN ? SPILL_BLOCKED : SPILL_FAILED;
@@ -104,7 +91,7 @@ pull(struct session *s, struct pipe **pipe, uint32_t *piped, int from)
 		errno = ENOBUFS;
 		return -1;
 	}
-	n = move(from, (*pipe)->wr, PIPED_MAX);
+	n = pipe_move(from, (*pipe)->wr, PIPED_MAX);
 	if (n <= 0) {
 		int no = errno;
 
