@@ -86,9 +86,14 @@ pipe_move(int from, int to, size_t n)
 }
 
 void
-pipe_give(struct pipes *ps, struct pipe *p, bool is_empty)
+pipe_give(struct pipes *ps, struct pipe **held)
 {
-	if (!is_empty || ps->idle_count >= IDLE_MAX) {
+	struct pipe *p = *held;
+
+	*held = NULL;
+	if (p == NULL)
+		return;
+	if (p->n > 0 || ps->idle_count >= IDLE_MAX) {
 		destroy(ps, p);
 		return;
 	}

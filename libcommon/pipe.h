@@ -6,13 +6,13 @@
 #ifndef LIBCOMMON_PIPE_H
 #define LIBCOMMON_PIPE_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 struct pipe {
 	struct pipe *next;
 	int rd;
 	int wr;
+	size_t n; /* bytes that wait in it: who holds it counts */
 };
 
 struct pipes {
@@ -32,7 +32,8 @@ struct pipe *pipe_take(struct pipes *ps);
 /* splice(2), as recv(2) and send(2) do it: up to n bytes that are there, between a socket and a
  * pipe's end; 0 at the end, -1 with errno. */
 ssize_t pipe_move(int from, int to, size_t n);
-/* Only an empty one serves again; what another still holds ends with it. */
-void pipe_give(struct pipes *ps, struct pipe *p, bool is_empty);
+/* NULL takes its place, as it may stand there. Only an empty one serves again; what another still
+ * holds ends with it. */
+void pipe_give(struct pipes *ps, struct pipe **held);
 
 #endif

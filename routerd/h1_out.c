@@ -43,10 +43,7 @@ drop_queue(struct h1_out *o)
 {
 	for (unsigned i = 0; i < o->seg_count; i++)
 		buf_unref(o->seg[o->seg_first + i].b);
-	if (o->pipe != NULL)
-		pipe_give(&o->bufs->pipes, o->pipe, o->piped == 0);
-	o->pipe = NULL;
-	o->piped = 0;
+	pipe_give(&o->bufs->pipes, &o->pipe);
 	o->seg_first = 0;
 	o->seg_count = 0;
 	o->queued = 0;
@@ -116,21 +113,20 @@ consume(struct h1_out *o, size_t n)
 static enum sink_result
 flush_pipe(struct h1_out *o)
 {
-	while (o->piped > 0) {
+	while (o->pipe->n > 0) {
 		if (!o->s->writable)
 			return SINK_FULL;
 
-		ssize_t sent = o->s->ops->write_pipe(o->s, o->pipe->rd, o->piped);
+		ssize_t sent = o->s->ops->write_pipe(o->s, o->pipe->rd, o->pipe->n);
 
 		if (sent == STREAM_AGAIN)
 			return SINK_FULL;
 		if (sent <= 0)
 			return gone(o);
-		o->piped -= (size_t)sent;
+		o->pipe->n -= (size_t)sent;
 		o->queued -= (size_t)sent;
 	}
-	pipe_give(&o->bufs->pipes, o->pipe, true);
-	o->pipe = NULL;
+	pipe_give(&o->bufs->pipes, &o->pipe);
 	return SINK_OK;
 }
 
@@ -565,11 +561,11 @@ out_pull(struct sink *k, struct stream *from, size_t n)
 		return SINK_NO_PULL;
 	got = from->ops->read_pipe(from, p->wr, n < o->left ? n : (size_t)o->left);
 	if (got <= 0) {
-		pipe_give(&o->bufs->pipes, p, true);
+		pipe_give(&o->bufs->pipes, &p);
 		return got;
 	}
+	p->n = (size_t)got;
 	o->pipe = p;
-	o->piped = (size_t)got;
 	o->queued = (size_t)got;
 	o->left -= (size_t)got;
 	o->body_bytes += (size_t)got;

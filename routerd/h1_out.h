@@ -43,9 +43,8 @@ struct h1_out {
 	uint64_t left;       /* BODY_LENGTH: bytes still to come */
 	uint64_t body_bytes; /* payload handed to us */
 	size_t queued;       /* not in the socket yet: in the pipe, then in the segments */
-	size_t piped;        /* of these, in the pipe; segments come after it */
-	struct pipe *pipe;
-	int error; /* errno of what broke the stream */
+	struct pipe *pipe;   /* while bytes wait in it */
+	int error;           /* errno of what broke the stream */
 	/* response: the wish for Upgrade to pass; request: Connection: upgrade is written */
 	struct slice upgrade;
 	bool sends_te;          /* request: a TE field travels, Connection must nominate it */

@@ -30,7 +30,7 @@ backend_deaf(struct session *s)
 {
 	s->b_is_reset = !s->b_is_unix && errno != EPIPE;
 	spill_fini(&s->up);
-	session_drop_pipe(s, &s->up_pipe, &s->up_piped);
+	pipe_give(&s->w->pipes, &s->up_pipe);
 	s->up_shut = true;
 	s->up_deaf = true;
 	s->b_readable = true;
@@ -67,39 +67,42 @@ down_sent(struct session *s, struct pump_turn *t, enum spill_result r)
 
 /* What waits in the pipe to the socket; an empty pipe is given back. */
 static enum spill_result
-push(struct session *s, struct pipe **pipe, uint32_t *piped, int to)
+push(struct session *s, struct pipe **pipe, int to)
 {
-	while (*piped > 0) {
-		ssize_t n = pipe_move((*pipe)->rd, to, *piped);
+	struct pipe *p = *pipe;
+
+	while (p->n > 0) {
+		ssize_t n = pipe_move(p->rd, to, p->n);
 
 		if (n <= 0)
 			return n < 0 && errno == EAGAIN ? SPILL_BLOCKED : SPILL_FAILED;
-		*piped -= (uint32_t)n;
+		p->n -= (size_t)n;
 	}
-	session_drop_pipe(s, pipe, piped);
+	pipe_give(&s->w->pipes, pipe);
 	return SPILL_DONE;
 }
 
 /* From the socket into a pipe: as recv. ENOBUFS: there is none to be had. */
 static ssize_t
-pull(struct session *s, struct pipe **pipe, uint32_t *piped, int from)
+pull(struct session *s, struct pipe **pipe, int from)
 {
+	struct pipe *p = pipe_take(&s->w->pipes);
 	ssize_t n;
 
-	*pipe = pipe_take(&s->w->pipes);
-	if (*pipe == NULL) {
+	if (p == NULL) {
 		errno = ENOBUFS;
 		return -1;
 	}
-	n = pipe_move(from, (*pipe)->wr, PIPED_MAX);
+	n = pipe_move(from, p->wr, PIPED_MAX);
 	if (n <= 0) {
 		int no = errno;
 
-		session_drop_pipe(s, pipe, piped);
+		pipe_give(&s->w->pipes, &p);
 		errno = no;
 		return n;
 	}
-	*piped = (uint32_t)n;
+	p->n = (size_t)n;
+	*pipe = p;
 	if (n < (ssize_t)PIPED_MIN)
 		s->quota = PUMP_QUOTA_MIN;
 	return n;
@@ -114,7 +117,7 @@ is_full_flow(const struct session *s)
 static enum pump_step
 up_pull(struct session *s, struct pump_turn *t)
 {
-	ssize_t n = pull(s, &s->up_pipe, &s->up_piped, s->wire.fd);
+	ssize_t n = pull(s, &s->up_pipe, s->wire.fd);
 
 	if (n < 0 && errno == ENOBUFS) {
 		s->quota = PUMP_QUOTA_MIN;
@@ -134,7 +137,7 @@ up_pull(struct session *s, struct pump_turn *t)
 	}
 	t->bytes += (size_t)n;
 	stats_add(&s->w->stats.pass_up, (uint64_t)n);
-	return up_sent(s, push(s, &s->up_pipe, &s->up_piped, s->bfd));
+	return up_sent(s, push(s, &s->up_pipe, s->bfd));
 }
 
 static enum pump_step
@@ -172,12 +175,11 @@ step_up(struct session *s, struct pump_turn *t)
 
 		return s->up.n > 0 ? PUMP_IDLE : step;
 	}
-	if (s->up_piped > 0) {
-		enum pump_step step = s->b_writable
-			? up_sent(s, push(s, &s->up_pipe, &s->up_piped, s->bfd))
-			: PUMP_IDLE;
+	if (s->up_pipe != NULL) {
+		enum pump_step step =
+			s->b_writable ? up_sent(s, push(s, &s->up_pipe, s->bfd)) : PUMP_IDLE;
 
-		return s->up_piped > 0 ? PUMP_IDLE : step;
+		return s->up_pipe != NULL ? PUMP_IDLE : step;
 	}
 	if (s->up_ended) {
 		shutdown(s->bfd, SHUT_WR);
@@ -202,7 +204,7 @@ down_stopped(struct session *s, struct pump_turn *t, ssize_t n)
 static enum pump_step
 down_pull(struct session *s, struct pump_turn *t)
 {
-	ssize_t n = pull(s, &s->down_pipe, &s->down_piped, s->bfd);
+	ssize_t n = pull(s, &s->down_pipe, s->bfd);
 
 	if (n < 0 && errno == ENOBUFS) {
 		s->quota = PUMP_QUOTA_MIN;
@@ -216,7 +218,7 @@ down_pull(struct session *s, struct pump_turn *t)
 		return down_stopped(s, t, n);
 	t->bytes += (size_t)n;
 	stats_add(&s->w->stats.pass_down, (uint64_t)n);
-	return down_sent(s, t, push(s, &s->down_pipe, &s->down_piped, s->wire.fd));
+	return down_sent(s, t, push(s, &s->down_pipe, s->wire.fd));
 }
 
 static enum pump_step
@@ -258,14 +260,13 @@ step_down(struct session *s, struct pump_turn *t)
 
 		return s->wire.held.n > 0 && step != PUMP_STOPPED ? PUMP_IDLE : step;
 	}
-	if (s->down_piped > 0) {
+	if (s->down_pipe != NULL) {
 		if (!s->wire.is_writable)
 			return PUMP_IDLE;
 
-		enum pump_step step =
-			down_sent(s, t, push(s, &s->down_pipe, &s->down_piped, s->wire.fd));
+		enum pump_step step = down_sent(s, t, push(s, &s->down_pipe, s->wire.fd));
 
-		return s->down_piped > 0 && step != PUMP_STOPPED ? PUMP_IDLE : step;
+		return s->down_pipe != NULL && step != PUMP_STOPPED ? PUMP_IDLE : step;
 	}
 	if (s->down_ended) {
 		shutdown(s->wire.fd, SHUT_WR);

@@ -157,19 +157,10 @@ session_forget_hello(struct session *s)
 }
 
 void
-session_drop_pipe(struct session *s, struct pipe **pipe, uint32_t *piped)
-{
-	if (*pipe != NULL)
-		pipe_give(&s->w->pipes, *pipe, *piped == 0);
-	*pipe = NULL;
-	*piped = 0;
-}
-
-void
 session_drop_backend(struct session *s)
 {
-	session_drop_pipe(s, &s->up_pipe, &s->up_piped);
-	session_drop_pipe(s, &s->down_pipe, &s->down_piped);
+	pipe_give(&s->w->pipes, &s->up_pipe);
+	pipe_give(&s->w->pipes, &s->down_pipe);
 	if (s->bfd >= 0) {
 		event_del(&s->bev);
 		close(s->bfd);

@@ -80,11 +80,9 @@ struct session {
 	struct session *wait_next;
 	struct wire wire;
 	struct spill up; /* what the server's socket would not take; before: what was heard */
-	/* what passes through untouched by way of the kernel, and what of it waits there */
+	/* while bytes that pass through untouched wait in them */
 	struct pipe *up_pipe;
 	struct pipe *down_pipe;
-	uint32_t up_piped;
-	uint32_t down_piped;
 	struct backend *backend;
 	struct session_hello *hello;
 	struct handover over;
@@ -131,8 +129,6 @@ session_target(const struct session *s)
 {
 	return s->site->targets[s->listener - s->site->site->listeners];
 }
-/* The pipe ends, with what it may still hold. */
-void session_drop_pipe(struct session *s, struct pipe **pipe, uint32_t *piped);
 /* Connecting has failed: close it, for the next attempt. */
 void session_forget_socket(struct session *s);
 /* No server any more, and nothing for it. */
