@@ -1,65 +1,16 @@
 /*
- * proxyproto: reads both versions of the PROXY protocol's header, writes the second. Driven by the
- * two ends of a relayed connection. Section numbers are those of HAProxy's proxy-protocol.txt.
+ * proxyproto: reads both versions of the PROXY protocol's header. Driven by the end of a relayed
+ * connection that its bytes come to; the other one uses proxyproto_write.c. Section numbers are
+ * those of HAProxy's proxy-protocol.txt.
  *
  * A header comes from a peer that was told to send one, so whatever is not exactly one is refused:
  * guessing would make an attacker's bytes somebody's address.
  */
-#include "libcommon/proxyproto.h"
+#include "libcommon/proxyproto_parts.h"
 
 #include <arpa/inet.h>
-#include <stddef.h>
 
-enum { FIXED_LEN = 16, V1_MAX = 107, UNIQUE_ID_MAX = 128 };
-
-static const char signature[12] = "\r\n\r\n\0\r\nQUIT\n";
-
-/* §2.2: command, and family with transport. */
-enum { CMD_LOCAL = 0x20, CMD_PROXY = 0x21 };
-enum {
-	FAM_UNSPEC = 0x00,
-	FAM_TCP4 = 0x11,
-	FAM_UDP4 = 0x12,
-	FAM_TCP6 = 0x21,
-	FAM_UDP6 = 0x22,
-	FAM_UNIX_STREAM = 0x31,
-	FAM_UNIX_DGRAM = 0x32,
-};
-enum { ADDR4_LEN = 12, ADDR6_LEN = 36, ADDR_UNIX_LEN = 216 };
-
-/* §2.2.1 to §2.2.7 */
-enum {
-	TLV_ALPN = 0x01,
-	TLV_AUTHORITY = 0x02,
-	TLV_CRC32C = 0x03,
-	TLV_UNIQUE_ID = 0x05,
-	TLV_SSL = 0x20,
-	TLV_SSL_VERSION = 0x21,
-	TLV_SSL_CN = 0x22,
-	TLV_SSL_CIPHER = 0x23,
-	TLV_SSL_CLIENT_CERT = 0x28,
-	TLV_OUR_CERT = 0xe0, /* of those left to applications: cert_magic, then TLVs of its own */
-};
-/* In TLV_OUR_CERT, numbered from 1 in this order. */
-static const size_t cert_facts[] = {
-	offsetof(struct proxy_cert, failure),
-	offsetof(struct proxy_cert, subject),
-	offsetof(struct proxy_cert, issuer),
-	offsetof(struct proxy_cert, serial),
-	offsetof(struct proxy_cert, fingerprint),
-	offsetof(struct proxy_cert, san),
-	offsetof(struct proxy_cert, not_before),
-	offsetof(struct proxy_cert, not_after),
-};
-enum { FACTS = sizeof(cert_facts) / sizeof(*cert_facts) };
-static const char cert_magic[4] = "weir";
-enum { CLIENT_SSL = 1, CLIENT_CERT_CONN = 2, CLIENT_CERT_SESS = 4 };
-
-static struct slice *
-fact(struct proxy_cert *c, size_t i)
-{
-	return (struct slice *)(void *)((char *)c + cert_facts[i]);
-}
+enum { V1_MAX = 107 };
 
 static unsigned
 get_u16(const char *p)
@@ -301,10 +252,10 @@ is_printable(struct slice s)
 static const char *
 read_cert(struct slice value, struct proxy_info *info)
 {
-	struct slice rest = slice_skip(value, sizeof(cert_magic));
+	const struct slice magic = SLICE(PROXY_CERT_MAGIC);
+	struct slice rest = slice_skip(value, magic.n);
 
-	if (!slice_starts(value, slice_make(cert_magic, sizeof(cert_magic))) ||
-		!info->has_client_cert)
+	if (!slice_starts(value, magic) || !info->has_client_cert)
 		return NULL;
 	while (rest.n > 0) {
 		struct slice sub;
@@ -312,10 +263,10 @@ read_cert(struct slice value, struct proxy_info *info)
 
 		if (!next_tlv(&rest, &type, &sub))
 			return "bad_cert_tlv";
-		if (type < 1 || type > FACTS)
+		if (type < 1 || type > PROXY_FACTS)
 			continue;
 
-		struct slice *to = fact(&info->cert, type - 1);
+		struct slice *to = proxy_fact(&info->cert, type - 1);
 
 		if (to->p != NULL || !is_printable(sub))
 			return "bad_cert_tlv";
@@ -414,7 +365,7 @@ enum proxy_result
 proxy_read(const char *p, size_t n, struct proxy_info *info, size_t *used, const char **reason)
 {
 	const struct slice v1 = SLICE("PROXY ");
-	const struct slice v2 = slice_make(signature, sizeof(signature));
+	const struct slice v2 = SLICE(PROXY_SIGNATURE);
 	struct slice seen = slice_make(p, n);
 
 	memset(info, 0, sizeof(*info));
@@ -426,214 +377,4 @@ proxy_read(const char *p, size_t n, struct proxy_info *info, size_t *used, const
 	if (slice_starts(v2, seen) || slice_starts(v1, seen))
 		return PROXY_MORE;
 	return refuse(reason, "no_proxy_header");
-}
-
-/* --- writing ------------------------------------------------------------------------------ */
-
-/* Bytes on their way out; what does not fit any more is only counted. */
-struct out {
-	char *p;
-	size_t n;
-	size_t cap;
-};
-
-static void
-put(struct out *o, const void *p, size_t n)
-{
-	if (n > 0 && o->n <= o->cap && n <= o->cap - o->n)
-		memcpy(o->p + o->n, p, n);
-	o->n += n;
-}
-
-static void
-put_u16(struct out *o, size_t v)
-{
-	const unsigned char bytes[2] = { (unsigned char)(v >> 8), (unsigned char)v };
-
-	put(o, bytes, sizeof(bytes));
-}
-
-static void
-put_tlv(struct out *o, unsigned char type, struct slice value)
-{
-	if (value.n == 0)
-		return;
-	put(o, &type, 1);
-	put_u16(o, value.n);
-	put(o, value.p, value.n);
-}
-
-static size_t
-tlv_len(struct slice value)
-{
-	return value.n > 0 ? 3 + value.n : 0;
-}
-
-static void
-put_ssl(struct out *o, const struct proxy_info *info)
-{
-	const unsigned char type = TLV_SSL;
-	unsigned char fixed[5] = { CLIENT_SSL };
-	size_t len = sizeof(fixed) + tlv_len(info->tls_version) + tlv_len(info->cipher);
-
-	if (info->has_client_cert) {
-		fixed[0] |= CLIENT_CERT_SESS | (info->is_resumed ? 0 : CLIENT_CERT_CONN);
-		len += tlv_len(info->cert.cn) + tlv_len(info->cert.der);
-	}
-	fixed[4] = !info->is_client_cert_verified;
-	put(o, &type, 1);
-	put_u16(o, len);
-	put(o, fixed, sizeof(fixed));
-	put_tlv(o, TLV_SSL_VERSION, info->tls_version);
-	if (info->has_client_cert)
-		put_tlv(o, TLV_SSL_CN, info->cert.cn);
-	put_tlv(o, TLV_SSL_CIPHER, info->cipher);
-	if (info->has_client_cert)
-		put_tlv(o, TLV_SSL_CLIENT_CERT, info->cert.der);
-}
-
-static void
-put_cert(struct out *o, const struct proxy_info *info)
-{
-	const unsigned char type = TLV_OUR_CERT;
-	struct proxy_cert c = info->cert;
-	size_t len = 0;
-
-	for (size_t i = 0; i < FACTS; i++)
-		len += tlv_len(*fact(&c, i));
-	if (len == 0)
-		return;
-	put(o, &type, 1);
-	put_u16(o, sizeof(cert_magic) + len);
-	put(o, cert_magic, sizeof(cert_magic));
-	for (size_t i = 0; i < FACTS; i++)
-		put_tlv(o, (unsigned char)(i + 1), *fact(&c, i));
-}
-
-/* Either family as IPv6, the shorter one mapped (RFC 4291 §2.5.5.2). */
-static void
-as_ip6(const struct sockaddr_storage *from, struct in6_addr *addr, in_port_t *port)
-{
-	const struct sockaddr_in *in4 = (const struct sockaddr_in *)from;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
-
-	if (from->ss_family == AF_INET6) {
-		*addr = in6->sin6_addr;
-		*port = in6->sin6_port;
-		return;
-	}
-	memset(addr, 0, sizeof(*addr));
-	memset(&addr->s6_addr[10], 0xff, 2);
-	memcpy(&addr->s6_addr[12], &in4->sin_addr, 4);
-	*port = in4->sin_port;
-}
-
-static void
-put_addresses(struct out *o, unsigned char family, const struct proxy_info *info)
-{
-	struct in6_addr addr[2];
-	in_port_t port[2];
-	size_t skip = family == FAM_TCP4 ? 12 : 0;
-
-	as_ip6(&info->src, &addr[0], &port[0]);
-	as_ip6(&info->dst, &addr[1], &port[1]);
-	for (unsigned i = 0; i < 2; i++)
-		put(o, addr[i].s6_addr + skip, 16 - skip);
-	put(o, port, sizeof(port));
-}
-
-static bool
-is_ip(const struct sockaddr_storage *a)
-{
-	return a->ss_family == AF_INET || a->ss_family == AF_INET6;
-}
-
-static unsigned char
-family_of(const struct proxy_info *info)
-{
-	if (info->is_local || !info->has_addr || !is_ip(&info->src) || !is_ip(&info->dst))
-		return FAM_UNSPEC;
-	return info->src.ss_family == AF_INET && info->dst.ss_family == AF_INET ? FAM_TCP4
-										: FAM_TCP6;
-}
-
-static struct slice *
-text(struct proxy_info *info, size_t i)
-{
-	struct slice *fixed[] = { &info->alpn, &info->authority, &info->unique_id,
-		&info->tls_version, &info->cipher, &info->cert.cn, &info->cert.der };
-	const size_t n = sizeof(fixed) / sizeof(*fixed);
-
-	if (i < n)
-		return fixed[i];
-	return i - n < FACTS ? fact(&info->cert, i - n) : NULL;
-}
-
-size_t
-proxy_text_len(const struct proxy_info *info)
-{
-	struct proxy_info copy = *info;
-	struct slice *s;
-	size_t n = 0;
-
-	for (size_t i = 0; (s = text(&copy, i)) != NULL; i++)
-		n += s->n;
-	return n;
-}
-
-void
-proxy_text_move(struct proxy_info *info, char *to)
-{
-	struct slice *s;
-
-	for (size_t i = 0; (s = text(info, i)) != NULL; i++) {
-		if (s->n > 0)
-			memcpy(to, s->p, s->n);
-		if (s->p != NULL)
-			s->p = to;
-		to += s->n;
-	}
-}
-
-static bool
-are_lengths_sane(const struct proxy_info *info)
-{
-	struct proxy_info copy = *info;
-	struct slice *s;
-
-	for (size_t i = 0; (s = text(&copy, i)) != NULL; i++)
-		if (s->n > PROXY_MAX)
-			return false;
-	return info->unique_id.n <= UNIQUE_ID_MAX;
-}
-
-size_t
-proxy_write_v2(char *out, size_t cap, const struct proxy_info *info)
-{
-	struct out o = { .p = out, .cap = cap < PROXY_MAX ? cap : PROXY_MAX };
-	const unsigned char family = family_of(info);
-	const unsigned char command = info->is_local ? CMD_LOCAL : CMD_PROXY;
-
-	if (!are_lengths_sane(info))
-		return 0;
-	put(&o, signature, sizeof(signature));
-	put(&o, &command, 1);
-	put(&o, &family, 1);
-	put_u16(&o, 0);
-	if (family != FAM_UNSPEC)
-		put_addresses(&o, family, info);
-	if (!info->is_local) {
-		put_tlv(&o, TLV_ALPN, info->alpn);
-		put_tlv(&o, TLV_AUTHORITY, info->authority);
-		put_tlv(&o, TLV_UNIQUE_ID, info->unique_id);
-		if (info->has_tls)
-			put_ssl(&o, info);
-		if (info->has_tls && info->has_client_cert)
-			put_cert(&o, info);
-	}
-	if (o.n > o.cap)
-		return 0;
-	out[14] = (char)((o.n - FIXED_LEN) >> 8);
-	out[15] = (char)(o.n - FIXED_LEN);
-	return o.n;
 }
