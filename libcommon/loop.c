@@ -1,11 +1,7 @@
 /*
  * loop: libevent waits and dispatches; everything that happens many times per second stays outside
- * of it. The deadline wheel is hashed: WHEEL_SLOTS lists, one per tick; a deadline further away
- * than the wheel is long is put into the last slot and moved on when the wheel comes round. The
- * timer that turns the wheel sleeps until the next slot that is not empty.
- *
- * Invariant: every linked deadline has wheel_tick < linked_tick <= wheel_tick + WHEEL_SLOTS - 1,
- * and linked_tick is never after its due time. So moving a due time away needs no relinking.
+ * of it. Deadlines are in a wheel (wheel.c); the timer that turns it sleeps until the next one may
+ * be due. What is rare is in loop_watch.c.
  */
 #include "libcommon/loop.h"
 
@@ -22,10 +18,7 @@
 #include <event2/event_struct.h>
 
 #include "libcommon/mem.h"
-
-#define WHEEL_SLOTS 512 /* a power of two, of at least 64 */
-#define WHEEL_WORDS (WHEEL_SLOTS / 64)
-#define NO_TICK     UINT64_MAX
+#include "libcommon/wheel.h"
 
 struct call {
 	void (*fn)(void *arg);
@@ -60,11 +53,7 @@ struct loop {
 	struct calls deferred;
 	struct calls freeing;
 
-	struct deadline *slots[WHEEL_SLOTS];
-	uint64_t occupied[WHEEL_WORDS]; /* a bit may outlive the last of its slot, never the reverse
-					 */
-	struct deadline *firing;
-	uint64_t wheel_tick; /* every slot up to here has been looked at */
+	struct wheel wheel;
 	uint64_t armed_tick; /* what the timer waits for, or NO_TICK */
 	struct event wheel_timer;
 
@@ -171,111 +160,15 @@ arm_wheel(struct loop *l, uint64_t tick)
 }
 
 static void
-wheel_unlink(struct deadline *d)
-{
-	*d->link = d->next;
-	if (d->next != NULL)
-		d->next->link = d->link;
-	d->next = NULL;
-	d->link = NULL;
-}
-
-static void
-wheel_push(struct deadline **head, struct deadline *d)
-{
-	d->next = *head;
-	d->link = head;
-	if (d->next != NULL)
-		d->next->link = &d->next;
-	*head = d;
-}
-
-/* Into the slot of its due time, or the last one that there is. */
-static void
-wheel_link(struct loop *l, struct deadline *d)
-{
-	uint64_t tick = (d->due_ms + LOOP_TICK_MS - 1) / LOOP_TICK_MS;
-	uint64_t last = l->wheel_tick + WHEEL_SLOTS - 1;
-
-	if (tick > last)
-		tick = last;
-	d->linked_tick = tick;
-
-	size_t slot = tick % WHEEL_SLOTS;
-
-	wheel_push(&l->slots[slot], d);
-	l->occupied[slot / 64] |= 1ULL << (slot % 64);
-}
-
-/* The first tick after wheel_tick whose slot may hold something, or NO_TICK. */
-static uint64_t
-next_occupied(const struct loop *l)
-{
-	uint64_t tick = l->wheel_tick + 1;
-	uint64_t end = l->wheel_tick + WHEEL_SLOTS;
-
-	while (tick < end) {
-		size_t slot = tick % WHEEL_SLOTS;
-		uint64_t bits = l->occupied[slot / 64] >> (slot % 64);
-
-		if (bits != 0) {
-			tick += (uint64_t)__builtin_ctzll(bits);
-			return tick < end ? tick : NO_TICK;
-		}
-		tick += 64 - slot % 64;
-	}
-	return NO_TICK;
-}
-
-/* Look at everything in one slot. fn may unlink any other, so the list is emptied from its head. */
-static void
-wheel_fire_slot(struct loop *l, size_t slot, uint64_t now_ms)
-{
-	l->firing = l->slots[slot];
-	if (l->firing != NULL)
-		l->firing->link = &l->firing;
-	l->slots[slot] = NULL;
-	l->occupied[slot / 64] &= ~(1ULL << (slot % 64));
-
-	while (l->firing != NULL) {
-		struct deadline *d = l->firing;
-
-		wheel_unlink(d);
-		if (d->due_ms > now_ms) {
-			wheel_link(l, d);
-		} else if (d->due_ms != 0) {
-			d->due_ms = 0;
-			d->fn(d);
-		}
-	}
-}
-
-static void
 on_wheel_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
-	uint64_t now_ms = loop_now_ms(l);
-	uint64_t tick = l->wheel_tick;
-	uint64_t to = now_ms / LOOP_TICK_MS;
+	uint64_t next;
 
 	(void)fd;
 	(void)what;
-	if (to > tick) {
-		/* First forward, so that what is linked meanwhile lands after this round. A slot
-		 * met twice is harmless. */
-		l->wheel_tick = to;
-		if (to - tick > WHEEL_SLOTS)
-			tick = to - WHEEL_SLOTS;
-		while (tick++ < to) {
-			size_t slot = tick % WHEEL_SLOTS;
-
-			if (l->occupied[slot / 64] & (1ULL << (slot % 64)))
-				wheel_fire_slot(l, slot, now_ms);
-		}
-	}
-
-	uint64_t next = next_occupied(l);
-
+	wheel_turn(&l->wheel, loop_now_ms(l));
+	next = wheel_next(&l->wheel);
 	l->armed_tick = NO_TICK;
 	if (next != NO_TICK)
 		arm_wheel(l, next);
@@ -294,8 +187,8 @@ deadline_relink(struct loop *l, struct deadline *d)
 		wheel_unlink(d);
 	/* With nothing linked the wheel has stood still; bring it to the present. */
 	if (l->armed_tick == NO_TICK)
-		l->wheel_tick = loop_now_ms(l) / LOOP_TICK_MS;
-	wheel_link(l, d);
+		l->wheel.tick = loop_now_ms(l) / LOOP_TICK_MS;
+	wheel_link(&l->wheel, d);
 	if (d->linked_tick < l->armed_tick)
 		arm_wheel(l, d->linked_tick);
 }
@@ -543,121 +436,7 @@ loop_base(const struct loop *l)
 	return l->base;
 }
 
-/* --- what is rare: timers, descriptors, signals ----------------------------------------------- */
-
-struct loop_timer {
-	struct loop *l;
-	struct event ev;
-	void (*fn)(void *arg);
-	void *arg;
-};
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop_timer *t = arg;
-
-	(void)fd;
-	(void)what;
-	t->fn(t->arg);
-}
-
-struct loop_timer *
-loop_timer_new(struct loop *l, void (*fn)(void *arg), void *arg)
-{
-	struct loop_timer *t = xcalloc(1, sizeof(*t));
-
-	t->l = l;
-	t->fn = fn;
-	t->arg = arg;
-	event_assign(&t->ev, l->base, -1, 0, on_timer, t);
-	return t;
-}
-
-void
-loop_timer_set(struct loop_timer *t, uint64_t delay_ms, bool repeat)
-{
-	if (repeat && delay_ms == 0)
-		delay_ms = 1;
-
-	struct timeval tv = { (time_t)(delay_ms / 1000), (suseconds_t)(delay_ms % 1000 * 1000) };
-
-	event_del(&t->ev);
-	event_assign(&t->ev, t->l->base, -1, repeat ? EV_PERSIST : 0, on_timer, t);
-	event_add(&t->ev, &tv);
-}
-
-void
-loop_timer_stop(struct loop_timer *t)
-{
-	event_del(&t->ev);
-}
-
-void
-loop_timer_free(struct loop_timer *t)
-{
-	if (t == NULL)
-		return;
-	event_del(&t->ev);
-	free(t);
-}
-
-struct loop_io {
-	struct loop *l;
-	int fd;
-	int events; /* what it is registered for; 0: it is not */
-	struct event ev;
-	void (*fn)(void *arg, int fd, int events);
-	void *arg;
-};
-
-static void
-on_io(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop_io *io = arg;
-
-	io->fn(io->arg, fd, (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0));
-}
-
-struct loop_io *
-loop_io_new(
-	struct loop *l, int fd, int events, void (*fn)(void *arg, int fd, int events), void *arg)
-{
-	struct loop_io *io = xcalloc(1, sizeof(*io));
-
-	io->l = l;
-	io->fd = fd;
-	io->fn = fn;
-	io->arg = arg;
-	loop_io_set(io, events);
-	return io;
-}
-
-void
-loop_io_set(struct loop_io *io, int events)
-{
-	if (events == io->events)
-		return;
-	if (io->events != 0)
-		event_del(&io->ev);
-	io->events = events;
-	if (events == 0)
-		return;
-	event_assign(&io->ev, io->l->base, io->fd,
-		(short)(EV_PERSIST | (events & LOOP_READ ? EV_READ : 0) |
-			(events & LOOP_WRITE ? EV_WRITE : 0)),
-		on_io, io);
-	event_add(&io->ev, NULL);
-}
-
-void
-loop_io_free(struct loop_io *io)
-{
-	if (io == NULL)
-		return;
-	loop_io_set(io, 0);
-	free(io);
-}
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void
 on_signal(evutil_socket_t signo, short what, void *arg)
