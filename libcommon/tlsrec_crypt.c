@@ -89,11 +89,11 @@ hash_keyed(struct tlsrec_worker *w, const EVP_MD *md, const uint8_t *key, size_t
 	const uint8_t *p, size_t n, uint8_t *out)
 {
 	size_t block_n = (size_t)EVP_MD_get_block_size(md);
-	uint8_t block[BLOCK_MAX];
+	uint8_t block[BLOCK_MAX] = { 0 };
 
-	memset(block, pad, block_n);
-	for (size_t i = 0; i < key_n; i++)
-		block[i] ^= key[i];
+	memcpy(block, key, key_n);
+	for (size_t i = 0; i < sizeof(block); i++) /* all of it: a few vectors */
+		block[i] ^= pad;
 
 	bool ok = EVP_DigestInit_ex2(w->digest, md, NULL) == 1 &&
 		EVP_DigestUpdate(w->digest, block, block_n) == 1 &&

@@ -27,6 +27,7 @@ static const char *const hash_names[HASHES] = { "SHA256", "SHA384" };
 static const uint8_t hash_lens[HASHES] = { 32, 48 };
 static const uint8_t block_lens[HASHES] = { 64, 128 };
 static EVP_MD *hashes[HASHES];
+static uint8_t of_nothing[HASHES][HASH_MAX]; /* what they make of no bytes */
 static OSSL_PROVIDER *provider;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -68,11 +69,11 @@ hash_keyed(int hash, const uint8_t *key, size_t key_n, uint8_t pad, const uint8_
 	uint8_t *out)
 {
 	EVP_MD_CTX *digest = digest_of(hash);
-	uint8_t block[BLOCK_MAX];
+	uint8_t block[BLOCK_MAX] = { 0 };
 
-	memset(block, pad, block_lens[hash]);
-	for (size_t i = 0; i < key_n; i++)
-		block[i] ^= key[i];
+	memcpy(block, key, key_n);
+	for (size_t i = 0; i < sizeof(block); i++) /* all of it: a few vectors */
+		block[i] ^= pad;
 
 	bool ok = digest != NULL && EVP_DigestInit_ex2(digest, hashes[hash], NULL) == 1 &&
 		EVP_DigestUpdate(digest, block, block_lens[hash]) == 1 &&
@@ -131,13 +132,10 @@ extract(const struct job *j, uint8_t *out, size_t n)
 	const uint8_t *key = j->key != NULL ? j->key : zeros;
 	size_t key_n = j->key != NULL ? j->key_n : hash_n;
 	uint8_t salt[HASH_MAX] = { 0 };
-	uint8_t nothing[HASH_MAX];
 	bool ok = n == hash_n;
 
 	if (ok && j->salt != NULL)
-		ok = EVP_DigestInit_ex2(digest_of(j->hash), hashes[j->hash], NULL) == 1 &&
-			EVP_DigestFinal_ex(mine.digest[j->hash], nothing, NULL) == 1 &&
-			expand(j, j->salt, j->salt_n, nothing, hash_n, salt, hash_n);
+		ok = expand(j, j->salt, j->salt_n, of_nothing[j->hash], hash_n, salt, hash_n);
 	ok = ok && hmac(j->hash, salt, hash_n, key, key_n, out);
 	OPENSSL_cleanse(salt, sizeof(salt));
 	return ok;
@@ -190,14 +188,13 @@ reset(void *ctx)
 	(void)ctx;
 }
 
-static bool
+static void
 take_bytes(const OSSL_PARAM *p, const char *key, const uint8_t **at, size_t *n)
 {
 	if (strcmp(p->key, key) != 0)
-		return false;
+		return;
 	*at = p->data;
 	*n = p->data_size;
-	return true;
 }
 
 /* By the names that OpenSSL uses for them itself first: to ask it takes as long as a hash. */
@@ -215,19 +212,26 @@ find_hash(const char *name)
 	return -1;
 }
 
+/* By their first letters: comparing each with all of them is hundreds of comparisons a handshake.
+ */
 static void
 take(struct job *j, const OSSL_PARAM *p)
 {
-	if (take_bytes(p, OSSL_KDF_PARAM_KEY, &j->key, &j->key_n) ||
-		take_bytes(p, OSSL_KDF_PARAM_SALT, &j->salt, &j->salt_n) ||
-		take_bytes(p, OSSL_KDF_PARAM_PREFIX, &j->prefix, &j->prefix_n) ||
-		take_bytes(p, OSSL_KDF_PARAM_LABEL, &j->label, &j->label_n) ||
-		take_bytes(p, OSSL_KDF_PARAM_DATA, &j->data, &j->data_n))
-		return;
-	if (strcmp(p->key, OSSL_KDF_PARAM_MODE) == 0 && p->data_type == OSSL_PARAM_INTEGER)
-		(void)OSSL_PARAM_get_int(p, &j->mode);
-	if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0)
-		j->hash = find_hash(p->data);
+	switch (p->key[0]) {
+	case 'k': take_bytes(p, OSSL_KDF_PARAM_KEY, &j->key, &j->key_n); break;
+	case 's': take_bytes(p, OSSL_KDF_PARAM_SALT, &j->salt, &j->salt_n); break;
+	case 'p': take_bytes(p, OSSL_KDF_PARAM_PREFIX, &j->prefix, &j->prefix_n); break;
+	case 'l': take_bytes(p, OSSL_KDF_PARAM_LABEL, &j->label, &j->label_n); break;
+	case 'd':
+		take_bytes(p, OSSL_KDF_PARAM_DATA, &j->data, &j->data_n);
+		if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0)
+			j->hash = find_hash(p->data);
+		break;
+	case 'm':
+		if (strcmp(p->key, OSSL_KDF_PARAM_MODE) == 0 && p->data_type == OSSL_PARAM_INTEGER)
+			(void)OSSL_PARAM_get_int(p, &j->mode);
+		break;
+	}
 }
 
 static int
@@ -314,7 +318,8 @@ init_once(void)
 {
 	for (int i = 0; i < HASHES; i++) {
 		hashes[i] = EVP_MD_fetch(NULL, hash_names[i], NULL);
-		if (hashes[i] == NULL)
+		if (hashes[i] == NULL ||
+			EVP_Digest(NULL, 0, of_nothing[i], NULL, hashes[i], NULL) != 1)
 			abort();
 	}
 	if (OSSL_PROVIDER_add_builtin(NULL, NAME, init_provider) != 1)
