@@ -337,8 +337,10 @@ loop_run(struct loop *l)
 		/* Callbacks begin after the wait: the clock they see is read after it. */
 		l->now_us = 0;
 		l->wall_s = 0;
-		if (event_base_loop(l->base, l->run_head != NULL ? EVLOOP_NONBLOCK : EVLOOP_ONCE) <
-			0)
+		/* EVLOOP_NONBLOCK alone goes round for as long as any descriptor is ready: nothing
+		 * else would have a turn beside one that stays so. */
+		if (event_base_loop(l->base,
+			    l->run_head != NULL ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
 			abort(); /* epoll itself failed: there is nothing to go on with */
 		if (l->has_posted)
 			run_posted(l);

@@ -16,6 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
 #include <cmocka.h>
 
 #include "libcommon/clock.h"
@@ -123,6 +126,42 @@ items_queued_by_items_do_not_wait(void **state)
 	loop_run(loop);
 	assert_string_equal(trace, "rrr");
 	assert_true(clock_ms() - from < 1000);
+}
+
+/* Nobody takes its byte: it is ready in every turn. */
+static unsigned looks;
+
+static void
+look_on(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	/* Not for ever, so that it can be told what was wrong. */
+	if (++looks > 1000)
+		event_base_loopbreak(loop_base(loop));
+}
+
+static void
+a_descriptor_that_stays_ready_holds_nobody_up(void **state)
+{
+	int fd[2];
+	struct event ev;
+
+	(void)state;
+	rounds = 0;
+	looks = 0;
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(write(fd[1], "x", 1), 1);
+	event_assign(&ev, loop_base(loop), fd[0], EV_READ | EV_PERSIST, look_on, NULL);
+	event_add(&ev, NULL);
+	loop_run_soon(loop, &item);
+	loop_run(loop);
+	assert_string_equal(trace, "rrr");
+	assert_in_range(looks, 2, 4);
+	event_del(&ev);
+	close(fd[0]);
+	close(fd[1]);
 }
 
 struct cancelling {
@@ -618,6 +657,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_turn_runs_callbacks_posted_items_frees),
 		TEST(items_queued_by_items_do_not_wait),
+		TEST(a_descriptor_that_stays_ready_holds_nobody_up),
 		TEST(items_can_cancel_each_other),
 		TEST(frees_may_defer_frees),
 		TEST(the_clock_is_read_once_per_turn),
