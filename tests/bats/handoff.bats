@@ -361,6 +361,20 @@ P
 	[ "$(cat codes.* | grep -cvx 0)" -le 24 ]
 }
 
+@test "offered to a routerd that dies before it has taken them, and no other comes: they end with close_notify" {
+	both handoff
+	sed -i 's/handoff_timeout: 5s/handoff_timeout: 2s/' weir.yaml
+	tlsctl reload
+	kill -STOP "$(pid_of routerd.0)"
+	for v in 1.2 1.3; do spawn "client$v" python3 "$RELAY" nobody "$PORT" "version=$v" more=100000; done
+	until_ok reached handshakes 2
+	[ "$(tlsctl json status | jq .connections.waiting)" = 0 ] # on their way
+	kill_hard routerd.0
+	for v in 1.2 1.3; do until_ok grep -q closed_after_ms "proc/client$v.log"; done
+	[ "$(counter wait_timeout)" = 2 ]
+	until_ok none_open
+}
+
 @test "without descriptors routerd lets channels wait, costs nothing, and goes on" {
 	both handoff
 	web -f -o got "https://localhost:$PORT/"
