@@ -61,19 +61,6 @@ add_topic(struct sbuf *out, enum busmsg_kind kind, const char *subject)
 	}
 }
 
-const char *
-busmsg_topic(struct arena *a, enum busmsg_kind kind, const char *subject)
-{
-	struct sbuf b = { 0 };
-
-	add_topic(&b, kind, subject);
-
-	const char *topic = arena_strndup(a, b.p, b.n);
-
-	sbuf_fini(&b);
-	return topic;
-}
-
 static int
 hex_digit(char c)
 {

@@ -82,9 +82,6 @@ int busmsg_encode(const struct busmsg *m, struct sbuf *out, struct err *err);
  */
 int busmsg_decode(struct slice bytes, struct arena *a, struct busmsg *m, struct err *err);
 
-/* "health.POOL" and so on, without the space; an arena string. */
-const char *busmsg_topic(struct arena *a, enum busmsg_kind kind, const char *subject);
-
 /* Upper bound of what one server adds to a health message: for cutting shards. */
 size_t busmsg_server_bytes(const char *name, const char *address);
 

@@ -99,7 +99,7 @@ ctl_table_explain(
 	sbuf_fini(&near);
 }
 
-const char *
+static const char *
 ctl_level_name(enum ctl_level level)
 {
 	static const char *const names[] = { "view", "operate", "admin" };

@@ -21,6 +21,5 @@ void ctl_table_explain(
 	const struct ctl_table *tables, const char *const *args, size_t nargs, struct sbuf *out);
 /* All rows as text or as a JSON array. */
 void ctl_table_help(const struct ctl_table *tables, bool is_json, struct sbuf *out);
-const char *ctl_level_name(enum ctl_level level);
 
 #endif

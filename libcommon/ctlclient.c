@@ -1,5 +1,5 @@
 /*
- * ctlclient: one question, one answer, over a blocking Unix socket with a deadline for the whole.
+ * ctlclient: see the header.
  */
 #include "libcommon/ctlclient.h"
 
@@ -14,15 +14,13 @@
 #include "libcommon/ctl.h"
 #include "libcommon/sock.h"
 
-#define ANSWER_MAX (64u << 20)
-
-/* 0 when fd is ready for `events`, -1 with errno (ETIMEDOUT) when not until the deadline. */
+/* 0 when there is room to send, -1 with errno (ETIMEDOUT) when not until the deadline. */
 static int
-wait_for(int fd, short events, int64_t deadline_ms)
+wait_for_room(int fd, int64_t deadline_ms)
 {
 	for (;;) {
 		int64_t left = deadline_ms - clock_ms();
-		struct pollfd p = { .fd = fd, .events = events };
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
 		int n = left > 0 ? poll(&p, 1, (int)left) : 0;
 
 		if (n > 0)
@@ -61,7 +59,7 @@ send_all(int fd, const char *p, size_t n, const int *fds, size_t nfds, int64_t d
 		ssize_t sent = sock_send_fds(fd, p, n, fds, nfds);
 
 		if (sent < 0 && errno == EAGAIN) {
-			if (wait_for(fd, POLLOUT, deadline_ms) < 0)
+			if (wait_for_room(fd, deadline_ms) < 0)
 				return -1;
 			continue;
 		}
@@ -78,10 +76,11 @@ send_all(int fd, const char *p, size_t n, const int *fds, size_t nfds, int64_t d
 	return 0;
 }
 
-static int
-open_until(const char *path, const char *line, const int *fds, size_t nfds, int64_t deadline_ms,
+int
+ctl_open(const char *path, const char *line, const int *fds, size_t nfds, int timeout_ms,
 	struct err *err)
 {
+	int64_t deadline_ms = clock_ms() + timeout_ms;
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	struct sbuf text = { 0 };
 
@@ -105,53 +104,4 @@ open_until(const char *path, const char *line, const int *fds, size_t nfds, int6
 	}
 	sbuf_fini(&text);
 	return fd;
-}
-
-int
-ctl_open(const char *path, const char *line, const int *fds, size_t nfds, int timeout_ms,
-	struct err *err)
-{
-	return open_until(path, line, fds, nfds, clock_ms() + timeout_ms, err);
-}
-
-static int
-read_answer(int fd, const char *path, int64_t deadline_ms, struct sbuf *out, struct err *err)
-{
-	for (;;) {
-		char *at = sbuf_reserve(out, 16384);
-		ssize_t n = recv(fd, at, 16384, 0);
-
-		if (n == 0)
-			return 0;
-		if (n > 0) {
-			out->n += (size_t)n;
-			out->p[out->n] = '\0';
-			if (out->n > ANSWER_MAX)
-				return err_set(err, "%s: the answer is too long", path);
-			continue;
-		}
-		if (errno == EINTR)
-			continue;
-		if (errno == EAGAIN && wait_for(fd, POLLIN, deadline_ms) == 0)
-			continue;
-		if (errno == ETIMEDOUT)
-			return err_set(err, "%s: no answer in time", path);
-		return err_set(err, "%s: %s", path, strerror(errno));
-	}
-}
-
-int
-ctl_ask(const char *path, const char *line, const int *fds, size_t nfds, int timeout_ms,
-	struct sbuf *out, struct err *err)
-{
-	int64_t deadline_ms = clock_ms() + timeout_ms;
-	int fd = open_until(path, line, fds, nfds, deadline_ms, err);
-
-	if (fd < 0)
-		return -1;
-
-	int rc = read_answer(fd, path, deadline_ms, out, err);
-
-	close(fd);
-	return rc;
 }

@@ -24,12 +24,6 @@ daemon_loop(const struct daemon *d)
 	return d->loop;
 }
 
-struct ctl *
-daemon_ctl(const struct daemon *d)
-{
-	return d->ctl;
-}
-
 const char *
 daemon_instance(const struct daemon *d)
 {

@@ -96,7 +96,6 @@ struct daemon_ops {
 int daemon_main(const struct daemon_ops *ops, int argc, char **argv);
 
 struct loop *daemon_loop(const struct daemon *d);
-struct ctl *daemon_ctl(const struct daemon *d);
 const char *daemon_instance(const struct daemon *d);
 /* The configuration in force, and its generation (1, 2, ...). */
 const struct daemon_cfg *daemon_config(const struct daemon *d);

@@ -97,12 +97,6 @@ xaligned(size_t align, size_t n)
 
 /* Under AddressSanitizer the heap, which it guards. */
 #ifdef __SANITIZE_ADDRESS__
-void *
-xpages(size_t n)
-{
-	return xmalloc(n);
-}
-
 void
 pages_free(void *p, size_t n)
 {
@@ -117,8 +111,8 @@ xpages_shifted(size_t n, unsigned *shift)
 	return xmalloc(n);
 }
 #else
-void *
-xpages(size_t n)
+static void *
+map(size_t n)
 {
 	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -139,7 +133,7 @@ pages_free(void *p, size_t n)
 void *
 xpages_shifted(size_t n, unsigned *shift)
 {
-	char *p = (char *)xpages(n);
+	char *p = map(n);
 
 	*shift += LINE;
 	if (*shift > PAGE - 1 - (n - 1) % PAGE)

@@ -21,16 +21,13 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), retur
 void *xaligned(size_t align, size_t n) __attribute__((returns_nonnull));
 /*
  * Pages of their own, given back to the system at once by pages_free with the same n: for large
- * pieces that come and go in bursts, whose holes in the heap would stay for ever.
- */
-void *xpages(size_t n) __attribute__((malloc, returns_nonnull));
-void pages_free(void *p, size_t n);
-/*
- * The same, but each begins one cache line later in its first page than the one before, as far as
- * the last page has room: objects that all begin on a page's border share few lines of the caches,
- * and hundreds of them in use at once drive each other out. *shift is 0 before the first.
+ * pieces that come and go in bursts, whose holes in the heap would stay for ever. Each begins one
+ * cache line later in its first page than the one before, as far as the last page has room: objects
+ * that all begin on a page's border share few lines of the caches, and hundreds of them in use at
+ * once drive each other out. *shift is 0 before the first.
  */
 void *xpages_shifted(size_t n, unsigned *shift) __attribute__((returns_nonnull));
+void pages_free(void *p, size_t n);
 
 /*
  * An arena: many small pieces that die together. Pieces are aligned for any type and are never

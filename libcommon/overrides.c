@@ -258,8 +258,9 @@ build_index(struct overrides *o)
 	}
 }
 
-int
-overrides_parse(struct overrides *o, const char *name, struct slice text, struct err *err)
+/* Replaces *o when the text is right; leaves it alone and returns -1 when not. */
+static int
+parse(struct overrides *o, const char *name, struct slice text, struct err *err)
 {
 	struct errs errs = { 0 };
 	struct overrides got = { 0 };
@@ -297,7 +298,7 @@ overrides_read(struct overrides *o, const char *state_dir, struct err *err)
 	int rc = overrides_slurp(path, &text, err);
 
 	if (rc == 0)
-		rc = overrides_parse(o, path, sbuf_slice(&text), err);
+		rc = parse(o, path, sbuf_slice(&text), err);
 	sbuf_fini(&text);
 	free(path);
 	return rc;

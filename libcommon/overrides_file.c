@@ -89,8 +89,9 @@ add_time(struct sbuf *out, const char *key, int64_t when_s)
 		sbuf_addf(out, "    %s: \"%s\"\n", key, text);
 }
 
-void
-overrides_format(const struct overrides *o, struct sbuf *out)
+/* YAML that people can read, and overrides_read reads back. */
+static void
+format(const struct overrides *o, struct sbuf *out)
 {
 	sbuf_adds(out, "# Decisions of operators, written by proxyctl; read by the daemons.\n");
 	sbuf_adds(out, o->n ? "overrides:\n" : "overrides: []\n");
@@ -305,7 +306,7 @@ change(const char *state_dir, const char *group, const struct override *add, con
 		dropped = drop_entries(&o, add ? is_replaced : is_target, t);
 		if (add)
 			add_entry(&o, add);
-		overrides_format(&o, &text);
+		format(&o, &text);
 		if ((add || dropped || expired) &&
 			replace(state_dir, group, sbuf_slice(&text), err))
 			dropped = -1;

@@ -418,7 +418,7 @@ static const struct cfg_row pool_rows[] = {
 	CFG_END,
 };
 
-const struct cfg_schema poolcfg_schema = {
+static const struct cfg_schema pool_schema = {
 	.name = "pool",
 	.size = sizeof(struct poolcfg),
 	.rows = pool_rows,
@@ -490,7 +490,7 @@ static const struct cfg_row common_rows[] = {
 	CFG_ROW(struct commoncfg, shutdown_timeout_ms, "shutdown_timeout", CFGT_DURATION,
 		.def = "30s", .max = 86400000,
 		.help = "how long a graceful stop waits for what is in flight"),
-	CFG_ROW(struct commoncfg, pools, "pools", CFGT_NAMED, .sub = &poolcfg_schema,
+	CFG_ROW(struct commoncfg, pools, "pools", CFGT_NAMED, .sub = &pool_schema,
 		.help = "groups of servers, by name"),
 	CFG_ROW(struct commoncfg, upstream_tls, "upstream_tls", CFGT_MAP, .sub = &uptlscfg_schema,
 		.help = "TLS to servers: the process that makes the handshakes, and its policies"),
@@ -503,7 +503,8 @@ const struct cfg_schema commoncfg_schema = {
 	.rows = common_rows,
 };
 
-const char *const commoncfg_sections[] = { "tls", "http", "health", "up", NULL };
+/* The sections that programs own. */
+static const char *const sections[] = { "tls", "http", "health", "up", NULL };
 
 /* --- pools and policies ------------------------------------------------------------------------
  */
@@ -566,7 +567,7 @@ warn_unverified(struct cfg_ctx *ctx, const struct tlspolicycfg *p)
 void
 commoncfg_bind(struct cfg_ctx *ctx, struct commoncfg *out)
 {
-	cfg_bind(ctx, &commoncfg_schema, ctx->cfg->root, "", commoncfg_sections, out);
+	cfg_bind(ctx, &commoncfg_schema, ctx->cfg->root, "", sections, out);
 	for (size_t i = 0; i < out->upstream_tls.policies.n; i++)
 		warn_unverified(ctx, CFG_AT(struct tlspolicycfg, out->upstream_tls.policies, i));
 	for (size_t i = 0; i < out->pools.n; i++)

@@ -99,10 +99,6 @@ struct commoncfg {
 extern const struct cfg_schema
 	commoncfg_schema; /* top level: run_dir, state_dir, control_group,
 			     log, debug, shutdown_timeout, pools, upstream_tls */
-extern const struct cfg_schema poolcfg_schema;
-/* The sections that other programs own: "tls", "http", "health", "up": for other_keys of cfg_bind.
- */
-extern const char *const commoncfg_sections[];
 
 /* A row's `parse` for names that stand in paths, logs and messages: letters, digits, '.', '_' and
  * '-', at most 64 bytes, no '.' at the front. field is a char *. */

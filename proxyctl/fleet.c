@@ -161,15 +161,6 @@ fleet_drop(struct fleet *f, struct member *m)
 	f->n--;
 }
 
-struct member *
-fleet_member(const struct fleet *f, const char *name)
-{
-	for (size_t i = 0; i < f->n; i++)
-		if (strcmp(f->v[i].name, name) == 0)
-			return &f->v[i];
-	return NULL;
-}
-
 /* ---- asking ---- */
 
 static void

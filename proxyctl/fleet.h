@@ -42,8 +42,6 @@ struct fleet {
 enum fleet_scope { FLEET_OWN, FLEET_ALL, FLEET_ALL_AND_UP };
 void fleet_find(struct fleet *f, const struct site *s, enum fleet_scope scope);
 void fleet_fini(struct fleet *f);
-/* NULL or the member of that name. */
-struct member *fleet_member(const struct fleet *f, const char *name);
 
 /* Which members to ask. */
 typedef bool (*fleet_pick_fn)(const struct member *m, void *arg);

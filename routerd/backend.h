@@ -31,7 +31,6 @@
 #include "libcommon/poolcfg.h"
 
 struct backends;
-struct lb_table;
 struct loop;
 struct pool;
 struct server_state;

@@ -159,8 +159,7 @@ void backend_mail_empty(struct backends *b);
 /* --- backend_judge.c --- */
 void backend_judge_init(struct backends *b);
 void backend_judge_fini(struct backends *b);
-/* Judge this pool (or, by name, all generations of it) soon. */
-void backend_judge_pool(struct pool *p);
+/* Judge all generations of this pool soon. */
 void backend_judge_named(struct backends *b, const char *pool);
 /* A health message: what it says of servers we have. How many it knew. */
 unsigned backend_judge_adopt(struct backends *b, const struct busmsg *m);

@@ -383,20 +383,15 @@ schedule(struct backends *b)
 }
 
 void
-backend_judge_pool(struct pool *p)
-{
-	p->is_dirty = true;
-	schedule(p->b);
-}
-
-void
 backend_judge_named(struct backends *b, const char *pool)
 {
 	struct pool *p;
 
 	DL_FOREACH (b->pools, p)
-		if (strcmp(p->name, pool) == 0)
-			backend_judge_pool(p);
+		if (strcmp(p->name, pool) == 0) {
+			p->is_dirty = true;
+			schedule(b);
+		}
 }
 
 void

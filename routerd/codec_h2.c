@@ -142,8 +142,9 @@ take_down(struct h2 *x)
 	loop_defer(c->w->loop, release, x);
 }
 
-void
-h2_die(struct h2 *x, bool is_reset)
+/* It has failed or was cut: requests hear that their client has left. */
+static void
+die(struct h2 *x, bool is_reset)
 {
 	struct conn *c = x->c;
 
@@ -154,8 +155,9 @@ h2_die(struct h2 *x, bool is_reset)
 		conn_close(c);
 }
 
-void
-h2_end(struct h2 *x)
+/* All has been said, goodbye included. */
+static void
+finish(struct h2 *x)
 {
 	struct conn *c = x->c;
 	bool is_open = x->active > 0 || x->is_failed;
@@ -254,12 +256,12 @@ on_out(struct run_item *item)
 	struct conn *c = x->c;
 
 	if (!h2_out_flush(x) || (x->abuse != NULL && !tell_abuse(x))) {
-		h2_die(x, false);
+		die(x, false);
 		return;
 	}
 	look_drained(x);
 	if (is_over(x) || (x->is_failed && x->held == NULL)) {
-		h2_end(x);
+		finish(x);
 		return;
 	}
 	/* What was left unread while the socket took nothing. */
@@ -357,7 +359,7 @@ read_some(struct h2 *x)
 		if (n == STREAM_AGAIN)
 			break;
 		if (n <= 0) {
-			h2_die(x, false);
+			die(x, false);
 			return false;
 		}
 		b->w = (uint32_t)n;
@@ -385,7 +387,7 @@ h2_event(struct conn *c)
 	if (x->held == NULL && c->s.readable && !x->is_failed)
 		(void)read_some(x);
 	else if (c->s.peer_closed && stream_is_dead(&c->s))
-		h2_die(x, false);
+		die(x, false);
 }
 
 /* --- deadlines
@@ -444,7 +446,7 @@ close_late(struct h2 *x, const char *reason)
 		 */
 		worker_count(x->c->w, STAT_H2_STALLS);
 		x->is_late = true;
-		h2_die(x, true);
+		die(x, true);
 		return;
 	}
 	x->is_failed = true;
@@ -476,7 +478,7 @@ h2_late(struct conn *c)
 	const char *reason = connection_late(x, now_ms, &left);
 
 	if (x->is_failed) {
-		h2_die(x, true);
+		die(x, true);
 		return;
 	}
 	if (reason != NULL) {
@@ -489,7 +491,7 @@ h2_late(struct conn *c)
 	}
 	if (x->streams != NULL) {
 		if (stream_is_dead(&c->s)) {
-			h2_die(x, false);
+			die(x, false);
 			return;
 		}
 		left = least(left, look_at_streams(x, now_ms));
@@ -526,7 +528,7 @@ h2_drain(struct conn *c)
 static void
 h2_abort(struct conn *c)
 {
-	h2_die(c->h2, true);
+	die(c->h2, true);
 }
 
 static void
@@ -559,6 +561,13 @@ feed_first(struct h2 *x)
 	drop_in(x->c);
 }
 
+static const struct conn_codec codec_h2 = {
+	.event = h2_event,
+	.deadline = h2_late,
+	.drain = h2_drain,
+	.abort = h2_abort,
+};
+
 void
 codec_h2_start(struct conn *c)
 {
@@ -589,10 +598,3 @@ codec_h2_start(struct conn *c)
 	if (c->s.readable)
 		loop_run_soon(w->loop, &c->again);
 }
-
-const struct conn_codec codec_h2 = {
-	.event = h2_event,
-	.deadline = h2_late,
-	.drain = h2_drain,
-	.abort = h2_abort,
-};

@@ -24,6 +24,4 @@ void codec_h2_start(struct conn *c);
 enum h2_preface { H2_PREFACE_NO, H2_PREFACE_MORE, H2_PREFACE_YES };
 enum h2_preface codec_h2_preface(const char *p, size_t n);
 
-extern const struct conn_codec codec_h2;
-
 #endif

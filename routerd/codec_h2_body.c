@@ -8,8 +8,9 @@
 /* What sinks are given in one turn before they are flushed. */
 #define FED_MAX 4
 
-void
-h2_body_tell(struct h2_stream *st, enum body_end how, const char *reason)
+/* The request hears how it ended. */
+static void
+tell(struct h2_stream *st, enum body_end how, const char *reason)
 {
 	if (st->is_told && how != BODY_END_BAD)
 		return;
@@ -33,7 +34,7 @@ void
 h2_body_shed(struct h2_stream *st)
 {
 	leave_sink(st);
-	h2_body_tell(st, BODY_END_SHED, "h2_body_memory");
+	tell(st, BODY_END_SHED, "h2_body_memory");
 }
 
 void
@@ -48,7 +49,7 @@ h2_body_bad(struct h2_stream *st, const char *reason)
 	if (st->out_ended)
 		h2_stream_reset(st, NGHTTP2_PROTOCOL_ERROR);
 	else
-		h2_body_tell(st, BODY_END_BAD, reason);
+		tell(st, BODY_END_BAD, reason);
 }
 
 static void
@@ -67,7 +68,7 @@ end_body(struct h2_stream *st)
 	if (t != NULL)
 		forward_trailers(st->x->c->w->snap->s->http, t->fields, t->count);
 	st->to->ops->end(st->to, t != NULL ? t->fields : NULL, t != NULL ? t->count : 0);
-	h2_body_tell(st, BODY_END_OK, NULL);
+	tell(st, BODY_END_OK, NULL);
 }
 
 /* Flush what the sink was given; false: it takes no more now, or for good (the request may be over
@@ -81,7 +82,7 @@ flush_to(struct h2_stream *st)
 		st->is_paused = true;
 		st->to->producer = &st->again;
 		return false;
-	case SINK_GONE: h2_body_tell(st, BODY_END_SINK, NULL); return false;
+	case SINK_GONE: tell(st, BODY_END_SINK, NULL); return false;
 	}
 	return false;
 }
@@ -93,7 +94,7 @@ give(struct h2_stream *st, struct buf *b, const char *p, size_t n)
 	enum sink_result r = st->to->ops->data(st->to, b, p, n);
 
 	if (r == SINK_GONE) {
-		h2_body_tell(st, BODY_END_SINK, NULL);
+		tell(st, BODY_END_SINK, NULL);
 		return false;
 	}
 	return true;
@@ -129,7 +130,7 @@ h2_body_again(struct run_item *item)
 	st->is_paused = false;
 	st->since_ms = loop_now_ms(st->cl.w->loop);
 	if (st->bad_accept)
-		h2_body_tell(st, BODY_END_BAD, "bad_websocket_accept");
+		tell(st, BODY_END_BAD, "bad_websocket_accept");
 	else if (st->to != NULL)
 		deliver(st);
 }
@@ -179,7 +180,7 @@ h2_body_data(struct h2_stream *st, const char *p, size_t n)
 	}
 	if (st->in_bytes > st->max_body && st->to != NULL) {
 		consumed(st, n);
-		h2_body_tell(st, BODY_END_TOO_LARGE, "body_too_large");
+		tell(st, BODY_END_TOO_LARGE, "body_too_large");
 		return;
 	}
 	if (x->fed != NULL && (x->fed != st || x->fed_count == FED_MAX))

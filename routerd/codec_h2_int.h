@@ -202,10 +202,6 @@ void h2_soon(struct h2 *x);
 void h2_deadline(struct h2 *x, uint64_t ms);
 /* The last request has ended. */
 void h2_idle(struct h2 *x);
-/* Say what is queued, goodbye included, then end the connection. */
-void h2_end(struct h2 *x);
-/* It has failed or was cut: requests hear that their client has left. */
-void h2_die(struct h2 *x, bool is_reset);
 
 /* codec_h2_recv.c */
 void h2_recv_callbacks(nghttp2_session_callbacks *cb);
@@ -241,8 +237,6 @@ void h2_body_fed(struct h2 *x);
 void h2_body_to(struct client *cl, struct sink *to);
 /* Its sink takes more. */
 void h2_body_again(struct run_item *item);
-/* The request hears how it ended. */
-void h2_body_tell(struct h2_stream *st, enum body_end how, const char *reason);
 /* There is no memory for what of it waits. */
 void h2_body_shed(struct h2_stream *st);
 

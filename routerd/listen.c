@@ -296,15 +296,6 @@ listen_give_up(const struct listen_set *set, struct listen_slot *gone)
 	gone->handoff_fd = -1;
 }
 
-bool
-listen_wants(const struct listen_plan *plan, const struct listen_slot *slot)
-{
-	for (unsigned i = 0; i < plan->count; i++)
-		if (plan->slots[i] == slot)
-			return true;
-	return false;
-}
-
 void
 listen_plan_free(struct listen_plan *plan)
 {

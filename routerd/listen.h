@@ -64,7 +64,6 @@ void listen_close(struct listen_slot *slot);
 /* The same for one that the configuration has no more, while others go on. */
 void listen_give_up(const struct listen_set *set, struct listen_slot *gone);
 void listen_discard(struct listen_plan *plan);
-bool listen_wants(const struct listen_plan *plan, const struct listen_slot *slot);
 void listen_plan_free(struct listen_plan *plan);
 void listen_set_fini(struct listen_set *set);
 

@@ -1,7 +1,7 @@
 /*
  * worker: a thread with everything it needs of its own: loop, listeners,
  * connections, idle upstream connections, buffers, counters. What workers share
- * is listed in design.md §4 and reached through the snapshot and backend.h.
+ * is reached through the snapshot and backend.h.
  */
 #ifndef ROUTERD_WORKER_H
 #define ROUTERD_WORKER_H

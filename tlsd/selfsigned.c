@@ -30,9 +30,10 @@ selfsigned_name_ok(const char *name)
 	return addr_is_ip(name) || sni_name_ok(name);
 }
 
-/* The names make the file's name; too long a list is cut and told apart by a hash. */
-char *
-selfsigned_path(const char *state_dir, const struct cfg_list *names)
+/* STATE_DIR/self-signed/localhost_127.0.0.1.pem, on the heap. The names make its name; too long a
+ * list is cut and told apart by a hash. */
+static char *
+path_of(const char *state_dir, const struct cfg_list *names)
 {
 	struct sbuf id = { 0 };
 	uint64_t hash = 14695981039346656037u;
@@ -249,7 +250,7 @@ struct cert *
 selfsigned_get(
 	const char *state_dir, const struct cfg_list *names, uid_t uid, bool *made, struct err *err)
 {
-	char *path = selfsigned_path(state_dir, names);
+	char *path = path_of(state_dir, names);
 	char *dir = xasprintf("%s/self-signed", state_dir);
 	struct pem_error e = { .no = 0 };
 	bool is_fine = check_folder(dir, uid, err) >= 0;

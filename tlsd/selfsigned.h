@@ -19,7 +19,5 @@ bool selfsigned_name_ok(const char *name);
  */
 struct cert *selfsigned_get(const char *state_dir, const struct cfg_list *names, uid_t uid,
 	bool *made, struct err *err);
-/* STATE_DIR/self-signed/localhost_127.0.0.1.pem, on the heap. */
-char *selfsigned_path(const char *state_dir, const struct cfg_list *names);
 
 #endif

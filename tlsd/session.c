@@ -156,8 +156,9 @@ session_forget_hello(struct session *s)
 	}
 }
 
-void
-session_drop_backend(struct session *s)
+/* No server any more, and nothing for it. */
+static void
+drop_backend(struct session *s)
 {
 	pipe_give(&s->w->pipes, &s->up_pipe);
 	pipe_give(&s->w->pipes, &s->down_pipe);
@@ -225,7 +226,7 @@ session_close(struct session *s)
 		cut(s);
 	worker_unwait(w, s);
 	handover_fini(&s->over);
-	session_drop_backend(s);
+	drop_backend(s);
 	session_forget_hello(s);
 	event_del(&s->cev);
 	close(s->wire.fd);
@@ -332,7 +333,7 @@ static int
 do_linger(struct session *s)
 {
 	if (s->deadline.due_ms == 0) {
-		session_drop_backend(s);
+		drop_backend(s);
 		shutdown(s->wire.fd, SHUT_WR);
 		/* A client that got the end closes in its turn; one that does not shall not keep a
 		 * place that others could have. */

@@ -131,8 +131,6 @@ session_target(const struct session *s)
 }
 /* Connecting has failed: close it, for the next attempt. */
 void session_forget_socket(struct session *s);
-/* No server any more, and nothing for it. */
-void session_drop_backend(struct session *s);
 /* What only the time before the relay needs. */
 void session_forget_hello(struct session *s);
 

@@ -60,7 +60,6 @@ test_health_round_trip(void **state)
 	arena_init(&a, 0);
 	assert_int_equal(busmsg_encode(&m, &out, &err), 0);
 	assert_memory_equal(out.p, "health.app%20pool%25 {", 22);
-	assert_string_equal(busmsg_topic(&a, BUSMSG_HEALTH, "app pool%"), "health.app%20pool%25");
 	assert_int_equal(decode_exact(out.p, out.n, &a, &got, &err), 0);
 	assert_string_equal(got.subject, "app pool%");
 	assert_string_equal(got.who, "healthd.0");

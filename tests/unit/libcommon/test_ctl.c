@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 #include "libcommon/ctl.h"
-#include "libcommon/ctlclient.h"
 #include "libcommon/loop.h"
 #include "libcommon/mem.h"
+#include "tests/unit/libcommon/ctl_ask.h"
 
 struct fixture {
 	char dir[64];

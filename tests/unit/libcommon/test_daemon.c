@@ -23,9 +23,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "libcommon/ctlclient.h"
 #include "libcommon/ctlproto.h"
 #include "libcommon/daemon.h"
+#include "tests/unit/libcommon/ctl_ask.h"
 #include "tests/unit/libcommon/toy_daemon.h"
 
 /* ---- the outside ---- */
