@@ -8,7 +8,6 @@
 
 #include "routerd/snapshot.h"
 
-struct worker;
 struct workers;
 
 /* Counters; each worker adds to its own, the main thread sums. */
