@@ -23,30 +23,19 @@ client_auth_check(struct cfg_ctx *ctx, const struct cfg_node *node, const char *
 }
 
 static const struct cfg_row client_auth_rows[] = {
-	{ .type = CFGT_NODE, .offset = offsetof(struct clientauthcfg, node) },
-	{ .key = "mode",
-		.type = CFGT_ENUM,
-		.offset = offsetof(struct clientauthcfg, mode),
-		.def = "require",
+	CFG_NODE_ROW(struct clientauthcfg, node),
+	CFG_ROW(struct clientauthcfg, mode, "mode", CFGT_ENUM, .def = "require",
 		.choices = client_auth_words,
 		.help = "require: no connection without a certificate that is verified; optional: "
 			"clients may come without; optional_no_ca: and with one whose issuer is "
-			"not known" },
-	{ .key = "ca",
-		.type = CFGT_PATH,
-		.offset = offsetof(struct clientauthcfg, ca),
-		.help = "PEM file of the authorities whose clients are believed" },
-	{ .key = "crl",
-		.type = CFGT_PATH,
-		.offset = offsetof(struct clientauthcfg, crl),
-		.help = "PEM file of revocation lists, one for each authority of a chain" },
-	{ .key = "depth",
-		.type = CFGT_INT,
-		.offset = offsetof(struct clientauthcfg, depth),
-		.def = "1",
-		.max = 10,
-		.help = "intermediate authorities between a client's certificate and one of `ca`" },
-	{ 0 },
+			"not known"),
+	CFG_ROW(struct clientauthcfg, ca, "ca", CFGT_PATH,
+		.help = "PEM file of the authorities whose clients are believed"),
+	CFG_ROW(struct clientauthcfg, crl, "crl", CFGT_PATH,
+		.help = "PEM file of revocation lists, one for each authority of a chain"),
+	CFG_ROW(struct clientauthcfg, depth, "depth", CFGT_INT, .def = "1", .max = 10,
+		.help = "intermediate authorities between a client's certificate and one of `ca`"),
+	CFG_END,
 };
 
 const struct cfg_schema client_auth_schema = {
