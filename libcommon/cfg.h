@@ -62,7 +62,7 @@ void cfg_hash(struct slice text, char out[static CFG_HASH]);
 /* The same from memory, for tests and fuzzing; name stands for the file in messages. */
 struct cfg *cfg_parse(const char *name, const char *dir, struct slice text, struct errs *errs);
 void cfg_free(struct cfg *c);
-/* Child of a mapping, or NULL. */
+/* Child of a mapping; NULL where there is none, and of what is no mapping, or NULL. */
 struct cfg_node *cfg_get(const struct cfg_node *map, const char *key);
 struct err_at cfg_at(const struct cfg *c, const struct cfg_node *n);
 /* The place of the key that a value stands under; the value's own when it stands in a list. */

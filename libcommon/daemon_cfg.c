@@ -43,8 +43,7 @@ daemon_cfg_free(struct daemon_cfg *dc)
 const struct cfg_node *
 daemon_cfg_section(const struct daemon_ops *ops, const struct daemon_cfg *dc)
 {
-	return ops->section != NULL && dc->cfg->root != NULL ? cfg_get(dc->cfg->root, ops->section)
-							     : NULL;
+	return ops->section != NULL ? cfg_get(dc->cfg->root, ops->section) : NULL;
 }
 
 /* The whole of a descriptor's file, from its beginning. */

@@ -14,8 +14,8 @@
 static const struct cfg_node *
 listeners(const struct cfg *cfg, const char *section)
 {
-	const struct cfg_node *s = cfg->root ? cfg_get(cfg->root, section) : NULL;
-	const struct cfg_node *l = s && s->kind == CFG_MAPPING ? cfg_get(s, "listen") : NULL;
+	const struct cfg_node *s = cfg_get(cfg->root, section);
+	const struct cfg_node *l = cfg_get(s, "listen");
 
 	return l != NULL && l->kind == CFG_SEQUENCE ? l : NULL;
 }
@@ -23,8 +23,7 @@ listeners(const struct cfg *cfg, const char *section)
 static const struct cfg_node *
 mapping(const struct cfg_node *map, const char *key)
 {
-	const struct cfg_node *n =
-		map != NULL && map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+	const struct cfg_node *n = cfg_get(map, key);
 
 	return n != NULL && n->kind == CFG_MAPPING ? n : NULL;
 }
@@ -32,7 +31,7 @@ mapping(const struct cfg_node *map, const char *key)
 static const struct cfg_node *
 scalar(const struct cfg_node *map, const char *key)
 {
-	const struct cfg_node *n = map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+	const struct cfg_node *n = cfg_get(map, key);
 
 	return n != NULL && n->kind == CFG_SCALAR && !n->is_null ? n : NULL;
 }

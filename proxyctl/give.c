@@ -54,7 +54,7 @@ static void
 give_scalar(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map,
 	const char *key)
 {
-	const struct cfg_node *n = map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
+	const struct cfg_node *n = cfg_get(map, key);
 	struct arena a;
 
 	if (n == NULL || n->kind != CFG_SCALAR || n->text.n == 0)
@@ -78,7 +78,7 @@ may_hold_key(const char *name)
 static void
 give_folder(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map)
 {
-	const struct cfg_node *node = map->kind == CFG_MAPPING ? cfg_get(map, "dir") : NULL;
+	const struct cfg_node *node = cfg_get(map, "dir");
 	struct dirent **list;
 	struct arena a;
 	int n = -1;
@@ -110,13 +110,11 @@ give_folder(struct member *m, struct given *g, const struct cfg *cfg, const stru
 static void
 give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
 {
-	const struct cfg_node *tls = cfg->root ? cfg_get(cfg->root, "tls") : NULL;
-	const struct cfg_node *all =
-		tls != NULL && tls->kind == CFG_MAPPING ? cfg_get(tls, "listen") : NULL;
+	const struct cfg_node *tls = cfg_get(cfg->root, "tls");
+	const struct cfg_node *all = cfg_get(tls, "listen");
 
 	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
-		const struct cfg_node *certs =
-			l->kind == CFG_MAPPING ? cfg_get(l, "certificates") : NULL;
+		const struct cfg_node *certs = cfg_get(l, "certificates");
 
 		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
 			c = c->next) {
@@ -131,10 +129,8 @@ give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
 static void
 give_policies(struct member *m, struct given *g, const struct cfg *cfg)
 {
-	const struct cfg_node *section = cfg->root ? cfg_get(cfg->root, "upstream_tls") : NULL;
-	const struct cfg_node *all = section != NULL && section->kind == CFG_MAPPING
-		? cfg_get(section, "policies")
-		: NULL;
+	const struct cfg_node *section = cfg_get(cfg->root, "upstream_tls");
+	const struct cfg_node *all = cfg_get(section, "policies");
 
 	if (all == NULL || all->kind != CFG_MAPPING)
 		return;

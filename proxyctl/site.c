@@ -199,8 +199,7 @@ site_read(struct site *s, const char *file, char hash[static CFG_HASH])
 	struct cfg_ctx ctx = { .cfg = s->cfg, .arena = &s->arena, .errs = &s->errs };
 
 	commoncfg_bind(&ctx, &s->common);
-	cfg_bind(&ctx, &upcfg_schema, s->cfg->root ? cfg_get(s->cfg->root, "up") : NULL, "up", NULL,
-		&s->up);
+	cfg_bind(&ctx, &upcfg_schema, cfg_get(s->cfg->root, "up"), "up", NULL, &s->up);
 	add_run_dir(s, s->common.run_dir);
 	for (size_t i = 0; i < s->up.instances.n; i++)
 		if (CFG_AT(struct instancecfg, s->up.instances, i)->config != NULL)

@@ -410,16 +410,10 @@ refresh_one(struct refresh *r, const char *cert, const char *staple)
 
 /* ---- which certificates ---- */
 
-static const struct cfg_node *
-child(const struct cfg_node *map, const char *key)
-{
-	return map != NULL && map->kind == CFG_MAPPING ? cfg_get(map, key) : NULL;
-}
-
 static char *
 path_at(const struct refresh *r, struct arena *a, const struct cfg_node *map, const char *key)
 {
-	const struct cfg_node *n = child(map, key);
+	const struct cfg_node *n = cfg_get(map, key);
 
 	return n != NULL && n->kind == CFG_SCALAR && n->text.n > 0
 		? cfg_path(r->site->cfg, a, n->text)
@@ -465,10 +459,10 @@ refresh_folder(struct refresh *r, struct arena *a, const char *dir)
 static void
 refresh_all(struct refresh *r, struct arena *a)
 {
-	const struct cfg_node *all = child(child(r->site->cfg->root, "tls"), "listen");
+	const struct cfg_node *all = cfg_get(cfg_get(r->site->cfg->root, "tls"), "listen");
 
 	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
-		const struct cfg_node *certs = child(l, "certificates");
+		const struct cfg_node *certs = cfg_get(l, "certificates");
 
 		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
 			c = c->next) {

@@ -23,7 +23,7 @@
 static struct slice
 listen_address(const struct cfg_node *l)
 {
-	const struct cfg_node *a = l->kind == CFG_MAPPING ? cfg_get(l, "address") : NULL;
+	const struct cfg_node *a = cfg_get(l, "address");
 
 	return a != NULL && a->kind == CFG_SCALAR ? a->text : slice_make("", 0);
 }
@@ -54,8 +54,7 @@ add_urls(const struct site *s, const char *section, const char *scheme, struct s
 	struct sbuf *first)
 {
 	const struct cfg_node *sec = cfg_get(s->cfg->root, section);
-	const struct cfg_node *all =
-		sec != NULL && sec->kind == CFG_MAPPING ? cfg_get(sec, "listen") : NULL;
+	const struct cfg_node *all = cfg_get(sec, "listen");
 	size_t n = 0;
 
 	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
