@@ -1,8 +1,7 @@
 /*
  * resolve.c: names watched by their time to live. Each name is asked for when its deadline passes,
- * at most QUERIES_MAX at a time; the rest queue. c-ares gives sockets and a timeout, the loop
- * drives them. Callbacks of c-ares may come from inside a call to it, those of watchers never come
- * from inside a call of theirs.
+ * at most QUERIES_MAX at a time; the rest queue. Answers may come from inside a call to the
+ * channel, those of watchers never come from inside a call of theirs.
  */
 #include "libcommon/resolve.h"
 
@@ -10,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <netdb.h>
 
 #include <ares.h>
 #include <uthash.h>
@@ -19,13 +16,11 @@
 
 #include "libcommon/loop.h"
 #include "libcommon/mem.h"
+#include "libcommon/resolve_channel.h"
 
-#define QUERIES_MAX    128
-#define TRY_TIMEOUT_MS 2000
-#define TRIES          2
-#define RETRY_MIN_MS   1000
-#define RETRY_MAX_MS   (60 * 1000)
-#define RESOLV_CONF    "/etc/resolv.conf"
+#define QUERIES_MAX  128
+#define RETRY_MIN_MS 1000
+#define RETRY_MAX_MS (60 * 1000)
 
 struct resolve_watch {
 	struct resolve_watch *prev;
@@ -59,25 +54,14 @@ struct name {
 	char text[];
 };
 
-struct resolve_sock {
-	struct resolve_sock *next;
-	struct resolver *r;
-	struct loop_io *io;
-	int fd;
-};
-
 struct resolver {
 	struct loop *loop;
-	ares_channel channel;
-	struct loop_timer *timer;
-	struct resolve_sock *socks;
+	struct resolve_channel *channel;
 	struct name *names;
 	struct name *queue; /* due, not asked yet */
 	struct run_item pump;
 	unsigned asking;
 	bool is_closing;
-	bool has_own_servers;
-	struct timespec conf_time; /* of resolv.conf when the channel was made */
 	struct resolve_stats stats;
 };
 
@@ -89,122 +73,6 @@ random_below(uint64_t n)
 	if (n == 0 || getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
 		return 0;
 	return r % n;
-}
-
-/* --- c-ares on the loop ------------------------------------------------------ */
-
-static void
-arm_timer(struct resolver *r)
-{
-	struct timeval tv;
-
-	if (!ares_timeout(r->channel, NULL, &tv)) {
-		loop_timer_stop(r->timer);
-		return;
-	}
-
-	uint64_t ms = (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000;
-
-	loop_timer_set(r->timer, ms + 1, false);
-}
-
-static void
-on_timer(void *arg)
-{
-	struct resolver *r = arg;
-
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm_timer(r);
-}
-
-static void
-on_sock(void *arg, int fd, int events)
-{
-	struct resolver *r = arg;
-
-	ares_process_fd(r->channel, events & LOOP_READ ? fd : ARES_SOCKET_BAD,
-		events & LOOP_WRITE ? fd : ARES_SOCKET_BAD);
-	arm_timer(r);
-}
-
-static void
-free_io(void *io)
-{
-	loop_io_free(io);
-}
-
-static void
-close_sock(struct resolver *r, struct resolve_sock *s)
-{
-	LL_DELETE(r->socks, s);
-	loop_io_set(s->io, 0);
-	/* this may run inside the callback of that very descriptor */
-	if (r->is_closing)
-		loop_io_free(s->io);
-	else
-		loop_defer(r->loop, free_io, s->io);
-	free(s);
-}
-
-static void
-on_sock_state(void *arg, ares_socket_t fd, int is_readable, int is_writable)
-{
-	struct resolver *r = arg;
-	struct resolve_sock *s;
-	int events = (is_readable ? LOOP_READ : 0) | (is_writable ? LOOP_WRITE : 0);
-
-	LL_SEARCH_SCALAR(r->socks, s, fd, fd);
-	if (!events) {
-		if (s)
-			close_sock(r, s);
-		return;
-	}
-	if (s) {
-		loop_io_set(s->io, events);
-		return;
-	}
-	s = xcalloc(1, sizeof(*s));
-	s->r = r;
-	s->fd = fd;
-	s->io = loop_io_new(r->loop, fd, events, on_sock, r);
-	LL_PREPEND(r->socks, s);
-}
-
-static int
-open_channel(struct resolver *r, struct err *err)
-{
-	struct stat st = { 0 };
-	struct ares_options opts = {
-		.timeout = TRY_TIMEOUT_MS,
-		.tries = TRIES,
-		.lookups = (char[]){ "fb" },
-		.sock_state_cb = on_sock_state,
-		.sock_state_cb_data = r,
-	};
-	int rc = ares_init_options(&r->channel, &opts,
-		ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
-
-	if (rc != ARES_SUCCESS)
-		return err_set(err, "cannot set up name resolution: %s", ares_strerror(rc));
-	if (stat(RESOLV_CONF, &st) == 0)
-		r->conf_time = st.st_mtim;
-	return 0;
-}
-
-/* A new resolv.conf (another network) is taken up while no question is open. */
-static void
-follow_resolv_conf(struct resolver *r)
-{
-	struct stat st;
-	ares_channel before = r->channel;
-
-	if (r->asking > 0 || r->has_own_servers || stat(RESOLV_CONF, &st) != 0 ||
-		memcmp(&st.st_mtim, &r->conf_time, sizeof(st.st_mtim)) == 0)
-		return;
-	if (open_channel(r, NULL) == 0)
-		ares_destroy(before);
-	else
-		r->channel = before;
 }
 
 /* --- telling ----------------------------------------------------------------- */
@@ -462,17 +330,13 @@ static void
 ask(struct name *n)
 {
 	struct resolver *r = n->r;
-	const struct ares_addrinfo_hints hints = {
-		.ai_flags = ARES_AI_NOSORT,
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-	};
 
-	follow_resolv_conf(r);
+	if (r->asking == 0)
+		resolve_channel_follow(r->channel);
 	n->is_asking = true;
 	r->asking++;
 	r->stats.queries++;
-	ares_getaddrinfo(r->channel, n->text, NULL, &hints, on_answer, n);
+	resolve_channel_ask(r->channel, n->text, on_answer, n);
 }
 
 /* Ask for those whose turn it is; a few per turn of the loop, since the hosts file is read each
@@ -492,7 +356,7 @@ on_pump(struct run_item *item)
 	}
 	if (r->queue && r->asking < QUERIES_MAX)
 		loop_run_soon(r->loop, &r->pump);
-	arm_timer(r);
+	resolve_channel_arm(r->channel);
 }
 
 static void
@@ -563,12 +427,7 @@ resolve_unwatch(struct resolve_watch *w)
 int
 resolve_set_servers(struct resolver *r, const char *servers, struct err *err)
 {
-	int rc = ares_set_servers_ports_csv(r->channel, servers);
-
-	if (rc != ARES_SUCCESS)
-		return err_set(err, "name servers '%s': %s", servers, ares_strerror(rc));
-	r->has_own_servers = true;
-	return 0;
+	return resolve_channel_set_servers(r->channel, servers, err);
 }
 
 void
@@ -581,21 +440,14 @@ resolve_stats(const struct resolver *r, struct resolve_stats *out)
 struct resolver *
 resolve_new(struct loop *l, struct err *err)
 {
-	struct resolver *r = xcalloc(1, sizeof(*r));
-	int rc = ares_library_init(ARES_LIB_INIT_ALL);
+	struct resolve_channel *channel = resolve_channel_new(l, err);
+	struct resolver *r;
 
+	if (channel == NULL)
+		return NULL;
+	r = xcalloc(1, sizeof(*r));
 	r->loop = l;
-	if (rc != ARES_SUCCESS) {
-		err_set(err, "cannot set up name resolution: %s", ares_strerror(rc));
-		free(r);
-		return NULL;
-	}
-	if (open_channel(r, err)) {
-		ares_library_cleanup();
-		free(r);
-		return NULL;
-	}
-	r->timer = loop_timer_new(l, on_timer, r);
+	r->channel = channel;
 	r->pump.fn = on_pump;
 	return r;
 }
@@ -609,11 +461,9 @@ resolve_free(struct resolver *r)
 	if (!r)
 		return;
 	r->is_closing = true;
-	ares_destroy(r->channel);
+	resolve_channel_free(r->channel);
 	HASH_ITER (hh, r->names, n, tmp)
 		free_name(n);
-	loop_timer_free(r->timer);
 	loop_run_cancel(r->loop, &r->pump);
-	ares_library_cleanup();
 	free(r);
 }
