@@ -209,13 +209,38 @@ refuse_tag(struct loader *l, yaml_mark_t mark, struct cfg_node *n)
 	n->is_broken = true;
 }
 
+struct var_marks {
+	struct arena *arena;
+	struct cfg_node *n;
+	size_t cap;
+};
+
+static void
+mark_var(void *arg, size_t at)
+{
+	struct var_marks *m = arg;
+	struct cfg_node *n = m->n;
+
+	if (n->var_count == m->cap) {
+		uint32_t *more;
+
+		m->cap = m->cap ? 2 * m->cap : 4;
+		more = arena_alloc(m->arena, m->cap * sizeof(*more));
+		if (n->var_count > 0)
+			memcpy(more, n->vars, n->var_count * sizeof(*more));
+		n->vars = more;
+	}
+	n->vars[n->var_count++] = (uint32_t)at;
+}
+
 static void
 expand(struct loader *l, struct cfg_node *n)
 {
+	struct var_marks marks = { .arena = l->cfg->arena, .n = n };
 	struct sbuf out = { 0 };
 	struct err err;
 
-	if (cfg_env_expand(n->text, &out, &err) < 0) {
+	if (cfg_env_expand(n->text, &out, mark_var, &marks, &err) < 0) {
 		cfg_report(l->errs, cfg_at(l->cfg, n), sbuf_str(&l->path), "%s", err.text);
 		n->is_broken = true;
 	} else {

@@ -35,7 +35,9 @@ struct cfg_node {
 	unsigned line;
 	unsigned col;
 	struct slice text; /* scalar, after substitution, NUL-terminated */
-	struct slice key;  /* when a member of a mapping */
+	uint32_t *vars;    /* where in text each ${lower_case} begins that was written as one */
+	size_t var_count;
+	struct slice key; /* when a member of a mapping */
 	unsigned key_line;
 	unsigned key_col;
 	struct cfg_node *first; /* children */

@@ -2,7 +2,9 @@
  * cfg_env: replaces ${NAME} in one scalar. The rule in one place: a name that begins with a capital
  * or an underscore is the environment's; one that begins with a small letter is a variable of ours
  * and stays; $$ is a dollar sign; any other $ stands for itself. What is inserted is not looked at
- * again.
+ * again: where our variables begin is told beside the text, so that one that is inserted, or
+ * written
+ * $${name}, is none.
  */
 #include "libcommon/cfg_parts.h"
 
@@ -94,7 +96,7 @@ add_value(struct slice name, struct sbuf *out, struct err *err)
 
 /* rest begins with "${". */
 static int
-expand_one(struct slice *rest, struct sbuf *out, struct err *err)
+expand_one(struct slice *rest, struct sbuf *out, bool *is_var, struct err *err)
 {
 	size_t n = 2;
 	struct slice name;
@@ -104,7 +106,8 @@ expand_one(struct slice *rest, struct sbuf *out, struct err *err)
 	if (n == rest->n || rest->p[n] != '}' || n == 2 || (rest->p[2] >= '0' && rest->p[2] <= '9'))
 		return bad_variable(*rest, err);
 	name = slice_make(rest->p + 2, n - 2);
-	if (name.p[0] >= 'a' && name.p[0] <= 'z')
+	*is_var = name.p[0] >= 'a' && name.p[0] <= 'z';
+	if (*is_var)
 		sbuf_add(out, rest->p, n + 1);
 	else if (add_value(name, out, err) < 0)
 		return -1;
@@ -113,7 +116,8 @@ expand_one(struct slice *rest, struct sbuf *out, struct err *err)
 }
 
 int
-cfg_env_expand(struct slice text, struct sbuf *out, struct err *err)
+cfg_env_expand(struct slice text, struct sbuf *out, void (*on_var)(void *arg, size_t at), void *arg,
+	struct err *err)
 {
 	while (text.n > 0) {
 		size_t plain = slice_find(text, '$');
@@ -123,8 +127,13 @@ cfg_env_expand(struct slice text, struct sbuf *out, struct err *err)
 		if (text.n == 0)
 			break;
 		if (text.n > 1 && text.p[1] == '{') {
-			if (expand_one(&text, out, err) < 0)
+			size_t at = out->n;
+			bool is_var;
+
+			if (expand_one(&text, out, &is_var, err) < 0)
 				return -1;
+			if (is_var)
+				on_var(arg, at);
 		} else {
 			sbuf_addc(out, '$');
 			text = slice_skip(text, text.n > 1 && text.p[1] == '$' ? 2 : 1);

@@ -11,8 +11,10 @@ struct cfg *cfg_new(const char *name, const char *dir, struct slice text);
 
 /* cfg_env.c: whether a text has anything to substitute. */
 bool cfg_env_has(struct slice text);
-/* Add text to out with ${NAME} replaced and $$ made a dollar sign. -1 with err. */
-int cfg_env_expand(struct slice text, struct sbuf *out, struct err *err);
+/* Add text to out with ${NAME} replaced and $$ made a dollar sign; on_var(arg, at) for each
+ * variable of ours, which begins at out->p[at]. -1 with err. */
+int cfg_env_expand(struct slice text, struct sbuf *out, void (*on_var)(void *arg, size_t at),
+	void *arg, struct err *err);
 
 /* cfg_syntax.c: a finding of why p has stopped within the text of that file. */
 struct yaml_parser_s;

@@ -182,6 +182,22 @@ set_default(struct binder *b, const struct cfg_row *row, void *field)
 		bad_default(row, why.p);
 }
 
+/* It would end up where it means nothing, as text. */
+static bool
+refuse_variable(struct binder *b, const struct cfg_node *node)
+{
+	struct slice rest = slice_skip(node->text, node->vars[0]);
+	struct slice var = slice_make(rest.p, slice_find(rest, '}') + 1);
+
+	struct sbuf why = { 0 };
+
+	sbuf_addf(&why, "%.*s: no variables are replaced here, expected $%.*s for this text",
+		SLICE_ARG(var), SLICE_ARG(var));
+	value_error(b, node, why.p);
+	sbuf_fini(&why);
+	return false;
+}
+
 static bool
 bind_scalar(struct binder *b, const struct cfg_row *row, const struct cfg_node *node, void *out)
 {
@@ -194,6 +210,8 @@ bind_scalar(struct binder *b, const struct cfg_row *row, const struct cfg_node *
 		wrong_kind(b, row, node);
 		return false;
 	}
+	if (node->var_count > 0 && !(row->flags & CFG_VARS))
+		return refuse_variable(b, node);
 	is_ok = cfg_value_parse(b->ctx->cfg, b->ctx->arena, row, node->text, out, &why);
 	if (!is_ok)
 		value_error(b, node, why.p);
@@ -244,12 +262,44 @@ bind_scalar_list(struct binder *b, const struct cfg_row *row, const struct cfg_n
 	return is_ok;
 }
 
+/* Its place and value; the name is that of the key above a list. */
+static bool
+bind_pair(struct binder *b, const struct cfg_row *row, struct slice name,
+	const struct cfg_node *node, struct cfg_list *list)
+{
+	const struct cfg_row text_row = {
+		.key = "text", .type = CFGT_STRING, .flags = row->flags & CFG_VARS
+	};
+	struct cfg_pair *pair = CFG_AT(struct cfg_pair, *list, list->n);
+
+	pair->name = arena_strndup(b->ctx->arena, name.p, name.n);
+	pair->node = node;
+	if (!bind_scalar(b, &text_row, node, &pair->value))
+		return false;
+	list->n++;
+	return true;
+}
+
+static bool
+is_repeated(const struct cfg_row *row, const struct cfg_node *node)
+{
+	return row->flags & CFG_REPEAT && node->kind == CFG_SEQUENCE;
+}
+
+static size_t
+count_pairs(const struct cfg_row *row, const struct cfg_node *map)
+{
+	size_t n = 0;
+
+	for (const struct cfg_node *m = map->first; m != NULL; m = m->next)
+		n += is_repeated(row, m) ? m->count : 1;
+	return n;
+}
+
 static bool
 bind_pairs(struct binder *b, const struct cfg_row *row, const struct cfg_node *node,
 	struct cfg_list *list)
 {
-	static const struct cfg_row text_row = { .key = "text", .type = CFGT_STRING };
-	struct cfg_pair *pairs;
 	size_t path_n = b->path.n;
 	bool is_ok = true;
 
@@ -257,18 +307,14 @@ bind_pairs(struct binder *b, const struct cfg_row *row, const struct cfg_node *n
 		wrong_kind(b, row, node);
 		return false;
 	}
-	pairs = arena_calloc(b->ctx->arena, node->count, sizeof(*pairs));
-	list->v = pairs;
+	list->v = arena_calloc(b->ctx->arena, count_pairs(row, node), sizeof(struct cfg_pair));
 	for (const struct cfg_node *n = node->first; n != NULL; n = n->next) {
-		struct cfg_pair *pair = &pairs[list->n];
-
 		cfg_path_push(&b->path, n->key);
-		pair->name = arena_strndup(b->ctx->arena, n->key.p, n->key.n);
-		pair->node = n;
-		if (bind_scalar(b, &text_row, n, &pair->value))
-			list->n++;
+		if (!is_repeated(row, n))
+			is_ok &= bind_pair(b, row, n->key, n, list);
 		else
-			is_ok = false;
+			for (const struct cfg_node *t = n->first; t != NULL; t = t->next)
+				is_ok &= bind_pair(b, row, n->key, t, list);
 		sbuf_cut(&b->path, path_n);
 	}
 	check_nonempty(b, row, node, node->count);

@@ -128,6 +128,9 @@ enum {
 	CFG_OPTIONAL = 16, /* a CFGT_MAP that turns something on by being there: when absent it is
 			      shown as null, not as its defaults. The same without the flag when
 			      it has a CFG_REQUIRED key */
+	CFG_VARS = 64,     /* ${lower_case} variables may stand in it; elsewhere they are refused */
+	CFG_REPEAT = 128,  /* a CFGT_PAIRS in which a name may have a list of texts: a pair for
+			      each */
 	CFG_SCHEME = 32,   /* a CFGT_ADDR that may begin with http:// or https://, which is left out
 			      of what is bound; the latter's default port is 443 */
 };

@@ -41,6 +41,8 @@ show(const struct cfg_node *n, struct sbuf *out)
 		const char *quote = n->is_quoted ? "'" : "";
 
 		sbuf_addf(out, "%s%.*s%s", quote, SLICE_ARG(n->text), quote);
+		for (size_t i = 0; i < n->var_count; i++)
+			sbuf_addf(out, "@%u", n->vars[i]);
 		if (n->is_null)
 			sbuf_addc(out, '~');
 		assert_int_equal(n->text.p[n->text.n], '\0');
@@ -137,8 +139,13 @@ static const struct yaml_case cases[] = {
 	{ "variable adds no structure", "a: ${W_YAML}\n", "{a: x: [1, 2]}", "" },
 	{ "dollars", "a: $$\nb: $${W_ONE}\nc: x$\nd: $1$\ne: $$$$\n",
 		"{a: $, b: ${W_ONE}, c: x$, d: $1$, e: $$}", "" },
-	{ "small letters stay", "a: ${cache_status} ${path}\n", "{a: ${cache_status} ${path}}",
+	{ "small letters stay", "a: ${cache_status} ${path}\n", "{a: ${cache_status} ${path}@0@16}",
 		"" },
+	{ "small letters behind others", "a: ${W_ONE}$$${b}\n", "{a: one$${b}@4}", "" },
+	{ "six of them", "a: ${a}${b}${c}${d}${e}${f}\n",
+		"{a: ${a}${b}${c}${d}${e}${f}@0@4@8@12@16@20}", "" },
+	{ "small letters that are text", "a: $${path} ${W_VAR}\n", "{a: ${path} ${x}}", "" },
+	{ "an alias has them, too", "a: &x ${b}\nc: *x\n", "{a: ${b}@0, c: ${b}@0}", "" },
 	{ "keys are not substituted", "'${W_ONE}': 1\n", "{${W_ONE}: 1}", "" },
 	{ "unset variables, all of them", "a: ${W_UNSET}\nb: [x, \"-${W_UNSET2}-\"]\n",
 		"{a: !, b: [x, !]}",
@@ -525,6 +532,7 @@ main(void)
 	setenv("W_ONE", "one", 1);
 	setenv("W_EMPTY", "", 1);
 	setenv("W_DOLLAR", "${W_ONE}", 1);
+	setenv("W_VAR", "${x}", 1);
 	setenv("W_YAML", "x: [1, 2]", 1);
 	setenv("W_BYTES", "\xff", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,7 @@ struct all {
 	struct cfg_list texts;
 	struct cfg_list statuses;
 	struct cfg_list pairs;
+	struct cfg_list rules;
 	struct inner inner;
 	int64_t level;
 	struct cfg_list items;
@@ -155,6 +156,7 @@ static const struct cfg_row rows[] = {
 	CFG_ROW(struct all, statuses, "statuses", CFGT_STATUS_LIST, .def = "200-399",
 		.flags = CFG_NONEMPTY),
 	CFG_ROW(struct all, pairs, "pairs", CFGT_PAIRS),
+	CFG_ROW(struct all, rules, "rules", CFGT_PAIRS, .flags = CFG_VARS | CFG_REPEAT),
 	CFG_ROW(struct all, inner, "inner", CFGT_MAP, .sub = &inner_schema),
 	CFG_SUB_ROW("log", &log_schema),
 	CFG_ROW(struct all, items, "items", CFGT_LIST, .sub = &item_schema, .flags = CFG_NONEMPTY),
@@ -356,6 +358,33 @@ test_spellings(void **state)
 	unbind(&b);
 }
 
+static void
+expect_rule(const struct bound *b, size_t i, const char *name, const char *value, size_t vars)
+{
+	const struct cfg_pair *p = CFG_AT(const struct cfg_pair, b->all.rules, i);
+
+	assert_string_equal(p->name, name);
+	assert_string_equal(p->value, value);
+	assert_int_equal(p->node->var_count, vars);
+}
+
+/* A name with a list of texts stands there once for each. */
+static void
+test_repeated_pairs(void **state)
+{
+	struct bound b;
+
+	(void)state;
+	bind_text(&b, "rules: {a: [one, '${two} $${three}'], b: '', c: [], d: x}");
+	assert_int_equal(b.errs.n, 0);
+	assert_int_equal(b.all.rules.n, 4);
+	expect_rule(&b, 0, "a", "one", 0);
+	expect_rule(&b, 1, "a", "${two} ${three}", 1);
+	expect_rule(&b, 2, "b", "", 0);
+	expect_rule(&b, 3, "d", "x", 0);
+	unbind(&b);
+}
+
 struct bad_case {
 	const char *text;
 	const char *errors;
@@ -363,7 +392,7 @@ struct bad_case {
 
 #define KEYS                                                                                      \
 	"flag, count, any, share, wait, age, size, text, full, path, color, addr, listen, nets, " \
-	"texts, statuses, pairs, inner, log, items, named, custom, password, foreign"
+	"texts, statuses, pairs, rules, inner, log, items, named, custom, password, foreign"
 
 static const struct bad_case bad[] = {
 	{ "[1]", "w.yaml:1:1: found a list, expected a mapping\n" },
@@ -463,6 +492,19 @@ static const struct bad_case bad[] = {
 	{ "texts: [a, [b]]", "w.yaml:1:12: texts[1]: found a list, expected a list of texts\n" },
 	{ "pairs: [a]", "w.yaml:1:8: pairs: found a list, expected a mapping of names to texts\n" },
 	{ "pairs: {a: [1]}", "w.yaml:1:12: pairs.a: found a list, expected text\n" },
+	{ "rules: {a: [{b: 1}]}", "w.yaml:1:13: rules.a: found a mapping, expected text\n" },
+	{ "text: 'a ${b} c'",
+		"w.yaml:1:7: text: ${b}: no variables are replaced here, expected $${b} for this "
+		"text\n" },
+	{ "count: '${b}'",
+		"w.yaml:1:8: count: ${b}: no variables are replaced here, expected $${b} for this "
+		"text\n" },
+	{ "texts: [a, '${b}']",
+		"w.yaml:1:12: texts[1]: ${b}: no variables are replaced here, expected $${b} for "
+		"this text\n" },
+	{ "pairs: {a: '${b}'}",
+		"w.yaml:1:12: pairs.a: ${b}: no variables are replaced here, expected $${b} for "
+		"this text\n" },
 
 	{ "inner: {n: 1}", "w.yaml:1:1: inner.must: missing, expected text\n" },
 	{ "inner:", "w.yaml:1:1: inner.must: missing, expected text\n" },
@@ -740,6 +782,7 @@ main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_all_types),
 		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_repeated_pairs),
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_recovery),
