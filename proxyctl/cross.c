@@ -187,6 +187,19 @@ is_word(const struct cfg_node *map, const char *key, const char *word)
 	return n != NULL && slice_eq(n->text, slice_str(word));
 }
 
+/* Does a variable in n, or below it, tell of a certificate? */
+static bool
+has_fact(const struct cfg_node *n)
+{
+	for (size_t i = 0; i < n->var_count; i++)
+		if (slice_starts(slice_skip(n->text, n->vars[i]), SLICE("${client_cert_")))
+			return true;
+	for (const struct cfg_node *child = n->first; child != NULL; child = child->next)
+		if (has_fact(child))
+			return true;
+	return false;
+}
+
 /* Does anybody behind tlsd look at what was found out of a client? */
 static bool
 are_facts_used(const struct cfg *cfg)
@@ -195,6 +208,7 @@ are_facts_used(const struct cfg *cfg)
 	const struct cfg_node *log = mapping(http, "access_log");
 
 	return mapping(mapping(http, "forward"), "client_cert") != NULL ||
+		(http != NULL && has_fact(http)) ||
 		(is_word(log, "format", "json") && scalar(log, "path") != NULL);
 }
 
@@ -212,8 +226,8 @@ check_client_auth(const struct cfg *cfg, const struct cfg_node *l, size_t index,
 
 	errs_add(errs, FINDING_WARNING, cfg_at(cfg, auth), path,
 		"clients are asked for certificates that they need not have, and nothing looks at "
-		"them: no `http.forward.client_cert` tells servers, and no access log in JSON has "
-		"them");
+		"them: no `http.forward.client_cert` tells servers, no variable ${client_cert_...} "
+		"is used, and no access log in JSON has them");
 	free(path);
 }
 

@@ -38,12 +38,14 @@ static const struct cross_case cases[] = {
 	  "http: { listen: [ { name: a, from: tlsd } ] }",
 		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
 		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
-		"tells servers, and no access log in JSON has them\n" },
+		"tells servers, no variable ${client_cert_...} is used, and no access log in JSON has "
+		"them\n" },
 	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional_no_ca } } ] }\n"
 	  "http: { listen: [ { name: a, from: tlsd } ] }",
 		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
 		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
-		"tells servers, and no access log in JSON has them\n" },
+		"tells servers, no variable ${client_cert_...} is used, and no access log in JSON has "
+		"them\n" },
 	{ "tls: { listen: [ { to: a, client_auth: { ca: x } } ] }\n"
 	  "http: { listen: [ { name: a, from: tlsd } ] }",
 		"" },
@@ -57,7 +59,8 @@ static const struct cross_case cases[] = {
 	  "http: { listen: [ { name: a, from: tlsd } ], forward: { via: on } }",
 		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
 		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
-		"tells servers, and no access log in JSON has them\n" },
+		"tells servers, no variable ${client_cert_...} is used, and no access log in JSON has "
+		"them\n" },
 	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
 	  "http: { listen: [ { name: a, from: tlsd } ], access_log: { path: l, format: json } }",
 		"" },
@@ -65,12 +68,23 @@ static const struct cross_case cases[] = {
 	  "http: { listen: [ { name: a, from: tlsd } ], access_log: { path: l } }",
 		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
 		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
-		"tells servers, and no access log in JSON has them\n" },
+		"tells servers, no variable ${client_cert_...} is used, and no access log in JSON has "
+		"them\n" },
 	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
 	  "http: { listen: [ { name: a, from: tlsd } ], access_log: { format: json } }",
 		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
 		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
-		"tells servers, and no access log in JSON has them\n" },
+		"tells servers, no variable ${client_cert_...} is used, and no access log in JSON has "
+		"them\n" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], headers: { x: [ \"${client_cert_cn}\" ] } }",
+		"" },
+	{ "tls: { listen: [ { to: a, client_auth: { ca: x, mode: optional } } ] }\n"
+	  "http: { listen: [ { name: a, from: tlsd } ], x: \"$${client_cert_cn} ${client}\" }",
+		"f:1:40: warning: tls.listen[0].client_auth: clients are asked for certificates that "
+		"they need not have, and nothing looks at them: no `http.forward.client_cert` "
+		"tells servers, no variable ${client_cert_...} is used, and no access log in JSON has "
+		"them\n" },
 	/* who else listens there may look at the PROXY header */
 	{ "tls: { listen: [ { to: \"127.0.0.1:80\", client_auth: { ca: x, mode: optional } } ] }",
 		"" },
