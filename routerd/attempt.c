@@ -306,10 +306,11 @@ attempt_send(struct request *r)
 	r->down_flow = FLOW_NONE;
 	x->m = &r->m;
 	x->path = r->path;
+	x->authority = r->authority;
 	x->is_upgrade = r->fwd.is_upgrade;
 	x->resp = &r->resp;
 	x->resp_fields = r->resp_fields;
-	x->resp_field_cap = REQUEST_FIELDS - FORWARD_FIELDS;
+	x->resp_field_cap = REQUEST_FIELDS_SENT;
 	x->limits = &r->pin->s->response_limits;
 	x->ops->send(x);
 	if (r->is_collected)
@@ -408,6 +409,19 @@ let_go(struct request *r)
 	r->pin = NULL;
 }
 
+/* What the client gets of the server's head. false: the request has failed. */
+static bool
+make_head(struct request *r)
+{
+	uint16_t sent = r->resp.field_count;
+
+	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
+	if (request_answer_headers(r, &r->resp, sent))
+		return true;
+	request_fail(r, 502, "header_rules_too_large", 'P');
+	return false;
+}
+
 static void
 switch_protocols(struct request *r)
 {
@@ -415,7 +429,8 @@ switch_protocols(struct request *r)
 		failed(r, SERVER_BROKEN, 502, "unexpected_101");
 		return;
 	}
-	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
+	if (!make_head(r))
+		return;
 	r->status = 101;
 	r->head_sent = true;
 	r->is_tunnel = true;
@@ -443,6 +458,7 @@ pass_interim(struct request *r)
 		r->interim_sent = true;
 	worker_count(r->w, STAT_STATUS_1XX);
 	forward_response(&r->resp, &r->fwd, slice_make(NULL, 0), &r->arena);
+	request_interim_headers(r, &r->resp);
 	if (r->resp.status != 100 || r->m.expect_continue)
 		r->cl->ops->interim(r->cl, &r->resp);
 }
@@ -462,7 +478,8 @@ pass_final(struct request *r)
 
 	r->t.response_us = request_us(r);
 	drop_kept(r);
-	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
+	if (!make_head(r))
+		return;
 	/* Nobody will read the rest of the request body once the answer is out; or it may never
 	 * come. */
 	if (!r->cl->body_ended && (request_awaits_continue(r) || x->is_spent))

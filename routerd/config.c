@@ -350,6 +350,8 @@ static const struct cfg_row http_rows[] = {
 	CFG_ROW(struct httpcfg, timeouts, "timeouts", CFGT_MAP, .sub = &timeout_schema,
 		.help = "how long what may take"),
 	CFG_SUB_ROW("forward", &forward_schema, .help = "what servers are told of the client"),
+	CFG_ROW(struct httpcfg, headers, "headers", CFGT_MAP, .sub = &headerscfg_schema,
+		.help = "what is done with fields, of all hosts"),
 	CFG_SUB_ROW("limits", &limit_schema, .help = "how much clients and servers may send"),
 	CFG_ROW(struct httpcfg, hosts, "hosts", CFGT_LIST, .sub = &hostcfg_schema,
 		.flags = CFG_REQUIRED | CFG_NONEMPTY, .help = "which names are answered, and how"),

@@ -42,9 +42,29 @@ struct listencfg {
 struct redirectcfg {
 	bool is_set;
 	char *scheme;   /* NULL: as it came */
-	char *host;     /* NULL: as it came (port dropped when the scheme changes) */
-	char *path;     /* replaces path and query; NULL: both as they came */
+	char *host;     /* NULL: as it came (port dropped when the scheme changes); may have
+			   variables */
+	char *path;     /* replaces path and query; NULL: both as they came; may have variables */
 	int64_t status; /* 301 302 303 307 308; default 308: method and body stay */
+	const struct cfg_node *node;
+};
+
+/* What is done with the fields of a message. For each name the innermost of http, host and route
+ * that mentions it decides. */
+struct headerset {
+	struct cfg_list hide;      /* char * */
+	struct cfg_list pass;      /* char *: outer levels' rules do not hold */
+	struct cfg_list set;       /* struct cfg_pair; node is the value's */
+	struct cfg_list add;       /* likewise */
+	struct cfg_list otherwise; /* `default`: likewise */
+};
+
+/* Fields that a message may get in all. */
+#define CONFIG_HEADERS_MAX 32
+
+struct headerscfg {
+	struct headerset request;
+	struct headerset response;
 };
 
 #define CONFIG_RESPOND_HEADERS 10
@@ -52,9 +72,12 @@ struct redirectcfg {
 struct respondcfg {
 	bool is_set;
 	int64_t status;
-	char *body; /* NULL: none; for 400 and up the text of an error answer */
+	/* NULL: none; for 400 and up the text of an error answer. May have variables */
+	char *body;
 	char *content_type;
-	struct cfg_list headers; /* struct cfg_pair, at most CONFIG_RESPOND_HEADERS */
+	/* struct cfg_pair, at most CONFIG_RESPOND_HEADERS; may have variables */
+	struct cfg_list headers;
+	const struct cfg_node *body_node; /* where body stands */
 };
 
 struct routecfg {
@@ -66,6 +89,7 @@ struct routecfg {
 	struct redirectcfg redirect;
 	struct respondcfg respond;
 	bool echo;
+	struct headerscfg headers;
 	struct timeoutcfg timeouts;
 	uint64_t max_body; /* 0: http's; UINT64_MAX: no limit (written as 0) */
 };
@@ -75,6 +99,7 @@ struct hostcfg {
 	struct cfg_list names;  /* char *: "api.example.com", "*.example.com", "*"; lower
 				   case, no dot at the end */
 	struct cfg_list listen; /* char *: listener names; empty: all */
+	struct headerscfg headers;
 	struct cfg_list routes; /* struct routecfg */
 };
 
@@ -116,6 +141,8 @@ struct httpcfg {
 		bool via;         /* default off */
 		struct clientcertcfg client_cert;
 	} forward;
+	struct headerscfg headers;
+	struct cfg_list asserted; /* char *: what requests get by `set`, anywhere; not a key */
 	struct {
 		uint64_t head;           /* 32k */
 		uint64_t request_line;   /* 8k */

@@ -407,6 +407,7 @@ config_check(struct cfg_ctx *ctx, struct daemon_cfg *dc)
 	check_listeners(&c);
 	check_socket_paths(&c);
 	check_tokens(&c);
+	config_headers_check(ctx, dc->own);
 	for (size_t i = 0; i < c.http->hosts.n; i++) {
 		const struct hostcfg *h = CFG_AT(const struct hostcfg, c.http->hosts, i);
 

@@ -5,18 +5,39 @@
 #include "routerd/config_parts.h"
 
 #include "libcommon/http1.h"
+#include "routerd/template.h"
 
 /* --- redirect ----------------------------------------------------------------------------------
  */
 
-/* May stand in a Location as it is: visible ASCII that URIs allow. */
+/* May stand in a Location as it is: visible ASCII that URIs allow. Not asked of variables, which
+ * are percent-encoded when they get there. */
 static bool
-is_uri_text(const char *s)
+is_uri_text(const struct cfg_node *node)
 {
-	for (; *s; s++)
-		if (*s <= ' ' || *s > '~' || strchr("\"<>\\^`{|}", *s))
+	size_t var = 0;
+
+	for (size_t i = 0; i < node->text.n; i++) {
+		char c = node->text.p[i];
+
+		if (var < node->var_count && i == node->vars[var]) {
+			i += slice_find(slice_skip(node->text, i), '}');
+			var++;
+		} else if (c <= ' ' || c > '~' || strchr("\"<>\\^`{|}", c)) {
 			return false;
+		}
+	}
 	return true;
+}
+
+static void
+check_variables(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path)
+{
+	struct template t;
+	const char *problem = template_parse(node, VAR_REQUEST, &t, ctx->arena);
+
+	if (problem != NULL)
+		cfg_error(ctx, node, path, "%s", problem);
 }
 
 static void
@@ -26,7 +47,9 @@ parse_redirect_host(struct cfg_ctx *ctx, const struct cfg_node *node, const char
 	struct slice host;
 	uint16_t port;
 
-	if (!http1_host(slice_str(s), &host, &port))
+	if (node->var_count > 0)
+		check_variables(ctx, node, path);
+	else if (!http1_host(slice_str(s), &host, &port))
 		cfg_error(ctx, node, path, "\"%s\" is no host, expected NAME or NAME:PORT", s);
 }
 
@@ -34,10 +57,13 @@ static void
 parse_redirect_path(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
 {
 	const char *s = *(char **)field;
+	bool begins_with_var = node->var_count > 0 && node->vars[0] == 0;
 
-	if (s[0] != '/' || s[1] == '/' || !is_uri_text(s))
+	if ((s[0] != '/' && !begins_with_var) || s[1] == '/' || !is_uri_text(node))
 		cfg_error(ctx, node, path,
 			"\"%s\" cannot stand in a Location, expected /PATH, percent-encoded", s);
+	else
+		check_variables(ctx, node, path);
 }
 
 static void
@@ -63,11 +89,13 @@ check_redirect(struct cfg_ctx *ctx, const struct cfg_node *node, const char *pat
 }
 
 static const struct cfg_row redirect_rows[] = {
+	CFG_NODE_ROW(struct redirectcfg, node),
 	CFG_ROW(struct redirectcfg, scheme, "scheme", CFGT_STRING, .parse = config_parse_scheme,
 		.help = "http or https; as it came when left out"),
 	CFG_ROW(struct redirectcfg, host, "host", CFGT_STRING, .parse = parse_redirect_host,
-		.help = "NAME or NAME:PORT; as it came when left out"),
+		.flags = CFG_VARS, .help = "NAME or NAME:PORT; as it came when left out"),
 	CFG_ROW(struct redirectcfg, path, "path", CFGT_STRING, .parse = parse_redirect_path,
+		.flags = CFG_VARS,
 		.help = "instead of path and query; both as they came when left out"),
 	CFG_ROW(struct redirectcfg, status, "status", CFGT_INT, .def = "308",
 		.parse = parse_redirect_status, .help = "301, 302, 303, 307 or 308"),
@@ -101,6 +129,8 @@ check_respond_header(struct cfg_ctx *ctx, const struct cfg_pair *h, const char *
 	else if (id == FIELD_CONTENT_LENGTH || id == FIELD_DATE || id == FIELD_TRAILER ||
 		(field_flags(id) & FIELD_HOP))
 		cfg_error(ctx, h->node, path, "%s is written by routerd itself", h->name);
+	else
+		check_variables(ctx, h->node, path);
 }
 
 static void
@@ -109,6 +139,10 @@ check_respond(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 	struct respondcfg *r = obj;
 	const char *headers = config_path(ctx, path, "headers");
 
+	if (r->body) {
+		r->body_node = config_place(node, "body");
+		check_variables(ctx, r->body_node, config_path(ctx, path, "body"));
+	}
 	if ((r->status == 204 || r->status == 304) && r->body && r->body[0])
 		cfg_error(ctx, config_place(node, "body"), config_path(ctx, path, "body"),
 			"a %lld has no body, expected none or another status",
@@ -126,11 +160,11 @@ check_respond(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path
 static const struct cfg_row respond_rows[] = {
 	CFG_ROW(struct respondcfg, status, "status", CFGT_INT, .def = "200", .min = 200, .max = 599,
 		.help = "status code"),
-	CFG_ROW(struct respondcfg, body, "body", CFGT_STRING,
+	CFG_ROW(struct respondcfg, body, "body", CFGT_STRING, .flags = CFG_VARS,
 		.help = "text of the answer; when left out none, or from 400 on the usual one"),
 	CFG_ROW(struct respondcfg, content_type, "content_type", CFGT_STRING, .def = RESPOND_TYPE,
 		.flags = CFG_NONEMPTY, .help = "what the body is"),
-	CFG_ROW(struct respondcfg, headers, "headers", CFGT_PAIRS,
+	CFG_ROW(struct respondcfg, headers, "headers", CFGT_PAIRS, .flags = CFG_VARS | CFG_REPEAT,
 		.help = "further fields, at most 10"),
 	CFG_END,
 };
@@ -152,6 +186,8 @@ respond_short(
 	r->content_type = arena_strdup(ctx->arena, RESPOND_TYPE);
 	if (node->is_quoted || !slice_to_u64(node->text, &status)) {
 		r->body = arena_strndup(ctx->arena, node->text.p, node->text.n);
+		r->body_node = node;
+		check_variables(ctx, node, path);
 		return;
 	}
 	r->status = (int64_t)status;
@@ -274,6 +310,8 @@ static const struct cfg_row route_rows[] = {
 		.parse = parse_respond, .help = "a fixed answer: a status, a text or a mapping"),
 	CFG_ROW(struct routecfg, echo, "echo", CFGT_BOOL, .def = "off",
 		.help = "answer with the request as JSON"),
+	CFG_ROW(struct routecfg, headers, "headers", CFGT_MAP, .sub = &headerscfg_schema,
+		.help = "what is done with fields"),
 	CFG_ROW(struct routecfg, timeouts, "timeouts", CFGT_MAP, .sub = &route_timeout_schema,
 		.flags = CFG_OPTIONAL, .help = "instead of http.timeouts"),
 	CFG_ROW(struct routecfg, max_body, "max_body", CFGT_SIZE,
@@ -345,6 +383,8 @@ static const struct cfg_row host_rows[] = {
 		.help = "NAME, *.SUFFIX (the longest wins) or * for all others"),
 	CFG_ROW(struct hostcfg, listen, "listen", CFGT_STRING_LIST,
 		.help = "listeners that it answers on; all when left out"),
+	CFG_ROW(struct hostcfg, headers, "headers", CFGT_MAP, .sub = &headerscfg_schema,
+		.help = "what is done with fields, of all routes"),
 	CFG_ROW(struct hostcfg, routes, "routes", CFGT_LIST, .sub = &route_schema,
 		.flags = CFG_REQUIRED | CFG_NONEMPTY, .help = "what answers which path"),
 	CFG_END,

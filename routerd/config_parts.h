@@ -24,6 +24,13 @@
 /* config_host.c: hosts with their routes */
 extern const struct cfg_schema hostcfg_schema;
 
+/* config_headers.c */
+extern const struct cfg_schema headerscfg_schema;
+/* How many fields it gives a message. */
+size_t config_headers_values(const struct headerset *h);
+/* What levels make together; fills http->asserted. */
+void config_headers_check(struct cfg_ctx *ctx, struct httpcfg *http);
+
 /* A row's `parse` for a char * that must be http or https. */
 void config_parse_scheme(
 	struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field);

@@ -109,6 +109,7 @@ struct exchange {
 	bool is_upgrade;
 	struct kept *kept; /* also gets what the sink is given; NULL: nobody keeps it */
 	struct slice path;
+	struct slice authority; /* instead of m's */
 	struct msg *m;
 	struct msg *resp; /* heads of the answer: fields go into resp_fields, text lives until the
 			     event returns */

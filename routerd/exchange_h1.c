@@ -210,7 +210,7 @@ h1_send(struct exchange *x)
 	h->phase = PHASE_HEAD;
 	h1_in_init(&h->in, h->w->loop, &h->u->s, &h->w->bufs, &h->u->in);
 	h1_out_init(o, &h->u->s, &h->w->bufs, false);
-	o->authority = x->m->authority;
+	o->authority = x->authority;
 	o->path = x->path;
 	o->query = x->m->query;
 	o->has_query = x->m->has_query;

@@ -87,8 +87,8 @@ exchange_h2_request(
 	if (is_tunnel)
 		out[n++] = nv_of(SLICE(":protocol"), SLICE("websocket"), 0);
 	out[n++] = nv_of(SLICE(":scheme"), scheme, 0);
-	if (m->authority.n > 0)
-		out[n++] = nv_of(SLICE(":authority"), m->authority, 0);
+	if (x->authority.n > 0)
+		out[n++] = nv_of(SLICE(":authority"), x->authority, 0);
 	out[n++] = nv_of(SLICE(":path"), target_of(x, text), 0);
 	for (unsigned i = 0; i < m->field_count; i++) {
 		const struct field *f = &m->fields[i];

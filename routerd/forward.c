@@ -8,6 +8,8 @@
 
 #include <assert.h>
 
+#include "routerd/alike.h"
+
 static void
 drop(struct field *f)
 {
@@ -52,33 +54,20 @@ put(char *to, struct slice s)
 /* --- what a request may not carry on -------------------------------------------------------------
  */
 
-/*
- * Is this a spelling that some server will take for a field that we assert? CGI and its heirs turn
- * what is no letter or digit into '_', so all of it counts as '-'. *is_exact: it is spelled with
- * dashes alone.
- */
+/* Is this a spelling that some server will take for a field that we assert? *is_exact: it is
+ * spelled with dashes alone. */
 static bool
 is_identity_like(struct slice name, bool *is_exact)
 {
-	static const char forwarded[] = "x-forwarded";
-	static const char real_ip[] = "x-real-ip";
-	char norm[sizeof(forwarded)] = "";
+	struct slice forwarded = SLICE("x-forwarded");
 
 	*is_exact = true;
-	for (size_t i = 0; i < name.n; i++) {
-		char c = ascii_lower(name.p[i]);
-		bool is_alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-
-		if (!is_alnum && c != '-')
+	for (size_t i = 0; i < name.n; i++)
+		if (alike_char(name.p[i]) == '-' && name.p[i] != '-')
 			*is_exact = false;
-		if (i < sizeof(norm))
-			norm[i] = is_alnum ? c : '-';
-	}
-	if (name.n == sizeof(real_ip) - 1)
-		return memcmp(norm, real_ip, name.n) == 0;
-	return name.n >= sizeof(forwarded) - 1 &&
-		memcmp(norm, forwarded, sizeof(forwarded) - 1) == 0 &&
-		(name.n == sizeof(forwarded) - 1 || norm[sizeof(forwarded) - 1] == '-');
+	return alike(name, SLICE("x-real-ip")) ||
+		(alike_starts(name, forwarded) &&
+			(name.n == forwarded.n || alike_char(name.p[forwarded.n]) == '-'));
 }
 
 static void
@@ -108,6 +97,16 @@ judge_identity(struct field *f, const struct forward_info *info)
 		keep(f);
 }
 
+/* Does a rule of the configuration say what requests' fields of this name hold? */
+static bool
+is_asserted(const struct httpcfg *http, struct slice name)
+{
+	for (size_t i = 0; i < http->asserted.n; i++)
+		if (alike(name, slice_str(*CFG_AT(char *, http->asserted, i))))
+			return true;
+	return false;
+}
+
 void
 forward_trailers(const struct httpcfg *http, struct field *fields, uint16_t count)
 {
@@ -119,7 +118,8 @@ forward_trailers(const struct httpcfg *http, struct field *fields, uint16_t coun
 
 		if (is_identity_like(f->name, &is_exact) || slice_caseeq(f->name, SLICE("proxy")) ||
 			(certs != NULL && certs->node != NULL &&
-				forward_cert_is_claim(certs, f->name, &is_exact)))
+				forward_cert_is_claim(certs, f->name, &is_exact)) ||
+			(http != NULL && is_asserted(http, f->name)))
 			drop(f);
 	}
 }

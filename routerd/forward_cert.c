@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "routerd/alike.h"
+
 /* What a fact is called and where it stands. */
 struct fact {
 	size_t name;  /* in struct clientcertcfg */
@@ -38,29 +40,10 @@ name_at(const struct clientcertcfg *cfg, size_t offset)
 
 /* --- claims ------------------------------------------------------------------------------- */
 
-/* CGI and its heirs turn what is no letter or digit into one sign. */
-static char
-normal(char c)
-{
-	c = ascii_lower(c);
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-';
-}
-
-/* Does name begin with word, or is it the same, when all odd signs are one? */
-static bool
-is_like(struct slice name, const char *word, bool is_whole)
-{
-	size_t i = 0;
-
-	while (i < name.n && word[i] != '\0' && normal(name.p[i]) == normal(word[i]))
-		i++;
-	return word[i] == '\0' && (!is_whole || i == name.n);
-}
-
 static bool
 is_name(struct slice name, const char *word, bool *is_exact)
 {
-	if (word[0] == '\0' || !is_like(name, word, true))
+	if (word[0] == '\0' || !alike(name, slice_str(word)))
 		return false;
 	*is_exact |= slice_caseeq(name, slice_str(word));
 	return true;
@@ -77,7 +60,7 @@ forward_cert_is_claim(const struct clientcertcfg *cfg, struct slice name, bool *
 	if (cfg->rfc9440)
 		is |= is_name(name, "Client-Cert", is_exact);
 	for (size_t i = 0; !is && families[i] != NULL; i++)
-		is = is_like(name, families[i], false);
+		is = alike_starts(name, slice_str(families[i]));
 	return is;
 }
 
@@ -130,13 +113,15 @@ encode(const unsigned char *p, size_t n, char out[4])
 	out[3] = n > 2 ? base64[v & 63] : '=';
 }
 
-/* RFC 9440 §2.1: a byte sequence of structured fields. */
-static struct slice
-as_sequence(struct slice der, struct arena *a)
+struct slice
+forward_cert_sequence(struct slice der, struct arena *a)
 {
-	char *text = arena_alloc(a, der.n / 3 * 4 + 6);
-	char *to = text;
+	char *text;
+	char *to;
 
+	if (der.n == 0)
+		return slice_make(NULL, 0);
+	text = to = arena_alloc(a, der.n / 3 * 4 + 6);
 	*to++ = ':';
 	for (size_t i = 0; i < der.n; i += 3, to += 4)
 		encode((const unsigned char *)der.p + i, der.n - i, to);
@@ -164,16 +149,19 @@ put_escaped(char *to, char c)
 	}
 }
 
-/* PEM, percent-encoded as in nginx's $ssl_client_escaped_cert. */
-static struct slice
-as_pem(struct slice der, struct arena *a)
+struct slice
+forward_cert_pem(struct slice der, struct arena *a)
 {
 	static const char begin[] = "-----BEGIN%20CERTIFICATE-----%0A";
 	static const char end[] = "-----END%20CERTIFICATE-----%0A";
 	size_t groups = (der.n + 2) / 3;
-	char *text =
-		arena_alloc(a, sizeof(begin) + sizeof(end) + groups * 12 + groups / 16 * 3 + 3);
-	char *to = put(text, begin);
+	char *text;
+	char *to;
+
+	if (der.n == 0)
+		return slice_make(NULL, 0);
+	text = arena_alloc(a, sizeof(begin) + sizeof(end) + groups * 12 + groups / 16 * 3 + 3);
+	to = put(text, begin);
 
 	for (size_t i = 0; i < groups; i++) {
 		char four[4];
@@ -188,8 +176,8 @@ as_pem(struct slice der, struct arena *a)
 	return slice_make(text, (size_t)(to - text));
 }
 
-static struct slice
-verify_word(const struct proxy_cert *cert, bool is_verified, struct arena *a)
+struct slice
+forward_cert_verify(const struct proxy_cert *cert, bool is_verified, struct arena *a)
 {
 	if (cert == NULL)
 		return SLICE("NONE");
@@ -204,7 +192,7 @@ void
 forward_cert_add(const struct clientcertcfg *cfg, struct msg *m, const struct proxy_cert *cert,
 	bool is_verified, struct arena *a)
 {
-	add(m, cfg->verify, verify_word(cert, is_verified, a));
+	add(m, cfg->verify, forward_cert_verify(cert, is_verified, a));
 	if (cert == NULL)
 		return;
 	for (size_t i = 0; is_verified && i < FACTS; i++)
@@ -212,8 +200,8 @@ forward_cert_add(const struct clientcertcfg *cfg, struct msg *m, const struct pr
 			*(const struct slice *)(const void *)((const char *)cert + facts[i].value));
 	if (!is_verified)
 		add(m, cfg->fingerprint, cert->fingerprint);
-	if (cfg->cert[0] != '\0' && cert->der.n > 0)
-		add(m, cfg->cert, as_pem(cert->der, a));
-	if (cfg->rfc9440 && is_verified && cert->der.n > 0)
-		add(m, "Client-Cert", as_sequence(cert->der, a));
+	if (cfg->cert[0] != '\0')
+		add(m, cfg->cert, forward_cert_pem(cert->der, a));
+	if (cfg->rfc9440 && is_verified)
+		add(m, "Client-Cert", forward_cert_sequence(cert->der, a));
 }

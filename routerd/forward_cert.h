@@ -30,4 +30,11 @@ bool forward_cert_judge(const struct clientcertcfg *cfg, struct msg *m, bool pee
 void forward_cert_add(const struct clientcertcfg *cfg, struct msg *m, const struct proxy_cert *cert,
 	bool is_verified, struct arena *a);
 
+/* "SUCCESS", "FAILED:why" or "NONE". */
+struct slice forward_cert_verify(const struct proxy_cert *cert, bool is_verified, struct arena *a);
+/* PEM, percent-encoded as in nginx's $ssl_client_escaped_cert; empty for an empty der. */
+struct slice forward_cert_pem(struct slice der, struct arena *a);
+/* A byte sequence of structured fields (RFC 9440 §2.1); empty for an empty der. */
+struct slice forward_cert_sequence(struct slice der, struct arena *a);
+
 #endif

@@ -126,7 +126,7 @@ request_new(struct worker *w)
 	struct request *r = freelist_take(&w->requests);
 
 	r->w = w;
-	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
+	msg_init(&r->m, r->fields, REQUEST_FIELDS_SENT);
 	arena_init_in(&r->arena, r->arena_first, sizeof(r->arena_first), 4096);
 	return r;
 }
@@ -215,7 +215,7 @@ request_refuse(struct request *r, struct client *c, struct buf *head, uint64_t f
 		worker_count(r->w, STAT_BAD_REQUESTS);
 	r->fwd = (struct forward_info){ .http = r->pin->s->http, .peer = conn_peer(c->conn) };
 	/* Nothing of a refused head is believed, not even for the log. */
-	msg_init(&r->m, r->fields, (uint16_t)(REQUEST_FIELDS - FORWARD_FIELDS));
+	msg_init(&r->m, r->fields, REQUEST_FIELDS_SENT);
 	request_fail(r, status, reason, status == 408 ? 'c' : status == 500 ? 'R' : 'P');
 }
 
@@ -430,6 +430,7 @@ request_answer(struct request *r, struct answer *a)
 
 	r->state = REQ_LOCAL;
 	settle_body(r);
+	request_own_headers(r, &a->head);
 	r->t.response_us = request_us(r);
 	request_send_head(r, &a->head);
 	if (a->body.n > 0)
@@ -445,8 +446,13 @@ do_local(struct request *r)
 {
 	struct respond_info info = request_info(r);
 	struct answer *a = arena_alloc(&r->arena, sizeof(*a));
+	struct var_source vars;
 
 	memcpy(r->term, "LR", 3);
+	if (r->route->texts != NULL) {
+		vars = request_vars(r);
+		info.vars = &vars;
+	}
 	respond_route(a, r->route, &r->m, &info, &r->arena);
 	request_answer(r, a);
 	return REQ_STAY;

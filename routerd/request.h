@@ -12,9 +12,12 @@
 struct request;
 
 /*
- * Fields a head may have, with room for ours: what limits.fields may ask for plus FORWARD_FIELDS.
+ * Fields a head may have, with room for ours: what limits.fields may ask for, FORWARD_FIELDS, and
+ * CONFIG_HEADERS_MAX for rules.
  */
-#define REQUEST_FIELDS 265
+#define REQUEST_FIELDS 297
+/* Of these, as many as a parser may fill. */
+#define REQUEST_FIELDS_SENT (REQUEST_FIELDS - FORWARD_FIELDS - CONFIG_HEADERS_MAX)
 
 /* Take a request object; its msg is where the codec parses into. */
 struct request *request_new(struct worker *w);

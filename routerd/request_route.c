@@ -113,6 +113,8 @@ to_pool(struct request *r)
 	r->path = r->route->strip.n > 0 ? route_strip(r->route, r->m.path, &r->arena) : r->m.path;
 	r->m.field_cap = REQUEST_FIELDS;
 	forward_request(&r->m, &r->fwd, &r->arena);
+	if (!request_set_headers(r))
+		return REQ_STAY;
 	/* gRPC streams, also where it says a length. */
 	if (r->m.body == BODY_LENGTH && r->m.content_length <= COLLECT_MAX &&
 		!r->m.expect_continue && r->m.content_length > 0 && !respond_is_grpc(&r->m))
@@ -186,6 +188,7 @@ request_route(struct request *r)
 	uint16_t status = 0;
 	const char *reason;
 
+	r->req_fields = r->m.field_count;
 	know_client(r, on);
 	if (on == NULL) {
 		r->cl->ops->close_after(r->cl);

@@ -16,6 +16,7 @@
 #include "routerd/request.h"
 #include "routerd/respond.h"
 #include "routerd/upstream.h"
+#include "routerd/vars.h"
 #include "routerd/worker_state.h"
 
 #define REQUEST_MAGIC 0x72657175u
@@ -63,8 +64,9 @@ struct request {
 	struct sink discard;
 	enum flow up_flow;
 	enum flow down_flow;
-	uint16_t status; /* of the final response head; 0: none yet */
-	bool head_sent;  /* the final head was given to the client's sink */
+	uint16_t status;     /* of the final response head; 0: none yet */
+	uint16_t req_fields; /* of m's, those that the client has sent */
+	bool head_sent;      /* the final head was given to the client's sink */
 	bool interim_sent;
 	bool is_collected;
 	bool is_streamed; /* the body flows from the client to the server as it comes */
@@ -99,6 +101,7 @@ struct request {
 	struct timeouts timeouts; /* a copy, so that a tunnel needs no snapshot */
 	struct forward_info fwd;
 	struct slice path;
+	struct slice authority; /* for the server */
 	struct lb_ask ask;
 	struct exchange_h1 h1;
 	struct arena arena;
@@ -128,6 +131,18 @@ uint32_t request_us(const struct request *r);
 /* An answer of our own: it goes out, and what is left of the request's body is seen to. */
 struct respond_info request_info(struct request *r);
 void request_answer(struct request *r, struct answer *a);
+
+/* request_headers.c: what rules do to its fields, once forward.c has had them; false: it has
+ * failed.
+ */
+bool request_set_headers(struct request *r);
+/* The same for a final answer, whose first `sent` fields are a server's. false: too much. */
+bool request_answer_headers(struct request *r, struct msg *m, uint16_t sent);
+void request_interim_headers(struct request *r, struct msg *m);
+/* The same for an answer of our own; m's fields are moved. */
+void request_own_headers(struct request *r, struct msg *m);
+/* Good until the next step. */
+struct var_source request_vars(struct request *r);
 
 /* The client has a body, but sends none of it before the server says so. */
 static inline bool

@@ -10,6 +10,7 @@
 
 #include "libcommon/http1.h"
 #include "libcommon/sbuf.h"
+#include "routerd/answer_texts.h"
 
 /* Seconds that a client is asked to wait after a 503: a failed server is tried again within such a
  * time. */
@@ -244,11 +245,14 @@ is_grpc_refusal(const struct respondcfg *c, const struct msg *req)
 }
 
 static void
-respond_fixed(struct answer *out, const struct respondcfg *c, const struct msg *req,
+respond_fixed(struct answer *out, const struct route *r, const struct msg *req,
 	const struct respond_info *info, struct arena *a)
 {
+	const struct respondcfg *c = &r->cfg->respond;
+	const struct answer_texts *texts = r->texts;
 	uint16_t status = (uint16_t)c->status;
 	bool is_grpc = is_grpc_refusal(c, req);
+	struct slice body = slice_str(c->body);
 
 	if (is_grpc)
 		respond_grpc_error(out, status, "respond", info, a);
@@ -256,13 +260,18 @@ respond_fixed(struct answer *out, const struct respondcfg *c, const struct msg *
 		start(out, status, info);
 	for (size_t i = 0; i < c->headers.n; i++) {
 		const struct cfg_pair *h = CFG_AT(const struct cfg_pair, c->headers, i);
+		struct slice value = texts != NULL
+			? template_value(&texts->headers[i], info->vars, a)
+			: slice_trim(slice_str(h->value));
 
-		add(out, slice_str(h->name), slice_trim(slice_str(h->value)));
+		add(out, slice_str(h->name), value);
 	}
 	if (is_grpc)
 		return;
+	if (texts != NULL)
+		body = template_text(&texts->body, info->vars, a);
 	if (c->body || status < 400)
-		finish(out, slice_str(c->body), slice_str(c->content_type));
+		finish(out, body, slice_str(c->content_type));
 	else
 		finish(out, status_text(status, info, a), TEXT_TYPE);
 }
@@ -304,35 +313,63 @@ put_uri(char *to, struct slice s)
 	return to;
 }
 
-/* The host of the answer; a port belongs to the scheme that it came with. */
+/* Where a redirect leads. */
+struct place {
+	struct slice scheme;
+	struct slice host; /* empty: nobody named one */
+	struct slice path; /* empty: the request's, and its query */
+};
+
+/* As it came; a port belongs to the scheme that it came with. */
 static struct slice
-redirect_host(const struct redirectcfg *c, const struct forward_info *from)
+same_host(const struct redirectcfg *c, const struct forward_info *from)
 {
 	struct slice host = from->authority;
 	bool is_other = c->scheme && !slice_eq(slice_str(c->scheme), from->scheme);
 	uint16_t port;
 
-	if (c->host)
-		return slice_str(c->host);
 	if (is_other && host.n > 0 && !http1_host(from->authority, &host, &port))
 		return slice_make(NULL, 0);
 	return host;
 }
 
-static char *
-put_target(char *to, const struct redirectcfg *c, const struct msg *req, bool is_absolute)
+/* false: there is no such place. */
+static bool
+find_place(struct place *p, const struct route *r, const struct respond_info *info, struct arena *a)
 {
-	struct slice path = req->path;
+	const struct redirectcfg *c = &r->cfg->redirect;
+	struct slice host;
+	uint16_t port;
 
-	if (c->path)
-		return put_uri(to, slice_str(c->path));
+	p->scheme = c->scheme ? slice_str(c->scheme) : info->forward->scheme;
+	p->host = c->host ? slice_str(c->host) : same_host(c, info->forward);
+	p->path = slice_str(c->path);
+	if (r->texts != NULL && c->path)
+		p->path = template_text(&r->texts->path, info->vars, a);
+	if (r->texts != NULL && c->host) {
+		p->host = template_text(&r->texts->host, info->vars, a);
+		if (!http1_host(p->host, &host, &port))
+			return false;
+	}
+	/* HTTP/1.0 without Host: there is no other scheme of a host that nobody named. */
+	return p->host.n > 0 || !c->scheme;
+}
+
+static char *
+put_target(char *to, const struct place *p, const struct redirectcfg *c, const struct msg *req)
+{
+	struct slice path = c->path ? p->path : req->path;
+
+	/* Variables may begin with anything. */
 	if (path.n == 0 || path.p[0] != '/')
-		path = SLICE("/");
+		*to++ = '/';
+	if (!c->path && path.n > 0 && path.p[0] != '/')
+		path = slice_make(NULL, 0);
 	/* Alone, "//x" would be another host (RFC 3986 §4.2). */
-	while (!is_absolute && path.n > 1 && path.p[1] == '/')
+	while (p->host.n == 0 && path.n > 1 && path.p[0] == '/' && path.p[1] == '/')
 		path = slice_skip(path, 1);
 	to = put_uri(to, path);
-	if (req->has_query) {
+	if (!c->path && req->has_query) {
 		*to++ = '?';
 		to = put_uri(to, req->query);
 	}
@@ -340,26 +377,27 @@ put_target(char *to, const struct redirectcfg *c, const struct msg *req, bool is
 }
 
 static void
-respond_redirect(struct answer *out, const struct redirectcfg *c, const struct msg *req,
+respond_redirect(struct answer *out, const struct route *r, const struct msg *req,
 	const struct respond_info *info, struct arena *a)
 {
-	struct slice scheme = c->scheme ? slice_str(c->scheme) : info->forward->scheme;
-	struct slice host = redirect_host(c, info->forward);
-	size_t path_size = c->path ? strlen(c->path) : req->path.n + req->query.n + 2;
-	char *location = arena_alloc(a, scheme.n + 3 + 3 * (host.n + path_size));
-	char *to = location;
+	const struct redirectcfg *c = &r->cfg->redirect;
+	struct place p;
+	size_t path_size;
+	char *location;
+	char *to;
 
-	/* HTTP/1.0 without Host: there is no other scheme of a host that nobody named. */
-	if (host.n == 0 && c->scheme) {
+	if (!find_place(&p, r, info, a)) {
 		respond_error(out, 400, info, a);
 		return;
 	}
-	if (host.n > 0) {
-		to = put_uri(to, scheme);
+	path_size = c->path ? p.path.n + 1 : req->path.n + req->query.n + 2;
+	location = to = arena_alloc(a, p.scheme.n + 3 + 3 * (p.host.n + path_size));
+	if (p.host.n > 0) {
+		to = put_uri(to, p.scheme);
 		memcpy(to, "://", 3);
-		to = put_uri(to + 3, host);
+		to = put_uri(to + 3, p.host);
 	}
-	to = put_target(to, c, req, host.n > 0);
+	to = put_target(to, &p, c, req);
 	start(out, (uint16_t)c->status, info);
 	add(out, SLICE("Location"), slice_make(location, (size_t)(to - location)));
 	finish(out, status_text((uint16_t)c->status, info, a), TEXT_TYPE);
@@ -462,8 +500,8 @@ respond_route(struct answer *out, const struct route *r, const struct msg *req,
 	const struct respond_info *info, struct arena *a)
 {
 	switch (r->action) {
-	case ACTION_REDIRECT: respond_redirect(out, &r->cfg->redirect, req, info, a); return;
-	case ACTION_RESPOND: respond_fixed(out, &r->cfg->respond, req, info, a); return;
+	case ACTION_REDIRECT: respond_redirect(out, r, req, info, a); return;
+	case ACTION_RESPOND: respond_fixed(out, r, req, info, a); return;
 	case ACTION_ECHO: respond_echo(out, req, info, a); return;
 	case ACTION_POOL: break;
 	}

@@ -11,6 +11,8 @@
 #include "routerd/forward.h"
 #include "routerd/snapshot.h"
 
+struct var_source; /* vars.h */
+
 struct answer {
 	struct msg head; /* status, fields, BODY_LENGTH */
 	struct slice body;
@@ -23,7 +25,8 @@ struct respond_info {
 	struct slice client; /* forward_client() */
 	struct slice request_id;
 	struct slice listener;
-	struct slice date; /* IMF-fixdate, for the Date field */
+	struct slice date;             /* IMF-fixdate, for the Date field */
+	const struct var_source *vars; /* for a route that has texts with variables; else NULL */
 };
 
 /* ACTION_REDIRECT, ACTION_RESPOND, ACTION_ECHO. */

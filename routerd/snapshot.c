@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
+#include "routerd/answer_texts.h"
 #include "routerd/backend.h"
+#include "routerd/header_rules.h"
 #include "routerd/route.h"
 
 static void
@@ -61,6 +63,18 @@ route_action(const struct routecfg *c)
 }
 
 static void
+compile_rules(struct snapshot *s, const struct hostcfg *h, struct route *r)
+{
+	const struct headerset *request[] = { &s->http->headers.request, &h->headers.request,
+		&r->cfg->headers.request };
+	const struct headerset *response[] = { &s->http->headers.response, &h->headers.response,
+		&r->cfg->headers.response };
+
+	r->request_rules = header_rules_new(request, 3, VAR_REQUEST, &s->arena);
+	r->response_rules = header_rules_new(response, 3, VAR_RESPONSE, &s->arena);
+}
+
+static void
 compile_route(
 	struct snapshot *s, const struct hostcfg *h, const struct routecfg *c, struct route *r)
 {
@@ -72,14 +86,18 @@ compile_route(
 		.cfg = c,
 		.timeouts = compile_timeouts(&c->timeouts, &s->timeouts),
 		.max_body = c->max_body ? c->max_body : s->max_body,
+		.texts = answer_texts_new(c, &s->arena),
 	};
+	compile_rules(s, h, r);
 }
 
 static void
 compile_routes(struct snapshot *s)
 {
+	const struct headerset *response = &s->http->headers.response;
 	struct route *r;
 
+	s->response_rules = header_rules_new(&response, 1, VAR_RESPONSE, &s->arena);
 	for (size_t i = 0; i < s->http->hosts.n; i++)
 		s->route_count +=
 			(unsigned)CFG_AT(const struct hostcfg, s->http->hosts, i)->routes.n;

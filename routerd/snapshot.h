@@ -10,8 +10,10 @@
 #include "libcommon/http1.h"
 #include "routerd/config.h"
 
-struct pool;        /* backend.h */
-struct route_table; /* route.c */
+struct header_rules; /* header_rules.h */
+struct answer_texts; /* answer_texts.h */
+struct pool;         /* backend.h */
+struct route_table;  /* route.c */
 
 enum action { ACTION_POOL, ACTION_REDIRECT, ACTION_RESPOND, ACTION_ECHO };
 
@@ -29,6 +31,10 @@ struct route {
 	const struct routecfg *cfg;
 	struct timeouts timeouts;
 	uint64_t max_body; /* UINT64_MAX: no limit */
+	/* NULL: none */
+	const struct header_rules *request_rules;
+	const struct header_rules *response_rules;
+	const struct answer_texts *texts; /* of redirect or respond; NULL: no variables in them */
 };
 
 /* A listener as requests see it. The index is stable over reloads for the same
@@ -55,6 +61,7 @@ struct snapshot {
 	struct pool **pools; /* by order in the configuration */
 	unsigned pool_count;
 	struct timeouts timeouts; /* http's own: what holds before a route is known */
+	const struct header_rules *response_rules; /* likewise; NULL: none */
 	struct http1_limits request_limits;
 	struct http1_limits response_limits;
 	uint64_t max_body;

@@ -80,7 +80,7 @@ commands() { # PAGE
 	# the command that it shows
 	sed -n 's/^#   \(curl .*\)/\1/p' examples/mtls.yaml >try
 	[ -s try ]
-	wait_for '(cd examples && sh ../try 2>/dev/null) | jq -e ".headers | .[\"X-SSL-Client-Verify\"] == \"SUCCESS\" and .[\"X-SSL-Client-S-DN\"] == \"CN=joe\""'
+	wait_for '(cd examples && sh ../try 2>/dev/null) | jq -e ".headers | .[\"X-SSL-Client-Verify\"] == \"SUCCESS\" and .[\"X-SSL-Client-S-DN\"] == \"CN=joe\" and .[\"X-User\"] == \"joe\""'
 	wait_for '[ "$(bin/proxyctl -c examples/mtls.yaml status -j | jq -r ".pools[0].servers[0].views[\"routerd.0\"]")" = up ]'
 	run http --cacert examples/pki/ca.crt "https://localhost:$(sed -n 's/.*localhost:\([0-9]*\).*/\1/p' try)/"
 	[ "$status" = 56 ]

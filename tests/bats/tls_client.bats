@@ -129,6 +129,58 @@ X
 	done
 }
 
+# facts: rules for the route of `site`: each fact by a variable, to the server and to the client
+facts() {
+	sed -i 's|routes: \[{ path: /, pool: app }\]|routes: [{ path: /me, respond: "${client_cert_verify} ${client_cert_cn}" }, { path: /, pool: app, headers: { request: { set: \&facts { F-Verify: "${client_cert_verify}", F-Subject: "${client_cert_subject}", F-CN: "${client_cert_cn}", F-Issuer: "${client_cert_issuer}", F-Serial: "${client_cert_serial}", F-SHA: "${client_cert_fingerprint}", F-SAN: "${client_cert_san}", F-From: "${client_cert_not_before}", F-To: "${client_cert_not_after}", F-PEM: "${client_cert_pem}", F-RFC: "${client_cert_rfc9440}", F-TLS: "${tls_version} ${tls_sni} ${tls_alpn}" } }, response: { set: *facts } } }]|' weir.yaml
+	grep -q F-Verify weir.yaml
+	ctl routerd.0 reload
+}
+
+@test "facts are variables: for the server, in answers, by both seams and versions; nobody else can send them" {
+	local seam v version
+	for seam in handoff relay; do
+		site 'ca: ca.crt, mode: optional' $seam
+		sed -i '/forward: /d' weir.yaml
+		facts
+		for v in 1.2 1.3; do
+			for version in --http1.1 --http2; do
+				web joe --tlsv$v --tls-max $v $version -D head >got
+				jq -r '.headers[] | select(.[0] | ascii_downcase | startswith("f-")) | "\(.[0] | ascii_downcase): \(.[1])"' got | sort >seen
+				sort - <<X | diff seen -
+f-verify: SUCCESS
+f-subject: CN=Joe,O=Acme\\, Inc.
+f-cn: Joe
+f-issuer: CN=Test CA
+f-serial: $(openssl x509 -in joe.crt -noout -serial | cut -d= -f2 | tr A-F a-f)
+f-sha: $(openssl x509 -in joe.crt -outform DER | sha256sum | cut -d' ' -f1)
+f-san: DNS:joe.example,IP:192.0.2.1,URI:spiffe://a/b
+f-from: $(date -u -d "$(openssl x509 -in joe.crt -noout -startdate | cut -d= -f2)" +%FT%TZ)
+f-to: $(date -u -d "$(openssl x509 -in joe.crt -noout -enddate | cut -d= -f2)" +%FT%TZ)
+f-pem: $(openssl x509 -in joe.crt | sed 's/ /%20/g; s/+/%2B/g; s|/|%2F|g; s/=/%3D/g; s/$/%0A/' | tr -d '\n')
+f-rfc: :$(openssl x509 -in joe.crt -outform DER | base64 -w0):
+f-tls: TLSv$v localhost $([ $version = --http2 ] && echo h2 || echo http/1.1)
+X
+				# the client is told the same
+				tr -d '\r' <head | grep -i '^f-' | sed 's/^[^:]*/\L&/' | sort | diff seen -
+				# Who shows none claims in vain, whatever the spelling.
+				web - --tlsv$v --tls-max $v $version -H 'F-CN: admin' -H 'f_cn: admin' -H 'F-Subject: CN=admin' -H 'F.SUBJECT: CN=admin' -H 'F-Verify: SUCCESS' >got
+				[ "$(jq -r '.headers[] | select(.[0] | ascii_downcase | test("^f.(cn|subject|verify|pem|rfc|sha)")) | "\(.[0] | ascii_downcase): \(.[1])"' got)" = "f-verify: NONE" ]
+			done
+		done
+		[ "$(http --cacert site.crt --cert joe.crt --key joe.key "https://localhost:$PORT/me")" = "SUCCESS Joe" ]
+		[ "$(http --cacert site.crt "https://localhost:$PORT/me")" = "NONE " ]
+		# Somebody looks at them: nothing to warn of.
+		sed -i '/access_log: /d' weir.yaml
+		run "$BIN/proxyctl" -c weir.yaml check
+		refute_output --partial "nothing looks at"
+		sed -i 's/\(F-[A-Za-z]*\): "[^"]*"/\1: x/g; s/respond: "[^"]*"/respond: x/' weir.yaml
+		run "$BIN/proxyctl" -c weir.yaml check
+		assert_output --partial "nothing looks at"
+		stop tlsd.0
+		stop routerd.0
+	done
+}
+
 @test "require: without one, with a stranger's, an expired one, one for servers: an alert, a reason, a counter" {
 	authority evil "/CN=Test CA"
 	client stranger evil "/CN=Joe"

@@ -13,6 +13,13 @@
 #define HOSTS(text)   POOLS "http:\n" LISTEN "  hosts:\n" text
 #define LISTENS(text) POOLS "http:\n  listen: [" text "]\n" HOST
 
+#define HEADERS(text)  ROUTE("{path: /, pool: app, headers: {" text "}}")
+#define REQUEST(text)  HEADERS("request: {" text "}")
+#define RESPONSE(text) HEADERS("response: {" text "}")
+#define TEN            "x, x, x, x, x, x, x, x, x, x, "
+#define VARS8          "${path}${path}${path}${path}${path}${path}${path}${path}"
+#define VARS32         VARS8 VARS8 VARS8 VARS8
+
 struct refusal {
 	const char *text;
 	const char *line; /* a whole finding */
@@ -123,6 +130,55 @@ static const struct refusal refusals[] = {
 		"is written by routerd itself" },
 	{ ROUTE("{path: /, respond: {headers: {content-type: x}}}"), "as content_type" },
 	{ ROUTE("{path: /, respond: {content_type: \"a\\nb\"}}"), "has control characters" },
+	{ ROUTE("{path: /, respond: 'a ${nope}'}"),
+		"t.yaml:5:15: http.hosts[0].routes[0].respond: unknown variable ${nope}" },
+	{ ROUTE("{path: /, respond: {body: '${nope}'}}"), "respond.body: unknown variable" },
+	{ ROUTE("{path: /, respond: {headers: {A: '${server}'}}}"),
+		"${server} is not known before there is an answer" },
+	{ ROUTE("{path: /, redirect: {host: '${nope}'}}"), "redirect.host: unknown variable" },
+	{ ROUTE("{path: /, redirect: {path: '/${nope}'}}"), "redirect.path: unknown variable" },
+	{ ROUTE("{path: /, redirect: {path: 'a${path}'}}"), "cannot stand in a Location" },
+	{ ROUTE("{path: /, redirect: {path: '/${path}{'}}"), "cannot stand in a Location" },
+	{ ROUTE("{path: /, redirect: {scheme: '${scheme}'}}"),
+		"redirect.scheme: ${scheme}: no variables are replaced here, expected $${scheme} "
+		"for this text" },
+	{ ROUTE("{path: '/${path}', respond: 204}"), "no variables are replaced here" },
+	/* headers */
+	{ REQUEST("set: {a b: x}"), ".headers.request.set: \"a b\" cannot be a field's name" },
+	{ REQUEST("hide: ['']"), "cannot be a field's name" },
+	{ REQUEST("set: {connection: x}"),
+		"t.yaml:5:52: http.hosts[0].routes[0].headers.request.set: connection is written by "
+		"routerd itself, expected another" },
+	{ REQUEST("hide: Content-Length"), "is written by routerd itself" },
+	{ REQUEST("add: {TE: trailers}"), "is written by routerd itself" },
+	{ REQUEST("set: {Expect: 100-continue}"), "is written by routerd itself" },
+	{ RESPONSE("set: {Date: now}"), "is written by routerd itself" },
+	{ RESPONSE("set: {Host: x}"), "Host is no field of answers" },
+	{ REQUEST("hide: Host"), "every request has a Host, expected it under set" },
+	{ REQUEST("default: {Host: x}"), "every request has a Host, expected it under set" },
+	{ REQUEST("set: {A: \"x\\ny\"}"), "the value of A has control characters" },
+	{ REQUEST("set: {A: b}, hide: [B, a]"),
+		"headers.request.set: A stands under hide already, expected it once" },
+	{ REQUEST("set: {A: b, a: c}"), "a stands under set already" },
+	{ REQUEST("add: {A: b}, default: {A: c}"), "default: A stands under add already" },
+	{ REQUEST("set: {A: 'x ${clinet}'}"),
+		"t.yaml:5:52: http.hosts[0].routes[0].headers.request.set: A: unknown variable "
+		"${clinet}, did you mean ${client}?" },
+	{ REQUEST("set: {A: '${what_is_this}'}"), "expected one of VARIABLES in weir.yaml(5)" },
+	{ REQUEST("set: {A: '${http_}'}"), "unknown variable ${http_}" },
+	{ REQUEST("set: {A: '${status}'}"),
+		"A: ${status} is not known before there is an answer, expected another variable" },
+	{ REQUEST("set: {A: '${upstream_http_x}'}"), "is not known before there is an answer" },
+	{ HTTP("headers: {response: {add: {A: [b, '${nope}']}}}"), "unknown variable ${nope}" },
+	{ HOSTS("  - {names: x, headers: {request: {set: {A: '${nope}'}}}, "
+		"routes: [{path: /, pool: app}]}\n"),
+		"http.hosts[0].headers.request.set: A: unknown variable ${nope}" },
+	{ POOLS "http:\n" LISTEN "  headers: {response: {add: {A: [" TEN TEN "x]}}}\n"
+		"  hosts: [{names: x, headers: {response: {set: {B: [" TEN "x]}}}, "
+		"routes: [{path: /, pool: app, headers: {response: {default: {C: d}}}}]}]\n",
+		"http.hosts[0].routes[0].headers: 33 fields with those of http and host, expected "
+		"at most 32" },
+	{ REQUEST("set: {A: '" VARS32 "'}"), "A: 32 variables, expected at most 31" },
 	/* the rest */
 	{ HTTP("limits: {head: 2k, request_line: 3k}"),
 		"t.yaml:4:22: http.limits.request_line: a request line is part of its head, "

@@ -243,7 +243,7 @@ requests_lose_what_speaks_of_connections(void **state)
 	struct field fields[FIELDS_MAX];
 	struct http1_scan scan = { 0 };
 	struct http1_error err;
-	struct exchange x = { .path = SLICE("/a/b") };
+	struct exchange x = { .path = SLICE("/a/b"), .authority = SLICE("x:1") };
 	struct msg m;
 	char text[256];
 	size_t n;

@@ -6,6 +6,13 @@
 #include <jansson.h>
 
 #include "routerd/respond.h"
+#include "routerd/vars.h"
+
+void
+pool_unref(struct pool *p)
+{
+	(void)p;
+}
 
 struct bench {
 	char *head;
@@ -212,14 +219,15 @@ struct fixed {
 };
 
 static const struct fixed fixeds[] = {
-	{ { true, 200, hello, html, { NULL, 0 } }, "200 OK\nContent-Type: text/html\n\nhello" },
-	{ { true, 200, NULL, plain, { NULL, 0 } }, "200 OK\n\n" },
-	{ { true, 204, NULL, plain, { NULL, 0 } }, "204 No Content\n\n" },
-	{ { true, 404, NULL, html, { NULL, 0 } },
+	{ { true, 200, hello, html, { NULL, 0 }, NULL },
+		"200 OK\nContent-Type: text/html\n\nhello" },
+	{ { true, 200, NULL, plain, { NULL, 0 }, NULL }, "200 OK\n\n" },
+	{ { true, 204, NULL, plain, { NULL, 0 }, NULL }, "204 No Content\n\n" },
+	{ { true, 404, NULL, html, { NULL, 0 }, NULL },
 		"404 Not Found\nContent-Type: text/plain; charset=utf-8\n\n404 Not Found\nrequest "
 		"7f3a\n" },
-	{ { true, 404, empty, plain, { NULL, 0 } }, "404 Not Found\n\n" },
-	{ { true, 299, hello, plain, { pairs, 2 } },
+	{ { true, 404, empty, plain, { NULL, 0 }, NULL }, "404 Not Found\n\n" },
+	{ { true, 299, hello, plain, { pairs, 2 }, NULL },
 		"299 \nX-A: b\nServer: weir\nContent-Type: text/plain; charset=utf-8\n\nhello" },
 };
 
@@ -248,14 +256,16 @@ static struct cfg_pair own_status[] = { { name_status, value_status, NULL } };
 
 /* Callers of gRPC hear of refusals in their own words; what is none stays as it is written. */
 static const struct fixed grpc_fixeds[] = {
-	{ { true, 403, hello, plain, { pairs, 2 } },
+	{ { true, 403, hello, plain, { pairs, 2 }, NULL },
 		"200 OK\nContent-Type: application/grpc\ngrpc-status: 7\n"
 		"grpc-message: 403 Forbidden: respond, request 7f3a\nX-A: b\nServer: weir\n\n" },
-	{ { true, 503, NULL, plain, { NULL, 0 } },
+	{ { true, 503, NULL, plain, { NULL, 0 }, NULL },
 		"200 OK\nContent-Type: application/grpc\ngrpc-status: 14\n"
 		"grpc-message: 503 Service Unavailable: respond, request 7f3a\n\n" },
-	{ { true, 200, hello, html, { NULL, 0 } }, "200 OK\nContent-Type: text/html\n\nhello" },
-	{ { true, 401, empty, plain, { own_status, 1 } }, "401 Unauthorized\nGrpc-Status: 16\n\n" },
+	{ { true, 200, hello, html, { NULL, 0 }, NULL },
+		"200 OK\nContent-Type: text/html\n\nhello" },
+	{ { true, 401, empty, plain, { own_status, 1 }, NULL },
+		"401 Unauthorized\nGrpc-Status: 16\n\n" },
 };
 
 static void
@@ -321,8 +331,11 @@ static void
 test_most_fields(void **state)
 {
 	struct cfg_pair many[CONFIG_RESPOND_HEADERS];
-	struct routecfg cfg = { .respond = { true, 200, hello, plain,
-					{ many, CONFIG_RESPOND_HEADERS } } };
+	struct routecfg cfg = { .respond = { .is_set = true,
+					.status = 200,
+					.body = hello,
+					.content_type = plain,
+					.headers = { many, CONFIG_RESPOND_HEADERS } } };
 	struct route r = { .action = ACTION_RESPOND, .cfg = &cfg };
 	struct bench b;
 
@@ -486,6 +499,98 @@ test_echo_layout(void **state)
 	bench_end(&b);
 }
 
+/* --- variables -------------------------------------------------------------------------------- */
+
+struct variable {
+	const char *route; /* its action, in the configuration */
+	const char *request;
+	const char *want;
+};
+
+#define MOVED(location) "308 Permanent Redirect\nLocation: " location "\n"
+
+static const struct variable variables[] = {
+	{ "redirect: {host: 'www.${host}'}", GET("/a?b", "h.example:81"),
+		MOVED("http://www.h.example/a?b") },
+	{ "redirect: {scheme: https, host: '${host}:8443'}", GET("/", "h.example"),
+		MOVED("https://h.example:8443/") },
+	{ "redirect: {path: '/login?to=${path}'}", GET("/a%20b", "h.example"),
+		MOVED("http://h.example/login?to=/a%20b") },
+	{ "redirect: {path: '/${arg_to}'}", GET("/?to=\"x\\y", "h.example"),
+		MOVED("http://h.example/%22x%5Cy") },
+	/* what a client sends chooses no other host */
+	{ "redirect: {path: '${arg_to}'}", GET("/?to=//evil.example", "h.example"),
+		MOVED("http://h.example//evil.example") },
+	{ "redirect: {path: '${arg_to}'}", "GET /?to=//evil.example HTTP/1.0\r\n\r\n",
+		MOVED("/evil.example") },
+	{ "redirect: {path: '${arg_to}'}", GET("/?to=evil.example", "h.example"),
+		MOVED("http://h.example/evil.example") },
+	{ "redirect: {path: '${arg_to}'}", GET("/?to=.evil.example", "h.example"),
+		MOVED("http://h.example/.evil.example") },
+	{ "redirect: {path: '${arg_to}'}", GET("/", "h.example"), MOVED("http://h.example/") },
+	{ "redirect: {host: '${arg_h}.example'}", GET("/?h=a/", "h.example"), "400 Bad Request\n" },
+	{ "redirect: {host: '${arg_h}'}", GET("/?h=", "h.example"), "400 Bad Request\n" },
+	{ "redirect: {host: '${arg_h}'}", GET("/?h=a@b", "h.example"), "400 Bad Request\n" },
+	/* fixed answers */
+	{ "respond: 'you are ${client} $${x}'", GET("/", "h.example"),
+		"200 OK\nContent-Type: text/plain; charset=utf-8\n\n"
+		"you are 198.51.100.1 ${x}" },
+	{ "respond: {status: 404, headers: {X-Path: '${path}', Link: [a, '${query}']}}",
+		GET("/p?q", "h.example"), "404 Not Found\nX-Path: /p\nLink: a\nLink: q\n" },
+	{ "respond: {body: '${arg_none}', headers: {A: b}}", GET("/", "h.example"),
+		"200 OK\nA: b\n" },
+};
+
+/* Those of the head, up to its text. */
+static void
+expect_variable(const struct variable *v)
+{
+	char *conf = xasprintf("http:\n  listen: [{name: a, address: '*:80'}]\n"
+			       "  hosts: [{names: ['*'], routes: [{path: /, %s}]}]\n",
+		v->route);
+	struct snapshot *s = fixture_snapshot(conf);
+	struct var_source vars = { 0 };
+	struct sbuf out = { 0 };
+	struct bench b;
+
+	bench_start(&b, v->request, "http");
+	vars.req = &b.m;
+	vars.req_fields = b.m.field_count;
+	vars.from = &b.from;
+	vars.client = b.info.client;
+	b.info.vars = &vars;
+	assert_non_null(s->route_v[0].texts);
+	respond_route(&b.answer, &s->route_v[0], &b.m, &b.info, &b.arena);
+	answer_text(&b.answer, &out);
+	if (strncmp(out.p, v->want, strlen(v->want)) != 0)
+		fail_msg("%s\nexpected:\n%s\nfound:\n%s", v->route, v->want, out.p);
+	sbuf_fini(&out);
+	bench_end(&b);
+	snapshot_unref(s);
+	free(conf);
+}
+
+static void
+test_variables(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++)
+		expect_variable(&variables[i]);
+}
+
+/* Where there are none, nothing is put together. */
+static void
+test_no_variables(void **state)
+{
+	struct snapshot *s = fixture_snapshot(
+		"http:\n  listen: [{name: a, address: '*:80'}]\n"
+		"  hosts: [{names: ['*'], routes: [{path: /, respond: 'a $${x}'}]}]\n");
+
+	(void)state;
+	assert_null(s->route_v[0].texts);
+	snapshot_unref(s);
+}
+
 int
 main(void)
 {
@@ -497,6 +602,8 @@ main(void)
 		cmocka_unit_test(test_fixed_for_grpc),
 		cmocka_unit_test(test_grpc_errors),
 		cmocka_unit_test(test_most_fields),
+		cmocka_unit_test(test_variables),
+		cmocka_unit_test(test_no_variables),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_phrases),
 		cmocka_unit_test(test_echo),
