@@ -1,6 +1,6 @@
 /*
  * codec: the client's side of one request, as the conductor sees it: where the answer goes, where
- * the body comes from, who is asking. HTTP/1 has one at a time per connection (codec_h1.c); a
+ * the body comes from, who is asking. HTTP/1 has one at a time per connection (h1_client.c); a
  * version with streams has many.
  */
 #ifndef ROUTERD_CODEC_H

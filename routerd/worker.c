@@ -2,6 +2,7 @@
  * worker: threads, their loops, and how a new generation reaches them. Everything between threads
  * goes through loop_post; what is counted per request stays on the worker's own memory.
  */
+#include "routerd/h1_client.h"
 #include "routerd/worker.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <unistd.h>
 
 #include "libcommon/sched.h"
-#include "routerd/codec_h1.h"
 #include "routerd/codec_h2.h"
 #include "routerd/conn.h"
 #include "routerd/exchange_h2.h"
@@ -293,7 +293,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 	}
 	bufs_init(&w->bufs, pipes, &w->stats[STAT_BUFFERED]);
 	freelist_init(&w->conns, sizeof(struct conn), 4096);
-	freelist_init(&w->clients, codec_h1_client_size(), 256);
+	freelist_init(&w->clients, h1_client_size(), 256);
 	freelist_init(&w->requests, sizeof(struct request), 1024);
 	freelist_init(&w->upstreams, sizeof(struct upstream), 512);
 	w->up_h2 = exchange_h2_env_new(w);
