@@ -32,7 +32,6 @@ with_origin() {
 	serve "$@"
 }
 lines() { wait_for "[ \$(wc -l <$1) -ge $2 ]"; }
-raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
 
 @test "P-20: combined is nginx's, line by line" {
 	PATH=$PATH:/usr/sbin

@@ -9,7 +9,6 @@ setup() {
 	PATH=$PATH:/usr/sbin:/sbin
 	mkdir -p tokens alpn certs
 }
-teardown() { weir_teardown; }
 
 needs() {
 	local tool

@@ -3,7 +3,6 @@ load helper
 
 pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
 verdicts() { pctl status -j | jq -r '[.pools[0].servers[].verdict] | join(" ")'; }
-pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and .answer == \"ok\") | .pid"; }
 
 demo_up() {
 	HTTPS=$(free_port)

@@ -3,8 +3,6 @@
 
 load pools_helper
 
-weir() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
-
 two() {
 	origins a b
 	pool <<-X
@@ -20,17 +18,17 @@ two() {
 	local waiting=$!
 	wait_for '[ "$(field a inflight)" = 1 ]' 5
 	local began=$EPOCHREALTIME
-	weir drain app/a >drained.out 2>&1 &
+	pctl drain app/a >drained.out 2>&1 &
 	wait_for '[ "$(field a verdict) $(field a reason)" = "drain operator" ]' 5
 	[ "$(names 4)" = bbbb ]
-	run weir drain app/a --wait --timeout 10s
+	run pctl drain app/a --wait --timeout 10s
 	assert_success
 	[ "$(field a inflight)" = 0 ]
 	wait $waiting
 	[ "$(cat slow.out)" -gt 0 ]
 	awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a > 0.5 && b - a < 9) }'
 	grep -q 'info server_drain pool=app server=a reason=operator by=operator' "$(log_of routerd.0)"
-	run weir undrain app/a --wait
+	run pctl undrain app/a --wait
 	assert_success
 	[ "$(field a verdict)" = up ]
 	[[ $(names 4) == *a* ]]
@@ -41,7 +39,7 @@ two() {
 	get /delay/6000 >slow.out &
 	local waiting=$!
 	wait_for '[ "$(field a inflight)" = 1 ]' 5
-	run weir drain app/a --wait --timeout 2s
+	run pctl drain app/a --wait --timeout 2s
 	assert_failure 1
 	[[ $output == *"routerd.0: 1 still in flight"* ]]
 	wait $waiting
@@ -57,8 +55,8 @@ two() {
 		loops+=($!)
 	done
 	for _ in 1 2 3; do
-		weir drain app/a --wait
-		weir undrain app/a --wait
+		pctl drain app/a --wait
+		pctl undrain app/a --wait
 	done
 	wait "${loops[@]}"
 	[ "$(cat codes.* | sort | uniq -c | tr -s ' ')" = " 160 200" ]
@@ -66,22 +64,22 @@ two() {
 
 @test "disable, enable and weight are adopted by all workers when the command returns" {
 	two
-	weir disable app/b
+	pctl disable app/b
 	[ "$(names 4)" = aaaa ]
 	[ "$(field b verdict) $(field b reason)" = "maint operator" ]
-	weir enable app/b
-	weir weight app/a 3
+	pctl enable app/b
+	pctl weight app/a 3
 	[ "$(field a weight)" = 3 ]
 	[ "$(names 8 | tr -d b)" = aaaaaa ]
-	weir weight app/a 0
+	pctl weight app/a 0
 	[ "$(names 4)" = bbbb ]
-	weir weight app/a default
+	pctl weight app/a default
 	[ "$(field a weight)" = 1 ]
 }
 
 @test "decisions survive kill -9: not one request goes to a drained server afterwards" {
 	two
-	weir drain app/a --wait
+	pctl drain app/a --wait
 	local before
 	before=$(count a)
 	kill_hard routerd.0
@@ -93,13 +91,13 @@ two() {
 
 @test "decisions hold for routers that start later, and for every instance" {
 	two
-	weir disable app/a
+	pctl disable app/a
 	local first=$PORT
 	PORT=$(free_port)
 	sed "s/127.0.0.1:$first/127.0.0.1:$PORT/" weir.yaml >second.yaml
 	start routerd -i 1 -c "$T/second.yaml"
 	[ "$(names 4)" = bbbb ]
-	weir enable app/a --wait
+	pctl enable app/a --wait
 	[[ $(names 4) == *a* ]]
 	PORT=$first
 	[[ $(names 4) == *a* ]]
@@ -107,7 +105,7 @@ two() {
 
 @test "a file that is not right leaves the last good copy in force, and an event says so" {
 	two
-	weir drain app/a --wait
+	pctl drain app/a --wait
 	echo 'entries: [' >state/overrides.yaml
 	run ctl routerd.0 overrides reload
 	[[ $output == "error: "*overrides.yaml* ]]
@@ -128,7 +126,7 @@ two() {
 
 @test "a decision that has expired is over without anybody's help" {
 	two
-	weir drain app/a --expire 2s
+	pctl drain app/a --expire 2s
 	[ "$(field a verdict)" = drain ]
 	wait_for '[ "$(field a verdict)" = up ]' 6
 	[[ $(names 4) == *a* ]]
@@ -147,7 +145,7 @@ two() {
 @test "entries that match nothing are counted" {
 	two
 	mkdir -p state
-	weir drain app/a
+	pctl drain app/a
 	sed -Ei 's/server: "?a"?/server: gone/' state/overrides.yaml
 	ctl routerd.0 overrides reload
 	[ "$(ctl routerd.0 json status | jq -c '[.overrides.entries, .overrides.unmatched]')" = "[1,1]" ]
@@ -155,18 +153,18 @@ two() {
 
 @test "status shows who decided what, why, and until when; what has been taken back or expired is gone" {
 	two
-	weir drain app/a --reason "kernel update" --expire 2h
-	weir weight app/b 7
-	run weir status
+	pctl drain app/a --reason "kernel update" --expire 2h
+	pctl weight app/b 7
+	run pctl status
 	assert_line --regexp '^DECISION +SERVER +BY +AGE +ENDS IN +WHY$'
 	assert_line --regexp '^drain +app/a +[^ ]+ +[0-9.]+s +(1h59m|2h00m) +kernel update$'
 	assert_line --regexp '^weight 7 +app/b +[^ ]+ +[0-9.]+s +- *$'
-	[ "$(weir status -j | jq -c '[.decisions[] | {decision, pool, server, reason, weight}]')" = \
+	[ "$(pctl status -j | jq -c '[.decisions[] | {decision, pool, server, reason, weight}]')" = \
 		'[{"decision":"drain","pool":"app","server":"a","reason":"kernel update","weight":null},{"decision":"weight","pool":"app","server":"b","reason":"","weight":7}]' ]
-	weir undrain app/a
-	weir weight app/b default
-	weir disable app/b --expire 1s
-	wait_for '[ "$(weir status -j | jq ".decisions | length")" = 0 ]'
-	run weir status
+	pctl undrain app/a
+	pctl weight app/b default
+	pctl disable app/b --expire 1s
+	wait_for '[ "$(pctl status -j | jq ".decisions | length")" = 0 ]'
+	run pctl status
 	refute_line --partial DECISION
 }

@@ -32,19 +32,12 @@ X
 	URL=http://127.0.0.1:$PORT
 }
 
-raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
 lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]" 30; }
 # What a time-out of a second comes to at most; a sanitizer moves megabytes slowly before it begins.
 SOON=9000
 case ${BUILD:-} in *san*) SOON=25000 ;; esac
 # jq over the N-th line of the access log.
 logged() { jq -e -s ".[$1] | $2" access.log; }
-counter() { ctl routerd.0 json status | jq ".. | objects | select(has(\"counters\")) | .counters.$1"; }
-# Nothing is in progress any more, wherever one looks.
-all_is_quiet() {
-	ctl routerd.0 json status | jq -e '[.. | objects | select(has("counters"))][0] | .counters.requests_active == 0 and .counters.tunnels == 0
-		and all(.pools[]; .active == 0 and .retrying == 0 and all(.servers[]; .inflight == 0))'
-}
 EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n'
 
 @test "a client that does not read its answer is cut off after the send timeout, whatever the answer's size" {

@@ -1,11 +1,5 @@
 # h2_helper: what tests of HTTP/2 towards servers share: tests/tools/h2server.py, a routerd in front of it, and what both say.
 
-counter() { ctl routerd.0 json status | jq ".. | objects | select(has(\"counters\")) | .counters.$1"; }
-all_is_quiet() {
-	ctl routerd.0 json status | jq -e '[.. | objects | select(has("counters"))][0] | .counters.requests_active == 0 and .counters.tunnels == 0
-		and all(.pools[]; .active == 0 and .retrying == 0 and all(.servers[]; .inflight == 0))'
-}
-
 # What h2server.py says: the port of a mode, and how often a line begins so.
 mode_port() { sed -n "s/^port $1 //p" "$T/proc/h2.log"; }
 seen() { grep -c "^$1" "$T/proc/h2.log"; }

@@ -3,11 +3,6 @@
 
 load helper
 
-setup() { weir_setup; }
-teardown() { weir_teardown; }
-
-weir() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
-counter() { ctl routerd.0 json status | jq ".. | objects | select(has(\"counters\")) | .counters.$1"; }
 # server NAME [OPTIONS..]: tests/tools/h2life.js
 server() {
 	local name=$1
@@ -98,14 +93,14 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	wait_for '[ "$(counter requests_active)" = 1 ]'
 	on=a
 	[ "$(said a 'map(select(.event == "stream")) | length')" = 1 ] || on=b
-	run weir drain app/$on --wait --timeout 300ms
+	run pctl drain app/$on --wait --timeout 300ms
 	[[ $output == *"1 still in flight"* ]]
 	for i in 1 2 3 4 5 6; do http -o /dev/null "$URL/who"; done
 	[ "$(said $on 'map(select(.event == "stream")) | length')" = 1 ]
 	_reap drip 10
 	[ "$status" = 0 ]
 	[ "$(wc -c <dripped)" = 20000 ]
-	weir drain app/$on --wait --timeout 5s
+	pctl drain app/$on --wait --timeout 5s
 	wait_for "[ \"\$(said $on 'map(select(.event == \"closed\")) | map(.code)')\" = '[0]' ]"
 }
 

@@ -4,9 +4,6 @@
 load helper
 load h2_helper
 
-setup() { weir_setup; }
-teardown() { weir_teardown; }
-
 # in_front_of ORIGIN: a routerd that has it behind /
 in_front_of() { app_behind "servers: [ { name: $1, address: \"127.0.0.1:$(port_of "$1")\" } ]"; }
 

@@ -4,9 +4,6 @@
 load helper
 load h2_helper
 
-setup() { weir_setup; }
-teardown() { weir_teardown; }
-
 logged() { jq -r -s "[.[] | select(.path == \"$1\" or (.target // \"\") == \"$1\")][0] | $2" access.log; }
 # misbehaving MODE..: with the deadlines of somebody impatient
 misbehaving() { TIMEOUTS="send: 1s, connect: 2s, response: ${RESPONSE:-2s}, read: 2s" modes "$@"; }

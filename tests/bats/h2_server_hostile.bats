@@ -4,9 +4,6 @@
 load helper
 load h2_helper
 
-setup() { weir_setup; }
-teardown() { weir_teardown; }
-
 log_says() { jq -e -s "any(.[]; .target == \"/$1\" and ($2))" access.log >/dev/null; }
 event() { grep -E "upstream_h2_error pool=$1 .*reason=($2)\b" "$(log_of routerd.0)"; }
 high_water() { awk '/VmHWM/ {print $2}' "/proc/$(pid_of routerd.0)/status"; }

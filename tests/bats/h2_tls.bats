@@ -3,9 +3,6 @@
 
 load uptls_helper
 
-setup() { uptls_setup; }
-teardown() { weir_teardown; }
-
 # nghttpd NAME ARGS..: it says its port nowhere
 nghttpd_start() {
 	local name=$1 port
@@ -32,8 +29,8 @@ nghttpd_start() {
 	http -H Expect: -H 'Transfer-Encoding: chunked' --data-binary @docs/large "http://127.0.0.1:$PORT/up" | cmp - docs/large
 	run h2load --h1 -n 400 -c 16 "http://127.0.0.1:$PORT/small"
 	assert_output --partial '400 succeeded, 0 failed, 0 errored'
-	[ "$(http_count h2_upstream_connections)" = 1 ]
-	[ "$(http_count upstream_tls_handshakes)" = 1 ]
+	[ "$(counter h2_upstream_connections)" = 1 ]
+	[ "$(counter upstream_tls_handshakes)" = 1 ]
 }
 
 @test "a server that does not agree to h2 in ALPN is not spoken to, and that is said; nor is one that cannot be verified" {

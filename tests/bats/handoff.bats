@@ -3,9 +3,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # both SEAM [LINES]: an origin, routerd and tlsd, with the given extra keys of tls.listen
 both() {
 	cert site ec 30 DNS:localhost
@@ -34,7 +31,6 @@ X
 	PORT=$(tls_port 0)
 }
 
-handed() { ctl routerd.0 json status | jq .counters.connections_handed_over; }
 web() { http -k --cacert site.crt "$@"; }
 
 @test "requests of a handed over connection are served, and both daemons count it" {

@@ -27,9 +27,7 @@ X
 	tlsd_start
 	PORT=$(tls_port 0)
 }
-teardown() { weir_teardown; }
 
-handed() { ctl routerd.0 json status | jq .counters.connections_handed_over; }
 broken() { ctl routerd.0 json status | jq .counters.tls_broken; }
 records() { python3 "$TOOLS/tlsrecords.py" "$PORT" "$@"; }
 fine() { [ "$(http -k -o /dev/null -w '%{http_code}' "https://127.0.0.1:$PORT/bytes/10")" = 200 ]; }
@@ -116,11 +114,6 @@ X
 }
 
 # The three AEADs of both versions, by OpenSSL's names
-suites() { # VERSION
-	[ "$1" = 1.3 ] && echo TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 ||
-		echo ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305
-}
-
 @test "clients: OpenSSL, curl, Python, Node, with every suite of both versions" {
 	local n=0
 	printf 'GET /bytes/70000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >request

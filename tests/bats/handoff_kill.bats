@@ -9,7 +9,6 @@ setup() {
 	cert site ec 30 DNS:localhost
 	origin o
 }
-teardown() { weir_teardown; }
 
 # site TLSD_WORKERS ROUTERD_WORKERS
 site() {
@@ -30,7 +29,6 @@ pools:
 X
 }
 
-handed() { ctl "routerd.$1" json status | jq .counters.connections_handed_over; }
 
 # A client per connection, each asks once for a path of its own; exit codes and answers to out.N
 clients() { # NAME PARALLEL EACH

@@ -3,9 +3,6 @@
 
 load uptls_helper
 
-setup() { uptls_setup; }
-teardown() { weir_teardown; }
-
 peer() {
 	local name=$1
 	shift
@@ -20,7 +17,6 @@ pool() {
 	echo "    ] }"
 }
 probes() { ctl healthd.0 json show probes | jq -c '[.[] | [.pool, .server, .state, .reason]]'; }
-probe_is() { wait_for "probes | jq -e 'any(. == $1)'" || { probes; false; }; }
 
 @test "SERVING is up, all else is down, and each is said" {
 	peer a

@@ -16,6 +16,10 @@
 #   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (10 s); $status is its exit code
 #   kill_hard NAME           kill -9, and wait for its end
 #   ctl PROGRAM.INSTANCE WORDS..   one line to its control socket ($T/run/..sock), the answer on stdout
+#   pctl WORDS..             proxyctl with that configuration
+#   pid_by_name NAME         the process of a daemon that `pctl status` shows
+#   counter NAME             a counter of routerd.0; all_is_quiet: nothing is in progress in it
+#   raw ARGS..               tests/tools/rawclient.py to $PORT
 #   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (10) seconds,
 #                            SLOWNESS times as many (2 when a sanitizer slows the build down)
 #   http ARGS..              curl: silent, 10 s at most, no proxies, no configuration
@@ -183,6 +187,15 @@ ctl() {
 	echo "$*" | socat -t $((10 * SLOWNESS)) -T $((20 * SLOWNESS)) stdio "UNIX-CONNECT:$T/run/$to.sock"
 }
 
+pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
+pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and .answer == \"ok\") | .pid"; }
+counter() { ctl routerd.0 json status | jq ".counters.$1"; }
+all_is_quiet() {
+	ctl routerd.0 json status | jq -e '.counters.requests_active == 0 and .counters.tunnels == 0
+		and all(.pools[]; .active == 0 and .retrying == 0 and all(.servers[]; .inflight == 0))'
+}
+
+raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
 http() { curl -q -sS -m 10 --noproxy '*' "$@"; }
 
 weir_teardown() {

@@ -28,7 +28,6 @@ EOF
 	URL=http://127.0.0.1:$PORT
 }
 
-raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
 log_has() { grep -q "$1" "$(log_of routerd.0)"; }
 
 @test "a request and its answer pass, fields and body as they were" {

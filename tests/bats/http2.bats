@@ -45,7 +45,6 @@ proxy() {
 h2() { http --http2-prior-knowledge "$@"; }
 raw() { python3 "$TOOLS/h2raw.py" "$PORT" "$@"; }
 node2() { node "$TOOLS/h2client.js" "$URL" "$@"; }
-counter() { ctl routerd.0 json status | jq ".counters.$1"; }
 reason() { ctl routerd.0 json status | jq ".reasons.$1 // 0"; }
 event() { echo "events recent" | timeout 0.5 socat -t 5 - UNIX-CONNECT:run/routerd.0.sock | grep -q "$1"; }
 log_has() { grep -q "$1" "$(log_of routerd.0)"; }

@@ -9,7 +9,6 @@ setup() {
 	PATH=$PATH:/usr/sbin:/sbin
 	cert site ec 30 DNS:localhost,IP:127.0.0.1
 }
-teardown() { weir_teardown; }
 
 behind() { # TO [RELAY]
 	tlsd_config <<X

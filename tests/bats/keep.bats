@@ -1,8 +1,6 @@
 # Listeners outlive the daemons that listen: `proxyctl up` keeps them, or whoever else starts a daemon.
 load helper
 
-pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
-pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and .answer == \"ok\") | .pid"; }
 kept() { # of a daemon: how many of its sockets up has
 	socat -t 5 stdio UNIX-CONNECT:run/up.0.sock <<<"json status" |
 		jq -r ".processes[] | select(.name == \"$1\").sockets"

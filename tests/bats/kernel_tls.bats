@@ -4,9 +4,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # both [KERNEL [ALPN]]: an origin, routerd and tlsd; every request ends in `fine` or in its log
 both() {
 	[ -e site.pem ] || cert site ec 30 DNS:localhost
@@ -47,10 +44,6 @@ sum() { sha256sum | cut -c1-16; }
 real() { http "http://127.0.0.1:$(port_of o)/bytes/$1" | sum; }
 LARGE=3000000
 
-suites() { # VERSION
-	[ "$1" = 1.3 ] && echo TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 ||
-		echo ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305
-}
 curl_opts() { # VERSION SUITE
 	[ "$1" = 1.3 ] && echo --tlsv1.3 --tls13-ciphers "$2" || echo --tls-max 1.2 --ciphers "$2"
 }

@@ -3,9 +3,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # authority: ca.crt and ca.key (RSA)
 authority() {
 	openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 30 -subj "/CN=Test Authority" 2>/dev/null
@@ -63,7 +60,6 @@ ${2:-}
 X
 }
 refresh() { run "$BIN/proxyctl" -c weir.yaml ocsp refresh "$@"; }
-stapled() { s_client -status "$@" | grep -c 'OCSP Response Status: successful'; }
 state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 
 @test "a staple is fetched from openssl ocsp, and clients get it; it is not asked for again until half of its time" {

@@ -35,8 +35,6 @@ X
 	URL=http://127.0.0.1:$PORT
 }
 
-raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
-counter() { ctl routerd.0 json status | jq "[.. | objects | select(has(\"counters\"))][0] | .counters.$1"; }
 statuses() { grep -a -o '^HTTP/1.1 [0-9]*' | cut -d' ' -f2 | xargs; }
 lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]"; }
 

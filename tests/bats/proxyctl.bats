@@ -1,8 +1,6 @@
 # proxyctl's commands, one daemon or several behind them.
 load helper
 
-pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
-
 # A routerd in front of two origins, watched by healthd.
 site() {
 	origin app1

@@ -1,8 +1,6 @@
 # Reload: all daemons take the configuration, or none does.
 load helper
 
-pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
-
 # A tlsd by FILE; both files name the same run_dir.
 tls_config() { # FILE PORT [MORE]
 	cat >"$T/$1" <<-EOF

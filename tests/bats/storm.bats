@@ -9,8 +9,6 @@ tools() {
 	cc -O2 -w -D_GNU_SOURCE -o fast "$b/origin.c"
 }
 
-weir() { "$BIN/proxyctl" -c weir.yaml "$@"; }
-
 # again NAME COMMAND..: run it again and again until the storm ends
 again() {
 	local name=$1
@@ -85,7 +83,7 @@ left() {
 		sleep 0.5
 		kill_hard b
 		kill -CONT "$(pid_of a)"
-		pid=$(weir status -j | jq -r '.daemons[] | select(.name == "healthd.0").pid')
+		pid=$(pctl status -j | jq -r '.daemons[] | select(.name == "healthd.0").pid')
 		[ $((round % 2)) = 0 ] && kill -KILL "$pid"
 		sleep 0.7
 		spawn b ./fast
@@ -102,7 +100,7 @@ left() {
 	[ "$(ctl routerd.0 json status | jq .generation)" -gt 5 ]
 	run grep -E ' up (warn|error) ' "$(log_of up)"
 	refute_line --regexp 'name=(routerd|tlsd)'
-	weir reload
+	pctl reload
 	# Who failed requests is back once a request has succeeded there.
-	wait_for 'http "http://127.0.0.1:$HTTP/128" && [ "$(weir status -j | jq "[.pools[0].servers[].verdict] | unique == [\"up\"]")" = true ]'
+	wait_for 'http "http://127.0.0.1:$HTTP/128" && [ "$(pctl status -j | jq "[.pools[0].servers[].verdict] | unique == [\"up\"]")" = true ]'
 }

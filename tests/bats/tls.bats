@@ -3,9 +3,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # ---- certificates ----
 
 @test "a key may stand in the certificate's file" {

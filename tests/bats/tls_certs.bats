@@ -3,9 +3,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 events() { grep -c " $1 " "$LOG"; }
 
 # authority: ca.crt and ca.key; issued NAME SAN [EXTENSION]: NAME.crt, NAME.key, and NAME.pem of them with ca.crt
@@ -31,7 +28,6 @@ staple() {
 		-respout "$file.tmp" "${@:--ndays}" ${1:-7} >/dev/null 2>&1
 	mv "$file.tmp" "$file"
 }
-stapled() { s_client -status "$@" | grep -c 'OCSP Response Status: successful'; }
 state() { tlsctl json cert list | jq -r ".[0].ocsp.state"; }
 
 # ---- lists ----

@@ -9,7 +9,6 @@ setup() {
 	authority ca "/CN=Test CA"
 	client joe ca "/O=Acme, Inc./CN=Joe" 'subjectAltName=DNS:joe.example,IP:192.0.2.1,URI:spiffe://a/b'
 }
-teardown() { weir_teardown; }
 
 EC=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 

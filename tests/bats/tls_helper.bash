@@ -13,6 +13,7 @@ tls_setup() {
 	RUN=$T/run
 	mkdir -p "$RUN"
 }
+setup() { tls_setup; }
 
 # until_ok COMMAND...: until it succeeds, 15 s at most
 until_ok() {
@@ -53,6 +54,8 @@ none_open() { [ "$(open_now)" = 0 ]; }
 # counter NAME has reached N
 reached() { [ "$(counter "$1")" -ge "$2" ]; }
 failed_reached() { [ "$(failures "$1")" -ge "$2" ]; }
+# what routerd (instance 0 or this one) has taken over
+handed() { ctl "routerd.${1:-0}" json status | jq .counters.connections_handed_over; }
 ticks() { awk '{print $14 + $15}' "/proc/$TLSD/stat"; }
 
 # cert NAME KIND DAYS SAN: NAME.crt, NAME.key, NAME.pem; KIND is ec or rsa; -1 days: expired in 2020
@@ -119,8 +122,15 @@ heard() { [ "$(grep -c -- "$1" proc/chat.log)" -ge "$2" ]; }
 hear() { until_ok heard "$1" "${2:-1}"; }
 # which certificate (CN) a client gets
 served() { s_client "$@" | sed -n 's/^subject=.*CN = \([^,]*\).*/\1/p' | head -1; }
+stapled() { s_client -status "$@" | grep -c 'OCSP Response Status: successful'; }
 serial_of() { openssl x509 -noout -serial -in "$1"; }
 served_serial() { s_client "$@" | openssl x509 -noout -serial; }
+
+# suites VERSION: those that can be handed over
+suites() {
+	[ "$1" = 1.3 ] && echo TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 ||
+		echo ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305
+}
 
 simple() { # a listener that relays bytes as they are to b.sock
 	cert site ec 30 DNS:localhost

@@ -10,7 +10,6 @@ setup() {
 	cert site ec 30 DNS:site.test
 	cert legacy ec 30 DNS:legacy.test,DNS:*.old.test
 }
-teardown() { weir_teardown; }
 
 PASS=$TOOLS/passthrough.py
 

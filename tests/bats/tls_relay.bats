@@ -3,9 +3,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # ---- the relay ----
 
 @test "bytes pass both ways, in records of any size, in pieces of any size" {

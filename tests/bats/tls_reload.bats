@@ -3,9 +3,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # ---- reload and the end ----
 
 @test "a reload serves the new certificate and leaves open connections alone" {

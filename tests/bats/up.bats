@@ -23,7 +23,6 @@ up() {
 }
 
 verdicts() { pctl status -j | jq -r '[.pools[0].servers[].verdict] | join(" ")'; }
-pid_by_name() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\" and .answer == \"ok\") | .pid"; }
 names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name] | join(" ")'; }
 
 @test "the demo passes check" {

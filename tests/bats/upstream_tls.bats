@@ -3,9 +3,6 @@
 
 load uptls_helper
 
-setup() { uptls_setup; }
-teardown() { weir_teardown; }
-
 @test "requests go over TLS, verified, and the connection is used again" {
 	origin a --tls good.pem
 	tls_site '' '' "$(server_of a)"
@@ -16,8 +13,8 @@ teardown() { weir_teardown; }
 	opens a | jq -e '.version == "TLSv1.3" and .alpn == "http/1.1" and .sni == null and .client == []'
 	[ "$(tls_count handshakes)" = 1 ]
 	[ "$(tls_count tls13)" = 1 ]
-	[ "$(http_count upstream_tls_handshakes)" = 1 ]
-	[ "$(http_count upstream_reused)" = 3 ]
+	[ "$(counter upstream_tls_handshakes)" = 1 ]
+	[ "$(counter upstream_reused)" = 3 ]
 	[ "$(ctl routerd.0 json status | jq -c '.pools[0].servers[0] | [.requests, .errors]')" = '[4,0]' ]
 }
 
@@ -111,7 +108,7 @@ refused() {
 	tls_site '' 'verify: off' "$(server_of unknown_ca)"
 	ctl routerd.0 reload && ctl tlsd.connect reload
 	[ "$(code)" = 200 ]
-	[ "$(http_count upstream_tls_failures)" = 5 ]
+	[ "$(counter upstream_tls_failures)" = 5 ]
 }
 
 @test "a server that shows its client no reason to trust it is passed over for another one" {
@@ -122,7 +119,7 @@ refused() {
 	both
 	# also what may not be done twice: nothing of it was sent
 	for i in 1 2 3 4; do [ "$(http -d x "http://127.0.0.1:$PORT/echo" | jq -r .name)" = good ]; done
-	[ "$(http_count retries)" -ge 1 ]
+	[ "$(counter retries)" -ge 1 ]
 	[ "$(requests bad | grep -c '"request"')" = 0 ]
 }
 
@@ -307,9 +304,9 @@ while True:
 	both
 	[ "$(get /)$(get /)$(get /)" = 012 ]
 	# it has said goodbye: nobody tries that one
-	wait_for '[ "$(http_count upstream_idle)" = 0 ]'
+	wait_for '[ "$(counter upstream_idle)" = 0 ]'
 	[ "$(get /)" = 0 ]
-	[ "$(http_count retries)" = 0 ]
+	[ "$(counter retries)" = 0 ]
 }
 
 @test "openssl s_server renews its keys in the middle of an answer" {
@@ -397,8 +394,8 @@ s.listen(0, "127.0.0.1", () => console.log("port " + s.address().port));'
 	[ "$(code)" = 504 ]
 	[ "$(reason)" = tls_unavailable ]
 	[ $((SECONDS - before)) -le 4 ]
-	[ "$(http_count upstream_tls_unavailable)" = 1 ]
-	[ "$(http_count retries)" = 0 ]
+	[ "$(counter upstream_tls_unavailable)" = 1 ]
+	[ "$(counter retries)" = 0 ]
 	ctl routerd.0 json status | jq -e '.pools[0].servers[0] | .errors == 0 and .verdict == "up"'
 	# one that comes while a request waits serves it
 	spawn waiting curl -q -sS -m 10 --noproxy '*' -o got "http://127.0.0.1:$PORT/bytes/7"
@@ -488,7 +485,7 @@ X
 	for i in 1 2; do
 		[ "$(code /me1)" = 200 ] # and its connection stays
 		[ -z "$(reason)" ]
-		[ "$(http_count upstream_idle)" -ge 1 ]
+		[ "$(counter upstream_idle)" -ge 1 ]
 		[ "$(code /plain1)" = 502 ]
 		[ "$(reason)" = tls_alert ]
 		[ "$(code /strict1)" = 502 ]

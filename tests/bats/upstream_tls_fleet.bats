@@ -4,9 +4,6 @@
 
 load uptls_helper
 
-setup() { uptls_setup; }
-teardown() { weir_teardown; }
-
 CHECK='check: { http: { path: /health }, interval: 100ms, fall: 2, rise: 1, timeout: 1s }'
 probe() { ctl healthd.0 json show probes | jq -r --arg s "$1" '.. | objects | select(.server? == $s or .name? == $s) | select(.state?) | "\(.state) \(.reason // "")"' | head -1; }
 

@@ -3,12 +3,8 @@
 
 load uptls_helper
 
-setup() { uptls_setup; }
-teardown() { weir_teardown; }
-
 CHECK='check: { http: { path: /hello }, interval: 100ms, fall: 2, rise: 1, timeout: 1s }'
 probes() { ctl healthd.0 json show probes | jq -c '[.[] | [.server, .state, .reason]]'; }
-probe_is() { wait_for "probes | jq -e 'any(. == $1)'" || { probes; false; }; }
 
 # node NAME PEM: its port is then $NODE_NAME
 node_start() {
@@ -35,8 +31,8 @@ node_start() {
 	[ "$(get /size/3000000 | wc -c)" = 3000000 ]
 	head -c 1000000 /dev/urandom >up
 	http -H Expect: --data-binary @up "http://127.0.0.1:$PORT/echo" | cmp - up
-	[ "$(http_count upstream_tls_handshakes)" = 1 ]
-	[ "$(http_count h2_upstream_connections)" = 1 ]
+	[ "$(counter upstream_tls_handshakes)" = 1 ]
+	[ "$(counter h2_upstream_connections)" = 1 ]
 }
 
 @test "a check's own fields stand in for ours" {

@@ -14,6 +14,7 @@ uptls_setup() {
 	authority ca
 	leaf good DNS:localhost,IP:127.0.0.1
 }
+setup() { uptls_setup; }
 
 authority() {
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.crt" -days 30 \
@@ -104,8 +105,9 @@ reason() {
 	wait_for '[ "$(wc -l <access.log)" -gt "$(cat lines.before)" ]'
 	tail -1 access.log | jq -r '.reason // ""'
 }
-http_count() { ctl routerd.0 json status | jq ".counters.$1"; }
 tls_count() { ctl tlsd.connect json status | jq ".counters.$1"; }
 tls_failed() { ctl tlsd.connect json status | jq ".handshake_failures.$1"; }
 server_of() { echo "name: $1, address: \"127.0.0.1:$(port_of "$1")\""; }
+# probe_is JSON: one of those that the file's `probes` shows is this
+probe_is() { wait_for "probes | jq -e 'any(. == $1)'" || { probes; false; }; }
 opens() { requests "$1" | jq -c 'select(.event == "open")'; }
