@@ -115,6 +115,21 @@ h2s_lost(struct h2s *s, enum exchange_failure why, uint16_t status, const char *
 	s->x.events->failed(&s->x, why, status, reason);
 }
 
+/* Whether it was asked again elsewhere or not: that a server does so is worth knowing. */
+static void
+tell_reset(const struct h2s *s, uint32_t error)
+{
+	static _Thread_local struct log_limit limit = { .burst = 5 };
+	const struct server *server = s->c->u->server;
+	uint32_t held;
+
+	worker_count(s->c->w, STAT_H2_UPSTREAM_RESETS);
+	if (log_allow(&limit, &held))
+		LOG_WARN("upstream_h2_reset", L_STR("pool", server->pool_name),
+			L_STR("server", server->name), L_STR("code", nghttp2_http2_strerror(error)),
+			L_INT("requests", s->c->u->served), L_INT("suppressed", held));
+}
+
 void
 h2s_closed(struct h2s *s, uint32_t error)
 {
@@ -139,7 +154,7 @@ h2s_closed(struct h2s *s, uint32_t error)
 			s->c->state == H2UP_OPEN ? EXCHANGE_REFUSED : EXCHANGE_GONE, 502,
 			"refused_by_server");
 	} else if (s->peer_reset) {
-		worker_count(s->c->w, STAT_H2_UPSTREAM_RESETS);
+		tell_reset(s, error);
 		s->x.events->failed(&s->x, EXCHANGE_BROKEN, 502,
 			error == NGHTTP2_HTTP_1_1_REQUIRED ? "http_1_1_required"
 							   : "reset_by_server");

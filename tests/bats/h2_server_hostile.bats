@@ -196,6 +196,13 @@ ask() {
 		[ "$(seen "$m request")" -le 600 ]
 	done
 	[ "$(counter h2_upstream_resets)" -ge 200 ]
+	# Each is counted, few are told, none of the refusals is.
+	told=$(grep -c 'warn upstream_h2_reset pool=reset server=s code=INTERNAL_ERROR ' "$(log_of routerd.0)")
+	[ "$told" -ge 1 ]
+	[ "$told" = "$(grep -c ' upstream_h2_reset ' "$(log_of routerd.0)")" ]
+	# Five a second, and the load took no more than a few.
+	[ "$told" -le 100 ]
+	[ "$told" -lt "$(counter h2_upstream_resets)" ]
 	[ "$(counter h2_upstream_refused)" -ge 400 ]
 	[ "$(counter h2_upstream_goaways)" -ge 5 ]
 	[ "$(counter h2_upstream_floods)" = 0 ]
