@@ -4,22 +4,14 @@
  * byte chooses gives the same payload, trailer and verdict, and the payload is what a second, naive
  * decoder finds.
  */
+#include <assert.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/http1.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(what)                                                                \
-	do {                                                                       \
-		if (!(what)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                   \
-		}                                                                  \
-	} while (0)
 
 struct decoded {
 	enum http1_result result;
@@ -39,38 +31,38 @@ decode(struct decoded *d, const char *p, size_t n, size_t step)
 	memset(d, 0, sizeof(*d));
 	d->err.reason = "";
 	d->payload = malloc(n + 1);
-	CHECK(d->payload != NULL);
+	assert(d->payload != NULL);
 	for (size_t at = 0; d->result == HTTP1_MORE && at < n; at += step) {
 		size_t take = n - at < step ? n - at : step;
 		char *piece = malloc(take);
 		size_t used;
 		size_t payload;
 
-		CHECK(piece != NULL);
+		assert(piece != NULL);
 		memcpy(piece, p + at, take);
 		d->result =
 			http1_chunked_feed(&c, piece, take, d->trailer, &used, &payload, &d->err);
-		CHECK(used <= take && payload <= used);
-		CHECK(d->result != HTTP1_MORE || used == take);
+		assert(used <= take && payload <= used);
+		assert(d->result != HTTP1_MORE || used == take);
 		memcpy(d->payload + d->payload_len, piece, payload);
 		d->payload_len += payload;
 		d->used += used;
 		free(piece);
 	}
 	d->trailer_len = c.trailer_len;
-	CHECK(d->trailer_len <= HTTP1_TRAILER_MAX);
+	assert(d->trailer_len <= HTTP1_TRAILER_MAX);
 }
 
 static void
 check_same(const struct decoded *a, const struct decoded *b)
 {
-	CHECK(a->result == b->result);
-	CHECK(strcmp(a->err.reason, b->err.reason) == 0);
-	CHECK(a->payload_len == b->payload_len);
-	CHECK(memcmp(a->payload, b->payload, a->payload_len) == 0);
-	CHECK(a->trailer_len == b->trailer_len);
-	CHECK(memcmp(a->trailer, b->trailer, a->trailer_len) == 0);
-	CHECK(a->result == HTTP1_BAD || a->used == b->used);
+	assert(a->result == b->result);
+	assert(strcmp(a->err.reason, b->err.reason) == 0);
+	assert(a->payload_len == b->payload_len);
+	assert(memcmp(a->payload, b->payload, a->payload_len) == 0);
+	assert(a->trailer_len == b->trailer_len);
+	assert(memcmp(a->trailer, b->trailer, a->trailer_len) == 0);
+	assert(a->result == HTTP1_BAD || a->used == b->used);
 }
 
 /* Trusting, by library calls: only for bodies that were accepted. */
@@ -87,7 +79,7 @@ check_naive(const struct decoded *d, const char *p)
 
 		while (len < 17 && strchr("0123456789abcdefABCDEF", p[len]) && p[len] != '\0')
 			len++;
-		CHECK(lf != NULL && len > 0 && len < 17);
+		assert(lf != NULL && len > 0 && len < 17);
 		memcpy(digits, p, len);
 		digits[len] = '\0';
 
@@ -96,16 +88,16 @@ check_naive(const struct decoded *d, const char *p)
 		p = lf + 1;
 		if (size == 0)
 			break;
-		CHECK(size + 2 <= (size_t)(end - p) && got + size <= d->payload_len);
-		CHECK(memcmp(d->payload + got, p, size) == 0);
+		assert(size + 2 <= (size_t)(end - p) && got + size <= d->payload_len);
+		assert(memcmp(d->payload + got, p, size) == 0);
 		got += size;
 		p += size;
-		CHECK(memcmp(p, "\r\n", 2) == 0);
+		assert(memcmp(p, "\r\n", 2) == 0);
 		p += 2;
 	}
-	CHECK(got == d->payload_len);
-	CHECK(d->trailer_len == (size_t)(end - p));
-	CHECK(memcmp(d->trailer, p, d->trailer_len) == 0);
+	assert(got == d->payload_len);
+	assert(d->trailer_len == (size_t)(end - p));
+	assert(memcmp(d->trailer, p, d->trailer_len) == 0);
 }
 
 static void
@@ -116,18 +108,18 @@ check_trailers(const struct decoded *d)
 	uint16_t count;
 	char *copy = malloc(d->trailer_len + 1);
 
-	CHECK(copy != NULL);
+	assert(copy != NULL);
 	memcpy(copy, d->trailer, d->trailer_len);
 	if (http1_trailers(copy, d->trailer_len, fields, 16, &count, &err)) {
-		CHECK(count <= 16);
+		assert(count <= 16);
 		for (unsigned i = 0; i < count; i++) {
-			CHECK(http1_is_token(fields[i].name));
-			CHECK(http1_is_value(fields[i].value));
-			CHECK(!(field_flags(fields[i].id) & FIELD_FRAMING) ||
+			assert(http1_is_token(fields[i].name));
+			assert(http1_is_value(fields[i].value));
+			assert(!(field_flags(fields[i].id) & FIELD_FRAMING) ||
 				(fields[i].flags & MSG_FIELD_DROP));
 		}
 	} else {
-		CHECK(err.reason != NULL && err.status != 0);
+		assert(err.reason != NULL && err.status != 0);
 	}
 	free(copy);
 }
@@ -143,9 +135,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct decoded *whole = malloc(sizeof(*whole));
 	struct decoded *other = malloc(sizeof(*other));
 
-	CHECK(whole != NULL && other != NULL);
+	assert(whole != NULL && other != NULL);
 	decode(whole, p, n, n);
-	CHECK(whole->result != HTTP1_BAD || (whole->err.status >= 400 && whole->err.reason[0]));
+	assert(whole->result != HTTP1_BAD || (whole->err.status >= 400 && whole->err.reason[0]));
 	decode(other, p, n, 1);
 	check_same(whole, other);
 	free(other->payload);

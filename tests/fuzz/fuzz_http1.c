@@ -7,6 +7,7 @@
  * Byte 0 of the input chooses: bit 0 response, bits 1 and 2 the request's method, bit 3 tight
  * limits.
  */
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +18,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { FIELDS = 40 };
-
-#define CHECK(what)                                                                \
-	do {                                                                       \
-		if (!(what)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                   \
-		}                                                                  \
-	} while (0)
 
 struct run {
 	bool is_response;
@@ -48,7 +41,7 @@ parse(struct run *r, struct http1_scan *scan, const char *p, size_t n)
 static void
 check_inside(struct slice s, const char *p, size_t n)
 {
-	CHECK(s.n == 0 ||
+	assert(s.n == 0 ||
 		((uintptr_t)s.p >= (uintptr_t)p && s.n <= n &&
 			(uintptr_t)s.p - (uintptr_t)p <= n - s.n));
 }
@@ -59,26 +52,26 @@ check_fields(const struct run *r, const char *p)
 	const struct msg *m = &r->m;
 	unsigned seen[FIELD_COUNT] = { 0 };
 
-	CHECK(m->field_count <= r->limits.fields && m->field_count <= FIELDS);
+	assert(m->field_count <= r->limits.fields && m->field_count <= FIELDS);
 	for (unsigned i = 0; i < m->field_count; i++) {
 		const struct field *f = &m->fields[i];
 
 		check_inside(f->name, p, m->head_len);
 		check_inside(f->value, p, m->head_len);
-		CHECK(http1_is_token(f->name));
-		CHECK(http1_is_value(f->value));
-		CHECK(slice_eq(f->value, slice_trim(f->value)));
-		CHECK(f->id == field_id_of(f->name));
+		assert(http1_is_token(f->name));
+		assert(http1_is_value(f->value));
+		assert(slice_eq(f->value, slice_trim(f->value)));
+		assert(f->id == field_id_of(f->name));
 		if (f->id != FIELD_OTHER && seen[f->id]++ == 0)
-			CHECK(m->first[f->id] == i + 1);
+			assert(m->first[f->id] == i + 1);
 		if (field_flags(f->id) & FIELD_HOP)
-			CHECK(f->flags & MSG_FIELD_DROP);
-		CHECK(!(field_flags(f->id) & FIELD_SINGLE) || seen[f->id] == 1);
+			assert(f->flags & MSG_FIELD_DROP);
+		assert(!(field_flags(f->id) & FIELD_SINGLE) || seen[f->id] == 1);
 		if (f->id == FIELD_HOST || f->id == FIELD_CONTENT_LENGTH)
-			CHECK(!(f->flags & MSG_FIELD_DROP));
+			assert(!(f->flags & MSG_FIELD_DROP));
 	}
-	CHECK(!(seen[FIELD_CONTENT_LENGTH] && seen[FIELD_TRANSFER_ENCODING]));
-	CHECK(seen[FIELD_TRANSFER_ENCODING] <= 1);
+	assert(!(seen[FIELD_CONTENT_LENGTH] && seen[FIELD_TRANSFER_ENCODING]));
+	assert(seen[FIELD_TRANSFER_ENCODING] <= 1);
 }
 
 static void
@@ -92,14 +85,14 @@ check_request(const struct run *r, const char *p)
 	check_inside(m->target, p, m->head_len);
 	check_inside(m->authority, p, m->head_len);
 	check_inside(m->query, p, m->head_len);
-	CHECK(http1_is_token(m->method_name));
-	CHECK(m->target.n > 0 && m->target.n <= r->limits.target_bytes);
-	CHECK(m->body != BODY_UNTIL_CLOSE);
-	CHECK(m->version_minor == 0 || m->first[FIELD_HOST] != 0);
-	CHECK(m->authority.n == 0 || http1_host(m->authority, &host, &port));
-	CHECK(m->target_form == TARGET_AUTHORITY ? m->path.n == 0 : m->path.n > 0);
+	assert(http1_is_token(m->method_name));
+	assert(m->target.n > 0 && m->target.n <= r->limits.target_bytes);
+	assert(m->body != BODY_UNTIL_CLOSE);
+	assert(m->version_minor == 0 || m->first[FIELD_HOST] != 0);
+	assert(m->authority.n == 0 || http1_host(m->authority, &host, &port));
+	assert(m->target_form == TARGET_AUTHORITY ? m->path.n == 0 : m->path.n > 0);
 	for (size_t i = 0; i < m->target.n; i++)
-		CHECK(m->target.p[i] > 0x20 && m->target.p[i] < 0x7f && m->target.p[i] != '#');
+		assert(m->target.p[i] > 0x20 && m->target.p[i] < 0x7f && m->target.p[i] != '#');
 }
 
 static void
@@ -107,11 +100,11 @@ check_done(const struct run *r, const char *p, size_t n)
 {
 	const struct msg *m = &r->m;
 
-	CHECK(m->head_len >= 16 && m->head_len <= n && m->head_len <= r->limits.head_bytes);
-	CHECK(memcmp(p + m->head_len - 4, "\r\n\r\n", 4) == 0);
-	CHECK(m->version_major == 1 && m->version_minor <= 1);
-	CHECK(m->content_length <= INT64_MAX);
-	CHECK(m->body != BODY_CHUNKED || (m->version_minor == 1 && m->content_length == 0));
+	assert(m->head_len >= 16 && m->head_len <= n && m->head_len <= r->limits.head_bytes);
+	assert(memcmp(p + m->head_len - 4, "\r\n\r\n", 4) == 0);
+	assert(m->version_major == 1 && m->version_minor <= 1);
+	assert(m->content_length <= INT64_MAX);
+	assert(m->body != BODY_CHUNKED || (m->version_minor == 1 && m->content_length == 0));
 	check_fields(r, p);
 	check_inside(m->upgrade, p, m->head_len);
 	if (!r->is_response) {
@@ -119,18 +112,18 @@ check_done(const struct run *r, const char *p, size_t n)
 		return;
 	}
 	check_inside(m->reason, p, m->head_len);
-	CHECK(m->status >= 100 && m->status <= 599);
-	CHECK(m->body != BODY_UNTIL_CLOSE || !m->keep_alive);
+	assert(m->status >= 100 && m->status <= 599);
+	assert(m->body != BODY_UNTIL_CLOSE || !m->keep_alive);
 }
 
 static void
 check_same(const struct run *a, const struct run *b)
 {
-	CHECK(a->m.head_len - b->m.head_len == 0);
-	CHECK(a->m.method == b->m.method && a->m.status == b->m.status);
-	CHECK(a->m.body == b->m.body && a->m.content_length == b->m.content_length);
-	CHECK(a->m.keep_alive == b->m.keep_alive && a->m.has_upgrade == b->m.has_upgrade);
-	CHECK(a->m.field_count == b->m.field_count);
+	assert(a->m.head_len - b->m.head_len == 0);
+	assert(a->m.method == b->m.method && a->m.status == b->m.status);
+	assert(a->m.body == b->m.body && a->m.content_length == b->m.content_length);
+	assert(a->m.keep_alive == b->m.keep_alive && a->m.has_upgrade == b->m.has_upgrade);
+	assert(a->m.field_count == b->m.field_count);
 }
 
 /*
@@ -144,14 +137,14 @@ check_pieces(const struct run *whole, enum http1_result want, const char *p, siz
 	enum http1_result result = HTTP1_MORE;
 	struct run *r = malloc(sizeof(*r));
 
-	CHECK(r != NULL);
+	assert(r != NULL);
 	*r = *whole;
 	for (size_t i = 0; result == HTTP1_MORE && i < n;) {
 		i = n - i < step ? n : i + step;
 
 		char *copy = malloc(i);
 
-		CHECK(copy != NULL);
+		assert(copy != NULL);
 		memcpy(copy, p, i);
 		result = parse(r, &scan, copy, i);
 		free(copy);
@@ -160,17 +153,17 @@ check_pieces(const struct run *whole, enum http1_result want, const char *p, siz
 		char *longer = malloc(n + 4);
 		struct http1_scan again = { 0 };
 
-		CHECK(longer != NULL);
+		assert(longer != NULL);
 		memcpy(longer, p, n);
 		memcpy(longer + n, "\n\r\n\n", 4);
 		result = parse(r, &again, longer, n + 4);
-		CHECK(result == HTTP1_BAD && strcmp(r->err.reason, whole->err.reason) == 0);
+		assert(result == HTTP1_BAD && strcmp(r->err.reason, whole->err.reason) == 0);
 		result = parse(r, &scan, longer, n + 4);
 		free(longer);
 	}
-	CHECK(result == want);
+	assert(result == want);
 	if (want == HTTP1_BAD)
-		CHECK(strcmp(r->err.reason, whole->err.reason) == 0 &&
+		assert(strcmp(r->err.reason, whole->err.reason) == 0 &&
 			r->err.status == whole->err.status);
 	if (want == HTTP1_DONE)
 		check_same(whole, r);
@@ -195,7 +188,7 @@ check_rewritten(const struct run *whole, size_t n)
 	struct http1_scan scan = { 0 };
 	size_t at = 0;
 
-	CHECK(text != NULL && r != NULL);
+	assert(text != NULL && r != NULL);
 	if (whole->is_response) {
 		at = (size_t)sprintf(text, "HTTP/1.%d %u ", m->version_minor, m->status);
 		at = put(text, at, m->reason);
@@ -216,13 +209,13 @@ check_rewritten(const struct run *whole, size_t n)
 	*r = *whole;
 	/* A blank behind each colon may be more than there was. */
 	r->limits = (struct http1_limits){ UINT32_MAX, UINT32_MAX / 2, FIELDS };
-	CHECK(parse(r, &scan, text, at) == HTTP1_DONE);
+	assert(parse(r, &scan, text, at) == HTTP1_DONE);
 	r->m.head_len = m->head_len;
 	check_same(whole, r);
 	for (unsigned i = 0; i < m->field_count; i++) {
-		CHECK(slice_eq(m->fields[i].name, r->m.fields[i].name));
-		CHECK(slice_eq(m->fields[i].value, r->m.fields[i].value));
-		CHECK(m->fields[i].flags == r->m.fields[i].flags);
+		assert(slice_eq(m->fields[i].name, r->m.fields[i].name));
+		assert(slice_eq(m->fields[i].value, r->m.fields[i].value));
+		assert(m->fields[i].flags == r->m.fields[i].flags);
 	}
 	free(r);
 	free(text);
@@ -241,7 +234,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	r = calloc(1, sizeof(*r));
 	p = malloc(size);
-	CHECK(r != NULL && p != NULL);
+	assert(r != NULL && p != NULL);
 	memcpy(p, data + 1, size - 1);
 	r->is_response = data[0] & 1;
 	r->asked = methods[data[0] >> 1 & 3];
@@ -251,8 +244,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum http1_result result = parse(r, &scan, p, size - 1);
 
 	if (result == HTTP1_BAD) {
-		CHECK(r->err.status >= 400 && r->err.status <= 505 && r->err.reason[0] != '\0');
-		CHECK(!r->is_response || r->err.status == 502);
+		assert(r->err.status >= 400 && r->err.status <= 505 && r->err.reason[0] != '\0');
+		assert(!r->is_response || r->err.status == 502);
 	}
 	if (result == HTTP1_DONE) {
 		check_done(r, p, size - 1);

@@ -3,8 +3,8 @@
  * fuzz_proxy: PROXY headers. Slices lie inside the header, the verdict does not depend on how much
  * has come, and what was read can be written and reads back the same.
  */
+#include <assert.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,18 +12,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(what)                                                                \
-	do {                                                                       \
-		if (!(what)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                   \
-		}                                                                  \
-	} while (0)
-
 static void
 check_inside(struct slice s, const char *p, size_t n)
 {
-	CHECK(s.n == 0 || (s.p >= p && s.n <= n && (size_t)(s.p - p) <= n - s.n));
+	assert(s.n == 0 || (s.p >= p && s.n <= n && (size_t)(s.p - p) <= n - s.n));
 }
 
 static void
@@ -39,36 +31,38 @@ check_info(const struct proxy_info *info, const char *p, size_t used)
 		check_inside(all[i], p, used);
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		sum += all[i].n;
-	CHECK(proxy_text_len(info) == sum);
+	assert(proxy_text_len(info) == sum);
 	for (size_t i = 7; i < sizeof(all) / sizeof(*all); i++)
 		for (size_t j = 0; j < all[i].n; j++)
-			CHECK(all[i].p[j] >= ' ' && all[i].p[j] <= '~');
-	CHECK(info->has_client_cert || proxy_text_len(info) == 0 || info->cert.subject.p == NULL);
-	CHECK(info->unique_id.n <= 128);
-	CHECK(!info->has_addr || info->src.ss_family == info->dst.ss_family);
-	CHECK(!info->has_addr || info->src.ss_family == AF_INET || info->src.ss_family == AF_INET6);
-	CHECK(!info->is_local || (!info->has_addr && !info->has_tls && info->alpn.n == 0));
-	CHECK(!info->has_client_cert || info->has_tls);
-	CHECK(!info->is_client_cert_verified || info->has_client_cert);
+			assert(all[i].p[j] >= ' ' && all[i].p[j] <= '~');
+	assert(info->has_client_cert || proxy_text_len(info) == 0 || info->cert.subject.p == NULL);
+	assert(info->unique_id.n <= 128);
+	assert(!info->has_addr || info->src.ss_family == info->dst.ss_family);
+	assert(!info->has_addr || info->src.ss_family == AF_INET ||
+		info->src.ss_family == AF_INET6);
+	assert(!info->is_local || (!info->has_addr && !info->has_tls && info->alpn.n == 0));
+	assert(!info->has_client_cert || info->has_tls);
+	assert(!info->is_client_cert_verified || info->has_client_cert);
 }
 
 static void
 check_same(const struct proxy_info *a, const struct proxy_info *b)
 {
-	CHECK(a->is_local == b->is_local && a->has_addr == b->has_addr);
-	CHECK(memcmp(&a->src, &b->src, sizeof(a->src)) == 0);
-	CHECK(memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0);
-	CHECK(a->has_tls == b->has_tls && a->has_client_cert == b->has_client_cert);
-	CHECK(a->is_client_cert_verified == b->is_client_cert_verified);
-	CHECK(slice_eq(a->alpn, b->alpn) && slice_eq(a->authority, b->authority));
-	CHECK(slice_eq(a->unique_id, b->unique_id) && slice_eq(a->cipher, b->cipher));
-	CHECK(slice_eq(a->tls_version, b->tls_version) && slice_eq(a->cert.cn, b->cert.cn));
-	CHECK(slice_eq(a->cert.der, b->cert.der) && slice_eq(a->cert.failure, b->cert.failure));
-	CHECK(slice_eq(a->cert.subject, b->cert.subject) && slice_eq(a->cert.san, b->cert.san));
-	CHECK(slice_eq(a->cert.issuer, b->cert.issuer) && slice_eq(a->cert.serial, b->cert.serial));
-	CHECK(slice_eq(a->cert.fingerprint, b->cert.fingerprint));
-	CHECK(slice_eq(a->cert.not_before, b->cert.not_before));
-	CHECK(slice_eq(a->cert.not_after, b->cert.not_after) && a->is_resumed == b->is_resumed);
+	assert(a->is_local == b->is_local && a->has_addr == b->has_addr);
+	assert(memcmp(&a->src, &b->src, sizeof(a->src)) == 0);
+	assert(memcmp(&a->dst, &b->dst, sizeof(a->dst)) == 0);
+	assert(a->has_tls == b->has_tls && a->has_client_cert == b->has_client_cert);
+	assert(a->is_client_cert_verified == b->is_client_cert_verified);
+	assert(slice_eq(a->alpn, b->alpn) && slice_eq(a->authority, b->authority));
+	assert(slice_eq(a->unique_id, b->unique_id) && slice_eq(a->cipher, b->cipher));
+	assert(slice_eq(a->tls_version, b->tls_version) && slice_eq(a->cert.cn, b->cert.cn));
+	assert(slice_eq(a->cert.der, b->cert.der) && slice_eq(a->cert.failure, b->cert.failure));
+	assert(slice_eq(a->cert.subject, b->cert.subject) && slice_eq(a->cert.san, b->cert.san));
+	assert(slice_eq(a->cert.issuer, b->cert.issuer) &&
+		slice_eq(a->cert.serial, b->cert.serial));
+	assert(slice_eq(a->cert.fingerprint, b->cert.fingerprint));
+	assert(slice_eq(a->cert.not_before, b->cert.not_before));
+	assert(slice_eq(a->cert.not_after, b->cert.not_after) && a->is_resumed == b->is_resumed);
 }
 
 static void
@@ -79,19 +73,19 @@ check_rewritten(const struct proxy_info *info)
 	const char *reason;
 	size_t used;
 
-	CHECK(out != NULL);
+	assert(out != NULL);
 
 	size_t n = proxy_write_v2(out, PROXY_MAX, info);
 
-	CHECK(n >= 16 && n <= PROXY_MAX);
-	CHECK(proxy_write_v2(out, n - 1, info) == 0);
-	CHECK(proxy_write_v2(out, n, info) == n);
-	CHECK(proxy_read(out, n, &again, &used, &reason) == PROXY_DONE && used == n);
+	assert(n >= 16 && n <= PROXY_MAX);
+	assert(proxy_write_v2(out, n - 1, info) == 0);
+	assert(proxy_write_v2(out, n, info) == n);
+	assert(proxy_read(out, n, &again, &used, &reason) == PROXY_DONE && used == n);
 	check_same(info, &again);
 
 	char *text = malloc(proxy_text_len(&again) + 1);
 
-	CHECK(text != NULL);
+	assert(text != NULL);
 	proxy_text_move(&again, text);
 	free(out);
 	check_same(info, &again);
@@ -113,29 +107,29 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	char *p = malloc(size + 1);
 
-	CHECK(p != NULL);
+	assert(p != NULL);
 	memcpy(p, data, size);
 
 	enum proxy_result result = proxy_read(p, size, &info, &used, &reason);
 
-	CHECK(result != PROXY_BAD || reason[0] != '\0');
-	CHECK(result != PROXY_MORE || size < PROXY_MAX);
+	assert(result != PROXY_BAD || reason[0] != '\0');
+	assert(result != PROXY_MORE || size < PROXY_MAX);
 	if (result == PROXY_DONE) {
-		CHECK(used <= size && used <= PROXY_MAX);
+		assert(used <= size && used <= PROXY_MAX);
 		check_info(&info, p, used);
 		check_rewritten(&info);
 	}
 	for (size_t i = 0; i < size; i = i < 300 ? i + 1 : i * 2) {
 		char *copy = malloc(i + 1);
 
-		CHECK(copy != NULL);
+		assert(copy != NULL);
 		memcpy(copy, p, i);
 		word = "";
 
 		enum proxy_result r = proxy_read(copy, i, &early, &n, &word);
 
-		CHECK(r == PROXY_MORE || (r == result && strcmp(word, reason) == 0));
-		CHECK(r != PROXY_DONE || n == used);
+		assert(r == PROXY_MORE || (r == result && strcmp(word, reason) == 0));
+		assert(r != PROXY_DONE || n == used);
 		free(copy);
 	}
 	free(p);

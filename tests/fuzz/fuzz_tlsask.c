@@ -1,7 +1,7 @@
 /*
  * fuzz_tlsask: what decodes lies inside the message and says the same when it is written again.
  */
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,21 +9,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(what)                                                                \
-	do {                                                                       \
-		if (!(what)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                   \
-		}                                                                  \
-	} while (0)
-
 static void
 check_inside(struct slice s, const char *p, size_t n)
 {
-	CHECK(s.n <= TLSASK_TEXT_MAX);
-	CHECK(s.p >= p && s.n <= n && (size_t)(s.p - p) <= n - s.n);
+	assert(s.n <= TLSASK_TEXT_MAX);
+	assert(s.p >= p && s.n <= n && (size_t)(s.p - p) <= n - s.n);
 	for (size_t i = 0; i < s.n; i++)
-		CHECK((unsigned char)s.p[i] >= ' ' && s.p[i] != 0x7f);
+		assert((unsigned char)s.p[i] >= ' ' && s.p[i] != 0x7f);
 }
 
 static void
@@ -34,12 +26,12 @@ as_ask(const char *p, size_t n)
 	char out[TLSASK_MAX];
 
 	if (!tlsask_decode(p, n, &a, &reason)) {
-		CHECK(reason != NULL && a.policy.n == 0 && a.host.n == 0);
+		assert(reason != NULL && a.policy.n == 0 && a.host.n == 0);
 		return;
 	}
 	check_inside(a.policy, p, n);
 	check_inside(a.host, p, n);
-	CHECK(tlsask_encode(&a, out, sizeof(out)) == n && memcmp(out, p, n) == 0);
+	assert(tlsask_encode(&a, out, sizeof(out)) == n && memcmp(out, p, n) == 0);
 }
 
 static void
@@ -50,12 +42,12 @@ as_refusal(const char *p, size_t n)
 	char out[TLSASK_MAX];
 
 	if (!tlsask_decode_refusal(p, n, &r, &reason)) {
-		CHECK(reason != NULL && r.detail.n == 0);
+		assert(reason != NULL && r.detail.n == 0);
 		return;
 	}
 	check_inside(r.detail, p, n);
-	CHECK(tlsask_is_refusal(p, n) && tlsask_word(r.why) != NULL);
-	CHECK(tlsask_encode_refusal(&r, out, sizeof(out)) == n && memcmp(out, p, n) == 0);
+	assert(tlsask_is_refusal(p, n) && tlsask_word(r.why) != NULL);
+	assert(tlsask_encode_refusal(&r, out, sizeof(out)) == n && memcmp(out, p, n) == 0);
 }
 
 int
@@ -63,7 +55,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *copy = malloc(size + 1);
 
-	CHECK(copy != NULL);
+	assert(copy != NULL);
 	if (size > 0)
 		memcpy(copy, data, size);
 	as_ask(copy, size);

@@ -6,21 +6,13 @@
  *
  *     byte 0: suite and role; then records: kind, length (2 bytes), that many bytes
  */
-#include <stdio.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/tlsrec_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(what)                                                                \
-	do {                                                                       \
-		if (!(what)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                   \
-		}                                                                  \
-	} while (0)
 
 enum { WIRE_MAX = 200000, RECORDS_MAX = 64 };
 
@@ -36,7 +28,7 @@ start(struct tlsrec *t, const struct handoff_suite *suite, enum handoff_role rol
 	memset(k.read.secret, 7, sizeof(k.read.secret));
 	memset(k.write.secret, 7, sizeof(k.write.secret));
 	k.read.limit = k.write.limit = HANDOFF_LIMIT_MAX;
-	CHECK(tlsrec_init(t, worker, &k));
+	assert(tlsrec_init(t, worker, &k));
 }
 
 /* p[0..n), the inner type in it for TLS 1.3, as the next record of w. */
@@ -56,12 +48,12 @@ put_sealed(struct tlsrec *w, uint8_t type, const uint8_t *p, size_t n)
 
 	size_t aad_n = tlsrec_make_aad(w, &w->write, h, n, aad);
 
-	CHECK(tlsrec_crypt_seal(w, nonce, aad, aad_n, p, n, -1, h + 5 + own));
+	assert(tlsrec_crypt_seal(w, nonce, aad, aad_n, p, n, -1, h + 5 + own));
 	w->write.seq++;
 	wire_n += 5 + own + n + TLSREC_TAG;
 	/* a KeyUpdate that is right changes our key too */
 	if (tlsrec_is_13(w) && n == 6 && memcmp(p, "\x18\0\0\1", 4) == 0 && p[4] < 2 && p[5] == 22)
-		CHECK(tlsrec_crypt_next(w, &w->write));
+		assert(tlsrec_crypt_next(w, &w->write));
 }
 
 static void
@@ -107,9 +99,9 @@ note(struct outcome *o, enum tlsrec_result r, const struct tlsrec_piece *piece, 
 	o->last = r;
 	o->alert = piece->alert;
 	o->reason = piece->reason;
-	CHECK((r == TLSREC_DATA) == (piece->n > 0));
-	CHECK(piece->n <= limit);
-	CHECK((r == TLSREC_BAD) == (piece->reason != NULL));
+	assert((r == TLSREC_DATA) == (piece->n > 0));
+	assert(piece->n <= limit);
+	assert((r == TLSREC_BAD) == (piece->reason != NULL));
 	for (size_t i = 0; i < piece->n; i++)
 		o->sum = o->sum * 31 + (uint8_t)piece->p[i];
 	o->data_n += piece->n;
@@ -130,15 +122,15 @@ open_whole(struct tlsrec *t)
 	size_t at = 0;
 	enum tlsrec_result r;
 
-	CHECK(buf != NULL);
+	assert(buf != NULL);
 	memcpy(buf, wire, wire_n);
 	do {
 		struct tlsrec_piece piece;
 
 		r = tlsrec_open(t, buf + at, wire_n - at, NULL, 0, &piece);
-		CHECK(piece.used <= wire_n - at && r != TLSREC_ROOM);
-		CHECK(r != TLSREC_DATA || (piece.p > buf && piece.p + piece.n <= buf + wire_n));
-		CHECK(r != TLSREC_MORE || piece.need > wire_n - at);
+		assert(piece.used <= wire_n - at && r != TLSREC_ROOM);
+		assert(r != TLSREC_DATA || (piece.p > buf && piece.p + piece.n <= buf + wire_n));
+		assert(r != TLSREC_MORE || piece.need > wire_n - at);
 		note(&o, r, &piece, t->read.limit);
 		at += piece.used;
 	} while (r == TLSREC_DATA || r == TLSREC_NOTHING);
@@ -162,13 +154,13 @@ open_pieces(struct tlsrec *t)
 		char *out = malloc(cap + 1);
 		struct tlsrec_piece piece;
 
-		CHECK(in != NULL && out != NULL);
+		assert(in != NULL && out != NULL);
 		memcpy(in, wire + at, have);
 		r = tlsrec_open(t, in, have, out, cap, &piece);
 		note(&o, r, &piece, t->read.limit);
 		at += piece.used;
-		CHECK(r != TLSREC_MORE || piece.need > have);
-		CHECK(r != TLSREC_ROOM || (piece.need > cap && piece.need <= 16385));
+		assert(r != TLSREC_MORE || piece.need > have);
+		assert(r != TLSREC_ROOM || (piece.need > cap && piece.need <= 16385));
 		have = r == TLSREC_MORE ? piece.need : r == TLSREC_ROOM ? have : 1;
 		/* TLS 1.3 does with one byte less than it asks for: first try that */
 		if (r != TLSREC_ROOM)
@@ -197,18 +189,18 @@ check_answer(struct tlsrec *t, struct tlsrec *other)
 	size_t at = 0;
 
 	if (n < 0) {
-		CHECK(t->is_closed);
+		assert(t->is_closed);
 		return;
 	}
-	CHECK(taken == 6 && !t->owes_update && !t->owes_refusal);
+	assert(taken == 6 && !t->owes_update && !t->owes_refusal);
 	n += (ssize_t)tlsrec_close(t, TLSREC_CLOSE_NOTIFY, out + n, sizeof(out) - (size_t)n);
 	do {
 		r = tlsrec_open(other, out + at, (size_t)n - at, NULL, 0, &piece);
-		CHECK(r == TLSREC_DATA || r == TLSREC_NOTHING || r == TLSREC_END);
-		CHECK(r != TLSREC_DATA || memcmp(piece.p, "answer", 6) == 0);
+		assert(r == TLSREC_DATA || r == TLSREC_NOTHING || r == TLSREC_END);
+		assert(r != TLSREC_DATA || memcmp(piece.p, "answer", 6) == 0);
 		at += piece.used;
 	} while (r != TLSREC_END);
-	CHECK(at == (size_t)n);
+	assert(at == (size_t)n);
 }
 
 int
@@ -220,7 +212,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (worker == NULL)
 		worker = tlsrec_worker_new();
-	CHECK(worker != NULL);
+	assert(worker != NULL);
 	if (size < 1 || size > 100000)
 		return 0;
 
@@ -235,10 +227,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct outcome first = open_whole(&a);
 	struct outcome second = open_pieces(&b);
 
-	CHECK(first.last == second.last && first.alert == second.alert);
-	CHECK(first.reason == second.reason && first.data_n == second.data_n);
-	CHECK(first.sum == second.sum && first.owes_update == second.owes_update);
-	CHECK(first.owes_refusal == second.owes_refusal);
+	assert(first.last == second.last && first.alert == second.alert);
+	assert(first.reason == second.reason && first.data_n == second.data_n);
+	assert(first.sum == second.sum && first.owes_update == second.owes_update);
+	assert(first.owes_refusal == second.owes_refusal);
 	check_answer(&a, &w);
 	tlsrec_fini(&a);
 	tlsrec_fini(&b);
