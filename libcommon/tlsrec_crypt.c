@@ -1,5 +1,5 @@
 /*
- * tlsrec_crypt: keys and AEAD. The only file of this program that knows OpenSSL.
+ * tlsrec_crypt: keys and AEAD. The only file of the record layer that knows OpenSSL.
  *
  * A context with its key schedule takes 1.2 kB, so connections do not have their own: a worker has
  * a small table of them, and a key's owner number says in which place it may be found. Whoever

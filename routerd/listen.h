@@ -52,8 +52,7 @@ typedef char *(*listen_path_fn)(void *arg, const char *name, const char *suffix)
  */
 struct listen_plan *listen_prepare(const struct listen_set *set, const struct snapshot *s,
 	unsigned workers, listen_path_fn unix_path, void *arg, struct errs *errs);
-/* The plan's new slots join the set; returns how many of the set's slots are no longer in the plan
- * through *gone (heap array of slots). */
+/* The plan's new slots join the set. Cannot fail. */
 void listen_commit(struct listen_set *set, struct listen_plan *plan);
 /* Main thread: nobody connects to the slot's handoff socket any more; who has can be accepted. */
 void listen_stop_handoff(struct listen_slot *slot);

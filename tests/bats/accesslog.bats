@@ -33,7 +33,7 @@ with_origin() {
 }
 lines() { wait_for "[ \$(wc -l <$1) -ge $2 ]"; }
 
-@test "P-20: combined is nginx's, line by line" {
+@test "combined is nginx's, line by line" {
 	PATH=$PATH:/usr/sbin
 	command -v nginx >/dev/null || skip "nginx is not installed"
 	with_origin '{ path: access.log }'
@@ -69,7 +69,7 @@ X
 	[ "$(grep -c '\[TIME\]' <(strip_time access.log))" = 9 ]
 }
 
-@test "P-20: the time is that of the end" {
+@test "the time is that of the end" {
 	with_origin '{ path: access.log }'
 	http "$URL/up/delay/1500" -o /dev/null
 	after=$(date +%s)
@@ -199,7 +199,7 @@ X
 	exec 8>&-
 }
 
-@test "D-03: each worker's lines are whole under load" {
+@test "each worker's lines are whole under load" {
 	with_origin '{ path: access.log }'
 	for c in 1 2 3 4; do
 		printf 'url = "%s/c%s?%s"\noutput = /dev/null\n' $(for i in $(seq 1 500); do echo "$URL $c $i"; done) >urls.$c

@@ -52,7 +52,7 @@ code() { get "$@" -o /dev/null -w '%{http_code}'; }
 seen() { get www.example.com "$1" | jq -r '.listener + " " + .target'; }
 location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'; }
 
-@test "N-06: a host is found by its exact name, then the longest suffix; case and a dot at the end do not matter" {
+@test "a host is found by its exact name, then the longest suffix; case and a dot at the end do not matter" {
 	front
 	[ "$(get a.example.com /)" = "short suffix" ]
 	[ "$(get a.b.example.com /)" = "short suffix" ]
@@ -65,7 +65,7 @@ location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'
 	[ "$(code exact.deep.example.com /)" = 404 ]
 }
 
-@test "N-07: an unknown host gets 404 and its reason, never the first host of the file" {
+@test "an unknown host gets 404 and its reason, never the first host of the file" {
 	front
 	[ "$(code example.com /)" = 404 ]
 	[ "$(code xexample.com /)" = 404 ]
@@ -77,13 +77,13 @@ location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'
 	[ "$(http -H 'Host: nobody.example' "http://127.0.0.1:$OTHER/")" = "default of other" ]
 }
 
-@test "N-07: HTTP/1.0 without Host gets the listener's default host" {
+@test "HTTP/1.0 without Host gets the listener's default host" {
 	front
 	[ "$(http -0 -H 'Host:' "http://127.0.0.1:$OTHER/")" = "default of other" ]
 	[ "$(http -0 -H 'Host:' -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/")" = 404 ]
 }
 
-@test "N-64: prefixes fit on segment borders, the longest wins" {
+@test "prefixes fit on segment borders, the longest wins" {
 	front
 	[ "$(seen /ws)" = "b /ws" ]
 	[ "$(seen /ws/)" = "b /ws/" ]
@@ -95,7 +95,7 @@ location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'
 	[ "$(seen /)" = "a /" ]
 }
 
-@test "N-11, N-13: routes see the normalised path, servers the client's spelling" {
+@test "routes see the normalised path, servers the client's spelling" {
 	front
 	[ "$(seen '/x/../api/y')" = "b /x/../api/y" ]
 	[ "$(seen '//api//y')" = "b //api//y" ]
@@ -113,7 +113,7 @@ location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'
 	done
 }
 
-@test "N-60, N-63: strip takes whole segments off and keeps encoding and query" {
+@test "strip takes whole segments off and keeps encoding and query" {
 	front
 	[ "$(seen /api/users/42)" = "a /42" ]
 	[ "$(seen /api/users/)" = "a /" ]
@@ -165,7 +165,7 @@ location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'
 	assert_line "and stout"
 }
 
-@test "D-02: HEAD of an answer of our own has its head and no body" {
+@test "HEAD of an answer of our own has its head and no body" {
 	front
 	run get www.example.com /teapot -I
 	assert_line --regexp '^Content-Length: 16'
@@ -184,7 +184,7 @@ location() { get "$@" -o /dev/null -D - | tr -d '\r' | sed -n 's/^Location: //p'
 	assert_line --index 1 "204 0"
 }
 
-@test "D-01: echo shows a request as it arrived" {
+@test "echo shows a request as it arrived" {
 	front
 	run http -H 'X-Two: 1' -H 'x-two: 2' -H 'X-Quote: "\' "http://127.0.0.1:$A/p%20q?r=s"
 	assert_success
