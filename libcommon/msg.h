@@ -5,6 +5,7 @@
 #ifndef LIBCOMMON_MSG_H
 #define LIBCOMMON_MSG_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,6 +46,10 @@ enum {
 	FIELD_IDENTITY = 8, /* asserted by proxies (X-Forwarded-*, Forwarded, X-Real-IP): clients'
 			       own copies and look-alikes are judged by routerd/forward.c */
 };
+
+/* "Content-Length"; the canonical spelling of a known name. */
+struct slice field_name(enum field_id id);
+unsigned field_flags(enum field_id id);
 
 struct field {
 	struct slice name;
@@ -116,15 +121,35 @@ msg_field(const struct msg *m, enum field_id id)
 	return m->first[id] ? &m->fields[m->first[id] - 1] : NULL;
 }
 
+/*
+ * One field more, behind the others; there is room for it. Its flags are those of its row, for the
+ * caller to change.
+ */
+static inline struct field *
+msg_add(struct msg *m, enum field_id id, struct slice name, struct slice value)
+{
+	struct field *f = &m->fields[m->field_count];
+
+	assert(m->field_count < m->field_cap);
+	m->field_count++;
+	*f = (struct field){
+		.name = name,
+		.value = value,
+		.id = (uint16_t)id,
+		.flags = (uint16_t)field_flags(id),
+	};
+	/* One that stands too far behind is found by its walk alone. */
+	if (id != FIELD_OTHER && m->first[id] == 0 && m->field_count <= UINT8_MAX)
+		m->first[id] = (uint8_t)m->field_count;
+	return f;
+}
+
 /* The first field called `name` (any case), or NULL: for names that are not in the table. */
 const struct field *msg_find(const struct msg *m, struct slice name);
 
 /* enum field_id of a name in any case; FIELD_OTHER when it is not in the table. Constant time in
  * the table's size. */
 enum field_id field_id_of(struct slice name);
-/* "Content-Length"; the canonical spelling of a known name. */
-struct slice field_name(enum field_id id);
-unsigned field_flags(enum field_id id);
 
 /* Next member of a comma-separated list (RFC 9110 §5.6.1), trimmed, empty ones skipped; a comma in
  * a quoted string belongs to its member. false at the end. */

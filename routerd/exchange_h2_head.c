@@ -184,14 +184,11 @@ h2_answer_field(struct h2_answer *a, struct slice name, struct slice value)
 		return refuse(a, fault);
 	if (m->field_count >= a->limits->fields || m->field_count >= m->field_cap)
 		return refuse(a, "too_many_fields");
-	m->fields[m->field_count++] = (struct field){
-		.name = id != FIELD_OTHER && !a->is_trailer ? field_name(id) : keep(a, name),
-		.value = keep(a, value),
-		.id = (uint16_t)id,
-		.flags = h2_field_flags(id, name, a->is_trailer),
-	};
-	if (id != FIELD_OTHER && m->first[id] == 0)
-		m->first[id] = (uint8_t)m->field_count;
+	if (id == FIELD_OTHER || a->is_trailer)
+		name = keep(a, name);
+	else
+		name = field_name(id);
+	msg_add(m, id, name, keep(a, value))->flags = h2_field_flags(id, name, a->is_trailer);
 	return true;
 }
 
@@ -250,18 +247,8 @@ h2_answer_end(struct h2_answer *a, enum method asked, bool is_end)
 static void
 add(struct msg *m, struct slice name, struct slice value)
 {
-	enum field_id id = field_id_of(name);
-
-	if (m->field_count == m->field_cap)
-		return;
-	m->fields[m->field_count++] = (struct field){
-		.name = name,
-		.value = value,
-		.id = (uint16_t)id,
-		.flags = (uint16_t)field_flags(id),
-	};
-	if (id != FIELD_OTHER && m->first[id] == 0)
-		m->first[id] = (uint8_t)m->field_count;
+	if (m->field_count < m->field_cap)
+		msg_add(m, field_id_of(name), name, value);
 }
 
 void

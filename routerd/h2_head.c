@@ -4,8 +4,6 @@
  */
 #include "routerd/h2_head.h"
 
-#include <assert.h>
-
 #include "routerd/h2_field.h"
 
 /* Of a request line, what is not method and target: two spaces and the version. */
@@ -37,16 +35,7 @@ malformed(struct h2_head *h, const char *reason)
 void
 h2_head_add(struct msg *m, enum field_id id, struct slice name, struct slice value)
 {
-	struct field *f;
-
-	assert(m->field_count < m->field_cap);
-	f = &m->fields[m->field_count++];
-	f->name = name;
-	f->value = value;
-	f->id = (uint16_t)id;
-	f->flags = h2_field_flags(id, name, false);
-	if (id != FIELD_OTHER && m->first[id] == 0)
-		m->first[id] = (uint8_t)m->field_count;
+	msg_add(m, id, name, value)->flags = h2_field_flags(id, name, false);
 }
 
 /* --- pseudo-headers

@@ -4,8 +4,6 @@
  */
 #include "routerd/header_rules.h"
 
-#include <assert.h>
-
 #include "libcommon/http1.h"
 #include "routerd/alike.h"
 #include "routerd/template.h"
@@ -177,17 +175,9 @@ static void
 add_field(struct msg *m, const struct header_rule *r, struct slice value)
 {
 	/* Who the client is was settled before, and is not read from these (forward_client). */
-	unsigned id = field_flags(r->id) & FIELD_IDENTITY ? FIELD_OTHER : r->id;
+	enum field_id id = field_flags(r->id) & FIELD_IDENTITY ? FIELD_OTHER : r->id;
 
-	assert(m->field_count < m->field_cap);
-	m->fields[m->field_count++] = (struct field){
-		.name = r->name,
-		.value = value,
-		.id = (uint16_t)id,
-		.flags = (uint16_t)field_flags(id),
-	};
-	if (id != FIELD_OTHER && m->first[id] == 0 && m->field_count <= UINT8_MAX)
-		m->first[id] = (uint8_t)m->field_count;
+	msg_add(m, id, r->name, value);
 }
 
 static enum header_result

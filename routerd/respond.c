@@ -100,18 +100,9 @@ static void
 add(struct answer *out, struct slice name, struct slice value)
 {
 	struct msg *m = &out->head;
-	enum field_id id = field_id_of(name);
 
-	if (m->field_count == m->field_cap)
-		return;
-	m->fields[m->field_count++] = (struct field){
-		.name = name,
-		.value = value,
-		.id = (uint16_t)id,
-		.flags = (uint16_t)field_flags(id),
-	};
-	if (!m->first[id])
-		m->first[id] = (uint8_t)m->field_count;
+	if (m->field_count < m->field_cap)
+		msg_add(m, field_id_of(name), name, value);
 }
 
 static void

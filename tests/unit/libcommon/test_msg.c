@@ -106,6 +106,26 @@ finds_fields(void **state)
 	assert_null(msg_find(&m, SLICE("x-othe")));
 }
 
+static void
+adds_fields(void **state)
+{
+	struct field fields[4];
+	struct msg m;
+
+	(void)state;
+	memset(&m, 0xff, sizeof(m));
+	msg_init(&m, fields, 4);
+	assert_ptr_equal(msg_add(&m, FIELD_OTHER, SLICE("X"), SLICE("1")), &fields[0]);
+	msg_add(&m, FIELD_HOST, field_name(FIELD_HOST), SLICE("2"));
+	msg_add(&m, FIELD_CONNECTION, field_name(FIELD_CONNECTION), SLICE("close"));
+	msg_add(&m, FIELD_HOST, field_name(FIELD_HOST), SLICE("3"));
+	assert_int_equal(m.field_count, 4);
+	assert_ptr_equal(msg_field(&m, FIELD_HOST), &fields[1]);
+	assert_true(slice_eq(fields[3].value, SLICE("3")));
+	assert_int_equal(fields[2].flags, field_flags(FIELD_CONNECTION));
+	assert_int_equal(fields[0].flags, 0);
+}
+
 struct list_case {
 	const char *text;
 	const char *members[4];
@@ -170,6 +190,7 @@ main(void)
 		cmocka_unit_test(knows_every_name_in_any_case),
 		cmocka_unit_test(knows_nothing_else),
 		cmocka_unit_test(finds_fields),
+		cmocka_unit_test(adds_fields),
 		cmocka_unit_test(cuts_lists),
 		cmocka_unit_test(knows_idempotent_methods),
 	};
