@@ -188,7 +188,6 @@ refuse_variable(struct binder *b, const struct cfg_node *node)
 {
 	struct slice rest = slice_skip(node->text, node->vars[0]);
 	struct slice var = slice_make(rest.p, slice_find(rest, '}') + 1);
-
 	struct sbuf why = { 0 };
 
 	sbuf_addf(&why, "%.*s: no variables are replaced here, expected $%.*s for this text",

@@ -1,3 +1,7 @@
+/*
+ * answer_texts: each text of a redirect or a fixed answer as a template; all of them or none, so
+ * that a route without variables is answered as if there were no such thing.
+ */
 #include "routerd/answer_texts.h"
 
 struct compiler {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "libcommon/handoffmsg.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -18,16 +18,9 @@
 #include "routerd/request.h"
 #include "routerd/respond.h"
 #include "routerd/vars.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(what)                                                                \
-	do {                                                                       \
-		if (!(what)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                   \
-		}                                                                  \
-	} while (0)
 
 static const char conf[] =
 	"pools: {app: {servers: [{address: 'h:1'}]}}\n"

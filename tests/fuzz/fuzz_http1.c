@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "libcommon/http1.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "libcommon/proxyproto.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libcommon/tlsask.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "libcommon/tlsrec_int.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
