@@ -1,12 +1,13 @@
 /*
- * certfiles: see the header. What has changed is told by what stat says (device, inode, size,
- * times), hashed: files are read only when that number is another one.
+ * certfiles: see the header. What has changed is told by filestate.h: files are read only
+ * when that number is another one.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "libcommon/filestate.h"
 #include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "tlsd/certfiles.h"
@@ -117,38 +118,10 @@ certfiles_add(struct certfiles *all, const struct certcfg *cfg, struct err *err)
 	return 0;
 }
 
-static void
-mix(uint64_t *hash, const void *p, size_t n)
-{
-	const unsigned char *b = p;
-
-	for (size_t i = 0; i < n; i++)
-		*hash = (*hash ^ b[i]) * 1099511628211u;
-}
-
-static void
-mix_file(uint64_t *hash, const char *path)
-{
-	struct stat st;
-	int no = stat(path, &st) == 0 ? 0 : errno;
-
-	mix(hash, path, strlen(path) + 1);
-	mix(hash, &no, sizeof(no));
-	if (no != 0)
-		return;
-	mix(hash, &st.st_dev, sizeof(st.st_dev));
-	mix(hash, &st.st_ino, sizeof(st.st_ino));
-	mix(hash, &st.st_size, sizeof(st.st_size));
-	mix(hash, &st.st_mtim.tv_sec, sizeof(st.st_mtim.tv_sec));
-	mix(hash, &st.st_mtim.tv_nsec, sizeof(st.st_mtim.tv_nsec));
-	mix(hash, &st.st_ctim.tv_sec, sizeof(st.st_ctim.tv_sec));
-	mix(hash, &st.st_ctim.tv_nsec, sizeof(st.st_ctim.tv_nsec));
-}
-
 uint64_t
 certfiles_state(const struct tlscfg *cfg)
 {
-	uint64_t hash = 14695981039346656037u;
+	uint64_t state = FILESTATE_NONE;
 
 	for (size_t i = 0; i < cfg->listen.n; i++) {
 		const struct tlslistencfg *l = CFG_AT(struct tlslistencfg, cfg->listen, i);
@@ -158,15 +131,15 @@ certfiles_state(const struct tlscfg *cfg)
 		for (size_t j = 0; j < l->certificates.n; j++)
 			(void)certfiles_add(&all, CFG_AT(struct certcfg, l->certificates, j), &err);
 		for (size_t j = 0; j < all.n; j++) {
-			mix_file(&hash, all.v[j].cert);
-			mix_file(&hash, all.v[j].key);
-			mix_file(&hash, all.v[j].ocsp);
+			filestate_add(&state, all.v[j].cert);
+			filestate_add(&state, all.v[j].key);
+			filestate_add(&state, all.v[j].ocsp);
 		}
 		certfiles_fini(&all);
 		if (l->client_auth.ca != NULL)
-			mix_file(&hash, l->client_auth.ca);
+			filestate_add(&state, l->client_auth.ca);
 		if (l->client_auth.crl != NULL)
-			mix_file(&hash, l->client_auth.crl);
+			filestate_add(&state, l->client_auth.crl);
 	}
-	return hash;
+	return state;
 }
