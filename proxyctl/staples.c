@@ -6,7 +6,6 @@
  * What a responder has said, now or the last time, is read by a process that may do nothing
  * (outside.h). Here it is bytes to be written, and tlsd judges for itself before it shows them.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "libcommon/folder.h"
 #include "libcommon/units.h"
+#include "proxyctl/certpaths.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/fetch.h"
 #include "proxyctl/ocsp.h"
@@ -49,7 +48,6 @@ struct options {
 
 struct refresh {
 	struct options o;
-	const struct site *site;
 	char **seen; /* staples that were looked at: certificates may be named twice */
 	size_t nseen;
 	char **dead; /* responders that did not answer */
@@ -389,8 +387,9 @@ is_seen(struct refresh *r, const char *staple)
 }
 
 static void
-refresh_one(struct refresh *r, const char *cert, const char *staple)
+refresh_one(void *arg, const char *cert, const char *staple)
 {
+	struct refresh *r = arg;
 	char *beside = staple == NULL ? xasprintf("%s.ocsp", cert) : NULL;
 	struct one c = {
 		.cert_path = cert,
@@ -408,73 +407,13 @@ refresh_one(struct refresh *r, const char *cert, const char *staple)
 	free(beside);
 }
 
-/* ---- which certificates ---- */
-
-static char *
-path_at(const struct refresh *r, struct arena *a, const struct cfg_node *map, const char *key)
-{
-	const struct cfg_node *n = cfg_get(map, key);
-
-	return n != NULL && n->kind == CFG_SCALAR && n->text.n > 0
-		? cfg_path(r->site->cfg, a, n->text)
-		: NULL;
-}
-
-static bool
-ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s);
-	size_t k = strlen(end);
-
-	return n > k && strcmp(s + n - k, end) == 0;
-}
-
-/* What tlsd takes for certificates in a folder: NAME.pem, NAME.crt, NAME/fullchain.pem. */
 static void
-refresh_folder(struct refresh *r, struct arena *a, const char *dir)
+say_unlisted(void *arg, const char *dir, const char *why)
 {
-	struct dirent **list;
-	int n = folder_list(dir, &list);
+	struct one c = { .cert_path = dir, .staple_path = dir, .out = OUT_FAILED };
 
-	if (n < 0) {
-		struct one c = { .cert_path = dir, .staple_path = dir, .out = OUT_FAILED };
-
-		err_set(&c.why, "cannot be listed: %s", strerror(errno));
-		say(r, &c);
-		return;
-	}
-	for (int i = 0; i < n; i++) {
-		const char *name = list[i]->d_name;
-		char *inside = arena_printf(a, "%s/%s/fullchain.pem", dir, name);
-
-		if (ends_with(name, ".pem") || ends_with(name, ".crt"))
-			refresh_one(r, arena_printf(a, "%s/%s", dir, name), NULL);
-		else if (access(inside, F_OK) == 0)
-			refresh_one(r, inside, NULL);
-		free(list[i]);
-	}
-	free(list);
-}
-
-static void
-refresh_all(struct refresh *r, struct arena *a)
-{
-	const struct cfg_node *all = cfg_get(cfg_get(r->site->cfg->root, "tls"), "listen");
-
-	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
-		const struct cfg_node *certs = cfg_get(l, "certificates");
-
-		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
-			c = c->next) {
-			const char *cert = path_at(r, a, c, "cert");
-			const char *dir = path_at(r, a, c, "dir");
-
-			if (cert != NULL)
-				refresh_one(r, cert, path_at(r, a, c, "ocsp"));
-			else if (dir != NULL)
-				refresh_folder(r, a, dir);
-		}
-	}
+	err_set(&c.why, "cannot be listed: %s", why);
+	say(arg, &c);
 }
 
 /* ---- the command ---- */
@@ -482,12 +421,9 @@ refresh_all(struct refresh *r, struct arena *a)
 static int
 run(const struct site *s, const struct options *o)
 {
-	struct refresh r = { .o = *o, .site = s, .json = o->is_json ? json_array() : NULL };
-	struct arena a;
+	struct refresh r = { .o = *o, .json = o->is_json ? json_array() : NULL };
 
-	arena_init(&a, 0);
-	refresh_all(&r, &a);
-	arena_fini(&a);
+	certpaths_each(s->cfg, refresh_one, say_unlisted, &r);
 	if (r.json != NULL) {
 		json_dumpf(r.json, stdout, JSON_INDENT(1));
 		putchar('\n');
