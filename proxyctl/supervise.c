@@ -439,18 +439,6 @@ child_died(struct child *c, int status)
 	pause_and_restart(c);
 }
 
-/* Others than ours are children all the same: the reload that HUP began. It says itself what came
- * of it, if it could begin. */
-static void
-log_other(pid_t pid, int status)
-{
-	if (WIFSIGNALED(status))
-		LOG_ERROR("command_failed", L_INT("pid", pid), L_INT("signal", WTERMSIG(status)));
-	else if (WEXITSTATUS(status) == 127)
-		LOG_ERROR("command_failed", L_INT("pid", pid),
-			L_STR("reason", "the program cannot be run"));
-}
-
 static void
 reap(struct supervisor *s)
 {
@@ -465,7 +453,7 @@ reap(struct supervisor *s)
 		if (c != NULL)
 			child_died(c, status);
 		else
-			log_other(pid, status);
+			s->ops->ended(s->arg, pid, status);
 	}
 }
 

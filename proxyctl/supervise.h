@@ -22,6 +22,8 @@ struct supervisor_ops {
 	void (*reload)(void *arg);
 	/* After supervisor_change: all that were added are ready or have failed. */
 	void (*settled)(void *arg);
+	/* A process of ours that is no child of the supervisor's, with what waitpid says. */
+	void (*ended)(void *arg, pid_t pid, int status);
 };
 
 /*

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libcommon/log.h"
@@ -94,12 +95,11 @@ say_ready(void *arg)
 	sbuf_fini(&urls);
 	sbuf_fini(&https);
 	sbuf_fini(&http);
-	up_refresh_ocsp(u);
+	up_staples_configure(u);
 }
 
-/* A command of ours beside us; it says itself what came of it. */
-static void
-run_command(const struct up *u, const char *a, const char *b, const char *c)
+pid_t
+up_run(const struct up *u, const char *a, const char *b, const char *c)
 {
 	char *path = program_path("proxyctl");
 	pid_t parent = getpid();
@@ -115,36 +115,26 @@ run_command(const struct up *u, const char *a, const char *b, const char *c)
 	if (pid < 0)
 		LOG_ERROR("command_failed", L_STR("command", a), L_STR("reason", strerror(errno)));
 	free(path);
+	return pid;
+}
+
+/* Such a command has ended. */
+static void
+take_end(void *arg, pid_t pid, int status)
+{
+	if (WIFSIGNALED(status))
+		LOG_ERROR("command_failed", L_INT("pid", pid), L_INT("signal", WTERMSIG(status)));
+	else if (WEXITSTATUS(status) == 127)
+		LOG_ERROR("command_failed", L_INT("pid", pid),
+			L_STR("reason", "the program cannot be run"));
+	(void)up_staples_ended(arg, pid, status);
 }
 
 /* All together or not at all, as the command does it. */
 static void
 reload(void *arg)
 {
-	run_command(arg, "reload", NULL, NULL);
-}
-
-/* ---- staples ---- */
-
-static void
-on_ocsp_timer(void *arg)
-{
-	up_refresh_ocsp(arg);
-}
-
-void
-up_refresh_ocsp(struct up *u)
-{
-	int64_t every_ms = u->site.up.ocsp_refresh_ms;
-
-	if (u->ocsp == NULL)
-		u->ocsp = loop_timer_new(u->loop, on_ocsp_timer, u);
-	loop_timer_stop(u->ocsp);
-	if (every_ms == 0)
-		return;
-	loop_timer_set(u->ocsp, (uint64_t)every_ms, false);
-	if (site_has(&u->site, "tls"))
-		run_command(u, "ocsp", "refresh", "-q");
+	(void)up_run(arg, "reload", NULL, NULL);
 }
 
 /* ---- what is started ---- */
@@ -192,6 +182,7 @@ run(struct up *u)
 		.ready = say_ready,
 		.reload = reload,
 		.settled = up_reload_settled,
+		.ended = take_end,
 	};
 	int code;
 
@@ -207,8 +198,7 @@ run(struct up *u)
 		up_add(u, &u->plan.v[i]);
 	code = run_all(u);
 	up_reload_close(u);
-	if (u->ocsp != NULL)
-		loop_timer_free(u->ocsp);
+	up_staples_free(u);
 	supervisor_free(u->supervisor);
 	plan_fini(&u->plan);
 	loop_free(u->loop);

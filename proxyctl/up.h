@@ -1,6 +1,7 @@
 /*
- * up: what up.c (what is started and told) and up_reload.c (its control socket, by which `proxyctl
- * reload` changes what runs) share. Nobody else includes it.
+ * up: what up.c (what is started and told), up_reload.c (its control socket, by which `proxyctl
+ * reload` changes what runs) and up_staples.c (when staples are fetched) share. Nobody else
+ * includes it.
  */
 #ifndef PROXYCTL_UP_H
 #define PROXYCTL_UP_H
@@ -11,6 +12,7 @@
 struct ctl;
 struct ctl_req;
 struct loop_timer;
+struct staples;
 
 /* A configuration that was prepared and not yet committed. */
 struct candidate {
@@ -30,7 +32,7 @@ struct up {
 	uint64_t generation;
 	struct candidate candidate;
 	struct loop_timer *expiry;
-	struct loop_timer *ocsp; /* the next `ocsp refresh`; NULL until all are ready */
+	struct staples *staples; /* NULL until all are ready */
 	struct ctl_req *waiting; /* whom the end of a change is told; NULL: nobody */
 };
 
@@ -44,8 +46,16 @@ up_end_ms(const struct site *s)
 /* Give a process to the supervisor. */
 void up_add(struct up *u, struct planned *p);
 
-/* Staples are fetched now, and then as the configuration in force says. */
-void up_refresh_ocsp(struct up *u);
+/* A command of ours beside us, which says itself what came of it: its process, or -1. c may be
+ * NULL. */
+pid_t up_run(const struct up *u, const char *a, const char *b, const char *c);
+
+/* All are ready, or the configuration in force is another: staples are fetched now, and from then
+ * on as it says. */
+void up_staples_configure(struct up *u);
+/* false: that process is none of these. */
+bool up_staples_ended(struct up *u, pid_t pid, int status);
+void up_staples_free(struct up *u);
 
 /* -1 with err when somebody else has the socket. Fine to call again; does nothing while there is no
  * run_dir. */

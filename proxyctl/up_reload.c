@@ -218,7 +218,7 @@ commit(struct up *u)
 	LOG_INFO("config_reloaded", L_INT("generation", u->generation),
 		L_STR("hash", u->site.cfg->hash));
 	supervisor_change(u->supervisor, up_end_ms(&u->site));
-	up_refresh_ocsp(u); /* there may be other certificates */
+	up_staples_configure(u); /* there may be other certificates */
 }
 
 static void

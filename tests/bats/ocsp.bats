@@ -549,9 +549,91 @@ strict() { gnutls-cli --x509cafile ca.crt --sni-hostname site --verify-hostname 
 	until_ok eval '! pgrep -P "$(pid_of up)" -f "ocsp refresh"' # one may be on its way
 	rm -f site.crt.ocsp
 	: >answers/log
+	touch site.crt # nor for what is new
 	sleep 1.2
 	[ ! -s answers/log ]
 	[ ! -e site.crt.ocsp ]
+}
+
+# live NAME FILE: what was issued takes the place of a file in use, at once
+live() {
+	cat "$1.key" "$1.crt" >".$1.new"
+	mv ".$1.new" "$2"
+}
+up_by() { # NAME CONFIG: nothing stands behind tlsd
+	sed -i 's/to: web/to: "unix:\/nowhere", relay: none/' "$2"
+	spawn "$1" "$BIN/proxyctl" -c "$2" up
+}
+
+@test "under up a renewed certificate gets its staple by itself: no client that insists on it misses it" {
+	authority
+	OCSP=$(free_port)
+	mkdir folder
+	issued site "http://127.0.0.1:$OCSP" "tlsfeature=status_request"
+	issued plain "http://127.0.0.1:$OCSP"
+	live site site.pem
+	live plain folder/plain.pem
+	names '{ cert: site.pem }, { dir: folder }'
+	responder
+	up_by up weir.yaml
+	until_ok eval '[ "$(state 0)$(state 1)" = goodgood ]'
+	PORT=$(tls_port 0)
+	strict
+	issued site "http://127.0.0.1:$OCSP" "tlsfeature=status_request"
+	issued plain "http://127.0.0.1:$OCSP"
+	issued other "http://127.0.0.1:$OCSP"
+	stop responder KILL # it reads the book once
+	responder
+	live site site.pem
+	local deadline=$((SECONDS + 15))
+	until [ "$(served_serial -servername site)" = "$(serial_of site.leaf)" ]; do
+		[ $SECONDS -lt $deadline ]
+		strict
+	done
+	strict
+	[ "$(stapled -servername site)" = 1 ]
+	# one that need not be stapled, and one that is new in its folder
+	live plain folder/plain.pem
+	live other folder/other.pem
+	for name in plain other; do
+		until_ok eval '[ "$(served_serial -servername $name)" = "$(serial_of $name.leaf)" ]'
+		until_ok eval '[ "$(stapled -servername $name)" = 1 ]'
+	done
+	openssl ocsp -respin folder/plain.pem.ocsp -issuer ca.crt -cert plain.leaf -CAfile ca.crt 2>/dev/null | grep -q 'plain.leaf: good'
+	[ "$(grep -c ' info certs_changed' proc/up.log)" -ge 2 ]
+	[ "$(grep -c ' ocsp_refresh_failed ' proc/up.log)" = 0 ]
+}
+
+@test "under up a responder in trouble is asked again 10 s later, by itself, and no sooner for whatever changes" {
+	authority
+	server
+	mkdir folder lonely
+	for name in late alone one two three; do
+		issued $name "http://127.0.0.1:$OCSP/$name"
+		answer $name $name.answer
+	done
+	live late folder/late.pem
+	live alone lonely/alone.pem
+	names '{ dir: folder }'
+	sed 's/: run$/: run2/; s/: state$/: state2/; s/folder/lonely/' weir.yaml >other.yaml
+	mkdir run2
+	up_by up weir.yaml
+	up_by other other.yaml
+	for name in up other; do until_ok grep -q ' warn ocsp_refresh_failed retry_in_ms=10000' proc/$name.log; done
+	cp one.answer answers/one
+	cp two.answer answers/two
+	cp three.answer answers/three
+	for name in one two three; do
+		before=$(grep -c ' info certs_changed' proc/up.log || true)
+		live $name folder/$name.pem
+		until_ok eval '[ "$(grep -c " info certs_changed" proc/up.log)" -gt "$before" ]'
+	done
+	[ "$(cut -d' ' -f2 answers/log | sort | xargs)" = "/alone /late" ]
+	cp late.answer answers/late
+	cp alone.answer answers/alone
+	for name in folder/late folder/one folder/two folder/three lonely/alone; do until_ok test -f $name.pem.ocsp; done
+	[ "$(cut -d' ' -f2 answers/log | sort | xargs)" = "/alone /alone /late /late /one /three /two" ]
+	[ "$(grep -c certs_changed proc/other.log)" = 0 ]
 }
 
 @test "a resolver that hangs holds nobody up for longer than --timeout and 2 s, and is asked once" {
