@@ -6,9 +6,8 @@
 
 #include <inttypes.h>
 
-#include <jansson.h>
-
 #include "healthd/server.h"
+#include "libcommon/jsonput.h"
 #include "libcommon/mem.h"
 #include "libcommon/units.h"
 
@@ -37,12 +36,6 @@ tally_pool(const struct target_pool *p)
 
 /* --- status ---------------------------------------------------------------- */
 
-static void
-set_int(json_t *o, const char *key, uint64_t v)
-{
-	json_object_set_new(o, key, json_integer((json_int_t)v));
-}
-
 static json_t *
 pools_json(const struct server *s)
 {
@@ -53,13 +46,13 @@ pools_json(const struct server *s)
 		struct tally n = tally_pool(p);
 		json_t *o = json_object();
 
-		json_object_set_new(o, "name", json_string(p->name));
-		set_int(o, "servers", p->n);
-		set_int(o, "up", n.up);
-		set_int(o, "down", n.down);
-		set_int(o, "unknown", n.unknown);
-		set_int(o, "not_probed", n.paused);
-		json_object_set_new(o, "first_round_done", json_boolean(p->is_round_done));
+		jsonput_text(o, "name", p->name);
+		jsonput_int(o, "servers", p->n);
+		jsonput_int(o, "up", n.up);
+		jsonput_int(o, "down", n.down);
+		jsonput_int(o, "unknown", n.unknown);
+		jsonput_int(o, "not_probed", n.paused);
+		jsonput_bool(o, "first_round_done", p->is_round_done);
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -72,14 +65,14 @@ probes_json(const struct server *s)
 	json_t *o = json_object();
 
 	schedule_stats(s->schedule, &st);
-	set_int(o, "started", st.started);
-	set_int(o, "good", st.good);
-	set_int(o, "failed", st.failed);
-	set_int(o, "not_made", st.not_made);
-	set_int(o, "early", st.early);
-	set_int(o, "running", st.running);
-	set_int(o, "queued", st.queued);
-	set_int(o, "max", st.max);
+	jsonput_int(o, "started", st.started);
+	jsonput_int(o, "good", st.good);
+	jsonput_int(o, "failed", st.failed);
+	jsonput_int(o, "not_made", st.not_made);
+	jsonput_int(o, "early", st.early);
+	jsonput_int(o, "running", st.running);
+	jsonput_int(o, "queued", st.queued);
+	jsonput_int(o, "max", st.max);
 	return o;
 }
 
@@ -92,13 +85,13 @@ bus_json(const struct server *s)
 
 	publish_stats(s->publish, &pub);
 	bus_stats(s->bus, &bus);
-	set_int(o, "subscribers", bus.peers);
-	set_int(o, "messages", pub.messages);
-	set_int(o, "refused", pub.refused);
-	set_int(o, "shards", pub.shards);
-	set_int(o, "evidence", s->evidence);
-	set_int(o, "evidence_malformed", s->evidence_bad);
-	set_int(o, "evidence_unknown_server", s->evidence_idle);
+	jsonput_int(o, "subscribers", bus.peers);
+	jsonput_int(o, "messages", pub.messages);
+	jsonput_int(o, "refused", pub.refused);
+	jsonput_int(o, "shards", pub.shards);
+	jsonput_int(o, "evidence", s->evidence);
+	jsonput_int(o, "evidence_malformed", s->evidence_bad);
+	jsonput_int(o, "evidence_unknown_server", s->evidence_idle);
 	return o;
 }
 
@@ -107,8 +100,8 @@ overrides_json(const struct server *s)
 {
 	json_t *o = json_object();
 
-	set_int(o, "entries", s->set.overrides.n);
-	set_int(o, "unmatched", target_set_unmatched(&s->set));
+	jsonput_int(o, "entries", s->set.overrides.n);
+	jsonput_int(o, "unmatched", target_set_unmatched(&s->set));
 	json_object_set_new(o, "error",
 		s->set.overrides_error.text[0] ? json_string(s->set.overrides_error.text)
 					       : json_null());
@@ -122,9 +115,9 @@ dns_json(const struct server *s)
 	json_t *o = json_object();
 
 	resolve_stats(s->resolver, &st);
-	set_int(o, "names", st.names);
-	set_int(o, "queries", st.queries);
-	set_int(o, "failures", st.failures);
+	jsonput_int(o, "names", st.names);
+	jsonput_int(o, "queries", st.queries);
+	jsonput_int(o, "failures", st.failures);
 	return o;
 }
 
@@ -198,24 +191,24 @@ probe_json(const struct server *s, const struct target *t)
 	json_t *o = json_object();
 	char addr[ADDR_TEXT];
 
-	json_object_set_new(o, "pool", json_string(t->pool->name));
-	json_object_set_new(o, "server", json_string(t->name));
-	json_object_set_new(o, "address", json_string(t->address));
+	jsonput_text(o, "pool", t->pool->name);
+	jsonput_text(o, "server", t->name);
+	jsonput_text(o, "address", t->address);
 	json_object_set_new(o, "probed_address",
 		t->addr.len ? json_string(addr_format(&t->addr.sa, t->addr.len, addr))
 			    : json_null());
-	json_object_set_new(o, "state", json_string(probe_state_name(t->rise.state)));
-	json_object_set_new(o, "reason", json_string(t->reason));
-	set_int(o, "since_ms", target_age_ms(now_ms, t->since_ms));
-	set_int(o, "rise", t->rise.rise);
-	set_int(o, "fall", t->rise.fall);
+	jsonput_text(o, "state", probe_state_name(t->rise.state));
+	jsonput_text(o, "reason", t->reason);
+	jsonput_int(o, "since_ms", target_age_ms(now_ms, t->since_ms));
+	jsonput_int(o, "rise", t->rise.rise);
+	jsonput_int(o, "fall", t->rise.fall);
 	json_object_set_new(o, "last_probe_age_ms",
 		t->probed_ms ? json_integer((json_int_t)target_age_ms(now_ms, t->probed_ms))
 			     : json_null());
-	set_int(o, "took_us", t->took_us);
-	set_int(o, "next_ms", schedule_next_ms(s->schedule, t));
-	json_object_set_new(o, "running", json_boolean(t->probe != NULL));
-	json_object_set_new(o, "paused", json_string(pause_word(t)));
+	jsonput_int(o, "took_us", t->took_us);
+	jsonput_int(o, "next_ms", schedule_next_ms(s->schedule, t));
+	jsonput_bool(o, "running", t->probe != NULL);
+	jsonput_text(o, "paused", pause_word(t));
 	return o;
 }
 
@@ -300,7 +293,7 @@ cmd_overrides_reload(struct ctl_req *req)
 	if (req->is_json) {
 		json_t *o = overrides_json(s);
 
-		json_object_set_new(o, "adopted", json_true());
+		jsonput_bool(o, "adopted", true);
 		ctl_done_json(req, o);
 		return;
 	}

@@ -6,13 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libcommon/jsonput.h"
 #include "libcommon/sock.h"
 #include "libcommon/units.h"
 
@@ -120,18 +120,17 @@ status_object(const struct daemon *d)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "program", json_string(d->ops->program));
-	json_object_set_new(o, "instance", json_string(d->args.instance));
-	json_object_set_new(o, "pid", json_integer(getpid()));
-	json_object_set_new(o, "uid", json_integer(geteuid()));
-	json_object_set_new(o, "version", json_string(WEIR_VERSION));
-	json_object_set_new(o, "state", json_string(d->is_draining ? "draining" : "running"));
-	json_object_set_new(o, "config", json_string(d->file));
-	json_object_set_new(o, "generation", json_integer((json_int_t)d->generation));
-	json_object_set_new(o, "hash", json_string(d->cfg->cfg->hash));
-	json_object_set_new(
-		o, "uptime_ms", json_integer((json_int_t)(loop_now_ms(d->loop) - d->started_ms)));
-	json_object_set_new(o, "log_lost", json_integer((json_int_t)log_lost()));
+	jsonput_text(o, "program", d->ops->program);
+	jsonput_text(o, "instance", d->args.instance);
+	jsonput_int(o, "pid", getpid());
+	jsonput_int(o, "uid", geteuid());
+	jsonput_text(o, "version", WEIR_VERSION);
+	jsonput_text(o, "state", d->is_draining ? "draining" : "running");
+	jsonput_text(o, "config", d->file);
+	jsonput_int(o, "generation", d->generation);
+	jsonput_text(o, "hash", d->cfg->cfg->hash);
+	jsonput_int(o, "uptime_ms", loop_now_ms(d->loop) - d->started_ms);
+	jsonput_int(o, "log_lost", log_lost());
 	return o;
 }
 

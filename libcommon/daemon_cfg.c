@@ -4,13 +4,13 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "libcommon/daemon_parts.h"
+#include "libcommon/jsonput.h"
 
 static struct daemon_cfg *
 cfg_wrap(struct cfg *cfg)
@@ -164,13 +164,12 @@ daemon_findings_json(const struct errs *errs)
 		const struct finding *f = &errs->v[i];
 		json_t *o = json_object();
 
-		json_object_set_new(o, "file", f->file ? json_string(f->file) : json_null());
-		json_object_set_new(o, "line", json_integer(f->line));
-		json_object_set_new(o, "col", json_integer(f->col));
-		json_object_set_new(
-			o, "level", json_string(f->level == FINDING_ERROR ? "error" : "warning"));
-		json_object_set_new(o, "path", json_string(f->path));
-		json_object_set_new(o, "text", json_string(f->text));
+		jsonput_text(o, "file", f->file);
+		jsonput_int(o, "line", f->line);
+		jsonput_int(o, "col", f->col);
+		jsonput_text(o, "level", f->level == FINDING_ERROR ? "error" : "warning");
+		jsonput_text(o, "path", f->path);
+		jsonput_text(o, "text", f->text);
 		json_array_append_new(array, o);
 	}
 	return array;

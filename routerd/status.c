@@ -6,26 +6,14 @@
 
 #include <inttypes.h>
 
-#include <jansson.h>
 #include <utlist.h>
 
+#include "libcommon/jsonput.h"
 #include "libcommon/ktls.h"
 #include "libcommon/units.h"
 #include "routerd/backend_int.h"
 
 #define LISTENERS_MAX 256
-
-static void
-set_int(json_t *o, const char *key, uint64_t v)
-{
-	json_object_set_new(o, key, json_integer((json_int_t)v));
-}
-
-static void
-set_str(json_t *o, const char *key, const char *v)
-{
-	json_object_set_new(o, key, v ? json_string(v) : json_null());
-}
 
 /* --- one server --- */
 
@@ -73,24 +61,25 @@ server_json(const struct pool *p, const struct member *m)
 	char text[ADDR_TEXT];
 	json_t *o = json_object();
 
-	set_str(o, "name", v.s->name);
-	set_str(o, "address", v.s->state->address);
-	set_str(o, "connects_to", server_addr(v.s, &a) ? addr_format(&a.sa, a.len, text) : NULL);
-	set_str(o, "verdict", verdict_name(v.shown->verdict));
-	set_str(o, "reason", v.shown->reason);
-	set_int(o, "since_ms", v.since_ms);
-	json_object_set_new(o, "stale", json_boolean(v.shown->is_stale));
-	set_int(o, "weight", v.shown->weight);
-	json_object_set_new(o, "backup", json_boolean(m->is_backup));
-	set_int(o, "inflight", atomic_load(&v.s->inflight));
-	set_int(o, "requests", atomic_load(&v.s->requests));
-	set_int(o, "errors", atomic_load(&v.s->errors));
-	set_int(o, "retried", atomic_load(&v.s->retried));
+	jsonput_text(o, "name", v.s->name);
+	jsonput_text(o, "address", v.s->state->address);
+	jsonput_text(
+		o, "connects_to", server_addr(v.s, &a) ? addr_format(&a.sa, a.len, text) : NULL);
+	jsonput_text(o, "verdict", verdict_name(v.shown->verdict));
+	jsonput_text(o, "reason", v.shown->reason);
+	jsonput_int(o, "since_ms", v.since_ms);
+	jsonput_bool(o, "stale", v.shown->is_stale);
+	jsonput_int(o, "weight", v.shown->weight);
+	jsonput_bool(o, "backup", m->is_backup);
+	jsonput_int(o, "inflight", atomic_load(&v.s->inflight));
+	jsonput_int(o, "requests", atomic_load(&v.s->requests));
+	jsonput_int(o, "errors", atomic_load(&v.s->errors));
+	jsonput_int(o, "retried", atomic_load(&v.s->retried));
 	json_object_set_new(
 		o, "age_ms", v.is_probed ? json_integer((json_int_t)v.age_ms) : json_null());
-	set_int(o, "fails", server_fails(v.s));
-	set_int(o, "blocked_ms", v.blocked_ms);
-	json_object_set_new(o, "trial", json_boolean(atomic_load(&v.s->trial_ms) != 0));
+	jsonput_int(o, "fails", server_fails(v.s));
+	jsonput_int(o, "blocked_ms", v.blocked_ms);
+	jsonput_bool(o, "trial", atomic_load(&v.s->trial_ms) != 0);
 	return o;
 }
 
@@ -137,15 +126,15 @@ status_pool_json(const struct pool *p)
 	json_t *servers = json_array();
 	json_t *o = json_object();
 
-	set_str(o, "name", p->name);
-	set_str(o, "balance", p->method->name);
-	json_object_set_new(o, "checked", json_boolean(p->is_checked));
-	json_object_set_new(o, "empty", json_boolean(p->is_empty));
-	json_object_set_new(o, "stale", json_boolean(p->is_stale));
+	jsonput_text(o, "name", p->name);
+	jsonput_text(o, "balance", p->method->name);
+	jsonput_bool(o, "checked", p->is_checked);
+	jsonput_bool(o, "empty", p->is_empty);
+	jsonput_bool(o, "stale", p->is_stale);
 	json_object_set_new(o, "knowledge_age_ms",
 		p->heard_ms ? json_integer((json_int_t)(now_ms - p->heard_ms)) : json_null());
-	set_int(o, "active", atomic_load(&p->active));
-	set_int(o, "retrying", atomic_load(&p->retries));
+	jsonput_int(o, "active", atomic_load(&p->active));
+	jsonput_int(o, "retrying", atomic_load(&p->retries));
 	for (unsigned i = 0; i < p->count; i++)
 		json_array_append_new(servers, server_json(p, &p->members[i]));
 	json_object_set_new(o, "servers", servers);
@@ -186,8 +175,8 @@ counters_json(const struct status_of *s)
 	json_t *o = json_object();
 
 	for (size_t i = 0; i < STAT_COUNT; i++)
-		set_int(o, stats[i].name, workers_stat(s->workers, stats[i].id));
-	set_int(o, "access_log_dropped", s->log_dropped);
+		jsonput_int(o, stats[i].name, workers_stat(s->workers, stats[i].id));
+	jsonput_int(o, "access_log_dropped", s->log_dropped);
 	return o;
 }
 
@@ -196,7 +185,7 @@ add_reason(void *arg, const char *word, uint64_t count)
 {
 	json_t *o = arg;
 
-	set_int(o, word, (uint64_t)json_integer_value(json_object_get(o, word)) + count);
+	jsonput_int(o, word, (uint64_t)json_integer_value(json_object_get(o, word)) + count);
 }
 
 static json_t *
@@ -214,16 +203,16 @@ limits_json(const struct status_of *s)
 {
 	json_t *o = json_object();
 
-	set_int(o, "connections", workers_limit(s->workers));
-	set_int(o, "request_line", s->http->limits.request_line);
-	set_int(o, "head", s->http->limits.head);
-	set_int(o, "fields", (uint64_t)s->http->limits.fields);
-	set_int(o, "body", s->http->limits.body);
-	set_int(o, "response_head", s->http->limits.response_head);
-	set_int(o, "body_rate", s->http->limits.body_rate);
-	set_int(o, "h2_streams", (uint64_t)s->http->limits.h2_streams);
-	set_int(o, "h2_resets", (uint64_t)s->http->limits.h2_resets);
-	set_int(o, "h2_frames", (uint64_t)s->http->limits.h2_frames);
+	jsonput_int(o, "connections", workers_limit(s->workers));
+	jsonput_int(o, "request_line", s->http->limits.request_line);
+	jsonput_int(o, "head", s->http->limits.head);
+	jsonput_int(o, "fields", (uint64_t)s->http->limits.fields);
+	jsonput_int(o, "body", s->http->limits.body);
+	jsonput_int(o, "response_head", s->http->limits.response_head);
+	jsonput_int(o, "body_rate", s->http->limits.body_rate);
+	jsonput_int(o, "h2_streams", (uint64_t)s->http->limits.h2_streams);
+	jsonput_int(o, "h2_resets", (uint64_t)s->http->limits.h2_resets);
+	jsonput_int(o, "h2_frames", (uint64_t)s->http->limits.h2_frames);
 	return o;
 }
 
@@ -237,10 +226,10 @@ listeners_json(const struct status_of *s)
 	for (unsigned i = 0; i < n && i < LISTENERS_MAX; i++) {
 		json_t *o = json_object();
 
-		set_str(o, "name", v[i].name);
-		set_str(o, "address", v[i].address);
-		set_int(o, "connections", v[i].connections);
-		set_int(o, "accepted", v[i].accepted);
+		jsonput_text(o, "name", v[i].name);
+		jsonput_text(o, "address", v[i].address);
+		jsonput_int(o, "connections", v[i].connections);
+		jsonput_int(o, "accepted", v[i].accepted);
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -253,11 +242,11 @@ bus_json(const struct busio *io)
 	json_t *o = json_object();
 
 	busio_get_stats(io, &st);
-	set_int(o, "peers", st.bus.peers);
-	set_int(o, "health", st.health);
-	set_int(o, "unknown", st.unknown);
-	set_int(o, "malformed", st.malformed + st.bus.malformed);
-	set_int(o, "evidence", st.evidence);
+	jsonput_int(o, "peers", st.bus.peers);
+	jsonput_int(o, "health", st.health);
+	jsonput_int(o, "unknown", st.unknown);
+	jsonput_int(o, "malformed", st.malformed + st.bus.malformed);
+	jsonput_int(o, "evidence", st.evidence);
 	return o;
 }
 
@@ -268,9 +257,9 @@ dns_json(const struct backends *b)
 	json_t *o = json_object();
 
 	resolve_stats(b->resolver, &st);
-	set_int(o, "names", st.names);
-	set_int(o, "queries", st.queries);
-	set_int(o, "failures", st.failures);
+	jsonput_int(o, "names", st.names);
+	jsonput_int(o, "queries", st.queries);
+	jsonput_int(o, "failures", st.failures);
 	return o;
 }
 
@@ -279,9 +268,9 @@ overrides_json(const struct backends *b)
 {
 	json_t *o = json_object();
 
-	set_int(o, "entries", b->overrides.n);
-	set_int(o, "unmatched", backends_unmatched_overrides(b));
-	set_str(o, "error", b->overrides_error[0] ? b->overrides_error : NULL);
+	jsonput_int(o, "entries", b->overrides.n);
+	jsonput_int(o, "unmatched", backends_unmatched_overrides(b));
+	jsonput_text(o, "error", b->overrides_error[0] ? b->overrides_error : NULL);
 	return o;
 }
 
@@ -292,15 +281,15 @@ status_json(const struct status_of *s, json_t *o)
 	json_t *each = json_array();
 	const struct pool *p;
 
-	set_int(o, "workers", workers_count(s->workers));
-	set_int(o, "oldest_generation", workers_oldest_generation(s->workers));
-	set_int(o, "connections", workers_stat(s->workers, STAT_CONNECTIONS));
+	jsonput_int(o, "workers", workers_count(s->workers));
+	jsonput_int(o, "oldest_generation", workers_oldest_generation(s->workers));
+	jsonput_int(o, "connections", workers_stat(s->workers, STAT_CONNECTIONS));
 	json_object_set_new(o, "limits", limits_json(s));
 	for (unsigned i = 0; i < workers_count(s->workers); i++)
 		json_array_append_new(each,
 			json_integer((json_int_t)workers_stat_of(s->workers, i, STAT_CONNECTIONS)));
 	json_object_set_new(o, "worker_connections", each);
-	set_str(o, "kernel_tls", ktls_versions(workers_kernel_tls(s->workers)));
+	jsonput_text(o, "kernel_tls", ktls_versions(workers_kernel_tls(s->workers)));
 	json_object_set_new(o, "counters", counters_json(s));
 	json_object_set_new(o, "reasons", reasons_json(s));
 	json_object_set_new(o, "listeners", listeners_json(s));

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <pwd.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/jsonput.h"
 #include "libcommon/mem.h"
 #include "libcommon/sock.h"
 #include "libcommon/tlsasker.h"
@@ -421,15 +421,14 @@ policy_json(const struct policy *p)
 	json_t *o = json_object();
 	char when[UNITS_TIME];
 
-	json_object_set_new(o, "name", json_string(p->cfg->name));
-	json_object_set_new(o, "verify", json_boolean(p->cfg->verify));
-	json_object_set_new(o, "ca", json_string(p->cfg->ca != NULL ? p->cfg->ca : "system"));
-	json_object_set_new(o, "min_version",
-		json_string(p->cfg->min_version == TLSPOLICY_1_3 ? "1.3" : "1.2"));
+	jsonput_text(o, "name", p->cfg->name);
+	jsonput_bool(o, "verify", p->cfg->verify);
+	jsonput_text(o, "ca", p->cfg->ca != NULL ? p->cfg->ca : "system");
+	jsonput_text(o, "min_version", p->cfg->min_version == TLSPOLICY_1_3 ? "1.3" : "1.2");
 	if (p->cert != NULL) {
 		units_format_time(p->cert->not_after, when);
-		json_object_set_new(o, "cert", json_string(p->cert->cert_path));
-		json_object_set_new(o, "cert_not_after", json_string(when));
+		jsonput_text(o, "cert", p->cert->cert_path);
+		jsonput_text(o, "cert_not_after", when);
 	}
 	return o;
 }
@@ -443,15 +442,14 @@ status_json(const struct connector *s, json_t *o)
 	json_t *policies = json_array();
 
 	for (size_t i = 0; i < COUNT(counters); i++)
-		json_object_set_new(numbers, counters[i].name,
-			json_integer((json_int_t)value(st, &counters[i])));
+		jsonput_int(numbers, counters[i].name, value(st, &counters[i]));
 	for (unsigned i = 0; i < TLSASK_WHY_COUNT; i++)
-		json_object_set_new(whys, tlsask_word(i), json_integer((json_int_t)st->whys[i]));
+		jsonput_int(whys, tlsask_word(i), st->whys[i]);
 	for (size_t i = 0; i < policies_count(s->policies); i++)
 		json_array_append_new(policies, policy_json(policies_at(s->policies, i)));
-	json_object_set_new(o, "role", json_string("connect"));
-	json_object_set_new(o, "handshaking", json_integer(asks_open(s->asks)));
-	json_object_set_new(o, "channels", json_integer(asks_channels(s->asks)));
+	jsonput_text(o, "role", "connect");
+	jsonput_int(o, "handshaking", asks_open(s->asks));
+	jsonput_int(o, "channels", asks_channels(s->asks));
 	json_object_set_new(o, "counters", numbers);
 	json_object_set_new(o, "handshake_failures", whys);
 	json_object_set_new(o, "policies", policies);

@@ -3,9 +3,9 @@
  * workers are read as they stand and added up.
  */
 #include <inttypes.h>
-#include <jansson.h>
 
 #include "libcommon/clock.h"
+#include "libcommon/jsonput.h"
 #include "libcommon/units.h"
 #include "tlsd/certctl.h"
 #include "tlsd/control.h"
@@ -57,8 +57,7 @@ numbers(const struct server *s, const struct counter *list, size_t n)
 	json_t *o = json_object();
 
 	for (size_t i = 0; i < n; i++)
-		json_object_set_new(
-			o, list[i].name, json_integer((json_int_t)sum_at(s, list[i].offset)));
+		jsonput_int(o, list[i].name, sum_at(s, list[i].offset));
 	return o;
 }
 
@@ -68,7 +67,7 @@ failures(const struct server *s)
 	json_t *o = json_object();
 
 	for (unsigned r = 0; r < REASON_COUNT; r++)
-		json_object_set_new(o, reason_word(r), json_integer((json_int_t)sum_failed(s, r)));
+		jsonput_int(o, reason_word(r), sum_failed(s, r));
 	return o;
 }
 
@@ -81,12 +80,12 @@ auth_json(const struct clientauth *a)
 	if (a == NULL)
 		return json_null();
 	o = json_object();
-	json_object_set_new(o, "mode", json_string(clientauth_mode_word(a->mode)));
-	json_object_set_new(o, "authorities", json_integer((json_int_t)a->ncas));
-	json_object_set_new(o, "revocation_lists", json_integer((json_int_t)a->ncrls));
+	jsonput_text(o, "mode", clientauth_mode_word(a->mode));
+	jsonput_int(o, "authorities", a->ncas);
+	jsonput_int(o, "revocation_lists", a->ncrls);
 	if (a->next_update != 0) {
 		units_format_time(a->next_update, when);
-		json_object_set_new(o, "next_update", json_string(when));
+		jsonput_text(o, "next_update", when);
 	}
 	return o;
 }
@@ -101,22 +100,18 @@ listener_json(const struct site_listener *l)
 	addr_format(&l->listen->bound.sa, l->listen->bound.len, text);
 	for (size_t i = 0; i < l->cfg->alpn.n; i++)
 		json_array_append_new(alpn, json_string(*CFG_AT(char *, l->cfg->alpn, i)));
-	json_object_set_new(o, "address", json_string(l->cfg->address_text));
-	json_object_set_new(o, "bound", json_string(text));
-	json_object_set_new(o, "to", json_string(l->cfg->to));
-	json_object_set_new(
-		o, "seam", json_string(l->cfg->seam == SEAM_HANDOFF ? "handoff" : "relay"));
+	jsonput_text(o, "address", l->cfg->address_text);
+	jsonput_text(o, "bound", text);
+	jsonput_text(o, "to", l->cfg->to);
+	jsonput_text(o, "seam", l->cfg->seam == SEAM_HANDOFF ? "handoff" : "relay");
 	json_object_set_new(o, "client_auth", auth_json(l->auth));
-	json_object_set_new(
-		o, "relay", json_string(l->cfg->relay == RELAY_NONE ? "none" : "proxy_v2"));
-	json_object_set_new(
-		o, "min_version", json_string(l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2"));
+	jsonput_text(o, "relay", l->cfg->relay == RELAY_NONE ? "none" : "proxy_v2");
+	jsonput_text(o, "min_version", l->cfg->min_version == TLS_1_3 ? "1.3" : "1.2");
 	json_object_set_new(o, "alpn", alpn);
-	json_object_set_new(o, "certificates", json_integer((json_int_t)l->ncerts));
-	json_object_set_new(o, "passthrough", json_integer((json_int_t)l->npass));
-	json_object_set_new(o, "connections", json_integer(atomic_load(&l->listen->stat->open)));
-	json_object_set_new(
-		o, "accepted", json_integer((json_int_t)atomic_load(&l->listen->stat->accepted)));
+	jsonput_int(o, "certificates", l->ncerts);
+	jsonput_int(o, "passthrough", l->npass);
+	jsonput_int(o, "connections", atomic_load(&l->listen->stat->open));
+	jsonput_int(o, "accepted", atomic_load(&l->listen->stat->accepted));
 	return o;
 }
 
@@ -125,11 +120,11 @@ add_backend(void *arg, struct backend *b)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "address", json_string(b->name));
-	json_object_set_new(o, "active", json_integer(atomic_load(&b->active)));
-	json_object_set_new(o, "connected", json_integer((json_int_t)atomic_load(&b->connected)));
-	json_object_set_new(o, "failed", json_integer((json_int_t)atomic_load(&b->failed)));
-	json_object_set_new(o, "listed", json_boolean(atomic_load(&b->is_listed)));
+	jsonput_text(o, "address", b->name);
+	jsonput_int(o, "active", atomic_load(&b->active));
+	jsonput_int(o, "connected", atomic_load(&b->connected));
+	jsonput_int(o, "failed", atomic_load(&b->failed));
+	jsonput_bool(o, "listed", atomic_load(&b->is_listed));
 	json_array_append_new(arg, o);
 }
 
@@ -139,13 +134,11 @@ tickets_json(const struct server *s)
 	json_t *o = json_object();
 	bool enabled = s->site->cfg->tickets.enabled;
 
-	json_object_set_new(o, "enabled", json_boolean(enabled));
-	json_object_set_new(o, "shared", json_boolean(s->is_sharing_tickets));
-	json_object_set_new(o, "keys", json_integer(ticket_keys_count(s->tickets)));
-	json_object_set_new(
-		o, "age_ms", json_integer((json_int_t)ticket_keys_age_ms(s->tickets, clock_ms())));
-	json_object_set_new(
-		o, "rotate_ms", json_integer((json_int_t)s->site->cfg->tickets.rotate_ms));
+	jsonput_bool(o, "enabled", enabled);
+	jsonput_bool(o, "shared", s->is_sharing_tickets);
+	jsonput_int(o, "keys", ticket_keys_count(s->tickets));
+	jsonput_int(o, "age_ms", ticket_keys_age_ms(s->tickets, clock_ms()));
+	jsonput_int(o, "rotate_ms", s->site->cfg->tickets.rotate_ms);
 	return o;
 }
 
@@ -170,8 +163,8 @@ status_json(const struct server *s, json_t *o)
 	for (size_t i = 0; i < s->site->nlisteners; i++)
 		json_array_append_new(listeners, listener_json(&s->site->listeners[i]));
 	backends_each(s->pool.backends, add_backend, backends);
-	json_object_set_new(now, "max", json_integer((json_int_t)atomic_load(&s->pool.max)));
-	json_object_set_new(o, "workers", json_integer(s->nstarted));
+	jsonput_int(now, "max", atomic_load(&s->pool.max));
+	jsonput_int(o, "workers", s->nstarted);
 	json_object_set_new(o, "connections", now);
 	json_object_set_new(o, "counters", numbers(s, counters, COUNT(counters)));
 	json_object_set_new(o, "handshake_failures", failures(s));
