@@ -76,9 +76,6 @@ $(B)/bin/$(1): $(B)/$(1)/main.o $(B)/$(1).a $(COMMON_A)
 endef
 $(foreach p,$(AREAS),$(eval $(call archive,$(p))))
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
-$(B)/libcommon.a.empty:
-	@mkdir -p $(@D); rm -f $@; ar rcs $@
-
 # Always: the links are of the variant that was built last.
 bin/%: $(B)/bin/% FORCE
 	@mkdir -p bin
