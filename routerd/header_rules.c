@@ -171,13 +171,17 @@ is_there(const struct msg *m, unsigned count, struct slice name)
 	return false;
 }
 
+/* Not for msg_field: what is asked of a message by a known name is asked of its sender (is it gRPC?
+ * what does the log say of its client?), also when a tunnel has let go of the rules. */
 static void
 add_field(struct msg *m, const struct header_rule *r, struct slice value)
 {
 	/* Who the client is was settled before, and is not read from these (forward_client). */
 	enum field_id id = field_flags(r->id) & FIELD_IDENTITY ? FIELD_OTHER : r->id;
+	uint8_t first = m->first[id];
 
 	msg_add(m, id, r->name, value);
+	m->first[id] = first;
 }
 
 static enum header_result

@@ -205,6 +205,27 @@ answer_field() { # NAME
 	assert_output --partial "X-Ours: 1"
 }
 
+@test "a tunnel outlives the rules that it went by, and the log has only what the client said" {
+	rules='headers: { request: { default: { User-Agent: "of ours", Referer: "http://of.ours/" } }, response: { set: { X-Ours: "1" } } }'
+	proxy "
+        - { path: /, pool: app, $rules }"
+	exec 5<>"/dev/tcp/127.0.0.1/$PORT"
+	printf 'GET /upgrade HTTP/1.1\r\nHost: h.example\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n' >&5
+	until IFS= read -r -t 10 line <&5 && [ "$line" = $'\r' ]; do :; done
+	requests o1 | grep -q '"of ours"'
+	# The first generation goes once nobody needs it.
+	proxy '
+        - { path: /, pool: app }'
+	ctl routerd.0 reload
+	for i in 1 2 3 4; do http -o /dev/null "$URL/bytes/1" -A curl; done
+	printf 'ping' >&5
+	IFS= read -r -t 10 -n 4 line <&5
+	[ "$line" = ping ]
+	exec 5>&-
+	wait_for 'grep -q "\"status\":101" access.log'
+	[ "$(jq -r 'select(.status == 101) | "\(.user_agent) \(.referer)"' access.log)" = "null null" ]
+}
+
 @test "values too large for a message are refused, and an answer comes without them" {
 	proxy '
         - { path: /big, pool: app, headers: { request: { set: { A: "${http_big}", B: "${http_big}", C: "${http_big}" } } } }
