@@ -47,7 +47,7 @@ wrong_kind(struct binder *b, const struct cfg_row *row, const struct cfg_node *n
 	struct sbuf text = { 0 };
 
 	if (node->kind == CFG_SEQUENCE) {
-		sbuf_adds(&text, "found a list");
+		sbuf_adds(&text, node->first != NULL ? "found a list" : "found an empty list");
 	} else if (node->kind == CFG_MAPPING) {
 		sbuf_adds(&text, "found a mapping");
 	} else if (node->is_null) {
@@ -279,10 +279,11 @@ bind_pair(struct binder *b, const struct cfg_row *row, struct slice name,
 	return true;
 }
 
+/* An empty list would say nothing without a word: it is no text. */
 static bool
 is_repeated(const struct cfg_row *row, const struct cfg_node *node)
 {
-	return row->flags & CFG_REPEAT && node->kind == CFG_SEQUENCE;
+	return row->flags & CFG_REPEAT && node->kind == CFG_SEQUENCE && node->first != NULL;
 }
 
 static size_t

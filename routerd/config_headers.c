@@ -42,6 +42,25 @@ check_name(struct cfg_ctx *ctx, const struct mention *m, const char *path, enum 
 		cfg_error(ctx, m->node, path, "every request has a Host, expected it under set");
 }
 
+static bool
+is_host(const char *name)
+{
+	return field_id_of(slice_str(name)) == FIELD_HOST;
+}
+
+/* Without variables it is known before any request is. */
+static void
+check_host(struct cfg_ctx *ctx, const struct mention *m, const char *path)
+{
+	struct slice text = slice_trim(m->node->text);
+	struct slice host;
+	uint16_t port;
+
+	if (text.n > 0 && !http1_host(text, &host, &port))
+		cfg_error(ctx, m->node, path, "\"%.*s\" is no host, expected NAME or NAME:PORT",
+			SLICE_ARG(text));
+}
+
 static void
 check_value(struct cfg_ctx *ctx, const struct mention *m, const char *path, enum var_when when)
 {
@@ -55,6 +74,8 @@ check_value(struct cfg_ctx *ctx, const struct mention *m, const char *path, enum
 	problem = template_parse(m->node, when, &t, ctx->arena);
 	if (problem != NULL)
 		cfg_error(ctx, m->node, path, "%s: %s", m->name, problem);
+	else if (is_host(m->name) && m->node->var_count == 0)
+		check_host(ctx, m, path);
 }
 
 /* --- a direction ----------------------------------------------------------------------------- */
@@ -92,7 +113,7 @@ check_once(struct cfg_ctx *ctx, const struct mentions *m, size_t at, const char 
 		const struct mention *other = &m->v[i];
 
 		if (!slice_caseeq(slice_str(other->name), slice_str(one->name)) ||
-			(one->is_value && strcmp(one->key, other->key) == 0 &&
+			(one->is_value && !is_host(one->name) && strcmp(one->key, other->key) == 0 &&
 				strcmp(one->name, other->name) == 0))
 			continue;
 		cfg_error(ctx, one->node, path, "%s stands under %s already, expected it once",

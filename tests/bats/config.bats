@@ -261,8 +261,8 @@ accepted() {
 	weir.yaml:4:17: http.listen: found a mapping, expected a list of listeners
 	weir.yaml:4:34: http.hosts: found "7", expected a list of hosts
 	weir.yaml:4:46: http.workers: "x" is not valid, expected a whole number from 0 to 256
-	weir.yaml:4:61: http.access_log: found a list, expected a mapping
-	weir.yaml:5:8: pools: found a list, expected a mapping of names to pools
+	weir.yaml:4:61: http.access_log: found an empty list, expected a mapping
+	weir.yaml:5:8: pools: found an empty list, expected a mapping of names to pools
 	weir.yaml:6:6: tls: found "yes", expected a mapping
 	weir.yaml:7:9: health: found a list, expected a mapping
 	weir.yaml:8:5: up: found "5", expected a mapping

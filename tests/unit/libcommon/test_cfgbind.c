@@ -375,13 +375,14 @@ test_repeated_pairs(void **state)
 	struct bound b;
 
 	(void)state;
-	bind_text(&b, "rules: {a: [one, '${two} $${three}'], b: '', c: [], d: x}");
+	bind_text(&b, "rules: {a: [one, '${two} $${three}'], b: '', c: [e], d: x}");
 	assert_int_equal(b.errs.n, 0);
-	assert_int_equal(b.all.rules.n, 4);
+	assert_int_equal(b.all.rules.n, 5);
 	expect_rule(&b, 0, "a", "one", 0);
 	expect_rule(&b, 1, "a", "${two} ${three}", 1);
 	expect_rule(&b, 2, "b", "", 0);
-	expect_rule(&b, 3, "d", "x", 0);
+	expect_rule(&b, 3, "c", "e", 0);
+	expect_rule(&b, 4, "d", "x", 0);
 	unbind(&b);
 }
 
@@ -492,6 +493,7 @@ static const struct bad_case bad[] = {
 	{ "texts: [a, [b]]", "w.yaml:1:12: texts[1]: found a list, expected a list of texts\n" },
 	{ "pairs: [a]", "w.yaml:1:8: pairs: found a list, expected a mapping of names to texts\n" },
 	{ "pairs: {a: [1]}", "w.yaml:1:12: pairs.a: found a list, expected text\n" },
+	{ "rules: {a: []}", "w.yaml:1:12: rules.a: found an empty list, expected text\n" },
 	{ "rules: {a: [{b: 1}]}", "w.yaml:1:13: rules.a: found a mapping, expected text\n" },
 	{ "text: 'a ${b} c'",
 		"w.yaml:1:7: text: ${b}: no variables are replaced here, expected $${b} for this "
