@@ -142,7 +142,8 @@ struct httpcfg {
 		struct clientcertcfg client_cert;
 	} forward;
 	struct headerscfg headers;
-	struct cfg_list asserted; /* char *: what requests get by `set`, anywhere; not a key */
+	struct cfg_list
+		asserted; /* char *: what requests' rules set or hide, anywhere; not a key */
 	struct {
 		uint64_t head;           /* 32k */
 		uint64_t request_line;   /* 8k */

@@ -103,7 +103,7 @@ collect_pairs(struct mentions *m, const char *key, const struct cfg_list *pairs)
 	}
 }
 
-/* One that has several values stands there several times. */
+/* One that has several values stands there several times; Host has one. */
 static void
 check_once(struct cfg_ctx *ctx, const struct mentions *m, size_t at, const char *path)
 {
@@ -113,7 +113,8 @@ check_once(struct cfg_ctx *ctx, const struct mentions *m, size_t at, const char 
 		const struct mention *other = &m->v[i];
 
 		if (!slice_caseeq(slice_str(other->name), slice_str(one->name)) ||
-			(one->is_value && !is_host(one->name) && strcmp(one->key, other->key) == 0 &&
+			(one->is_value && !is_host(one->name) &&
+				strcmp(one->key, other->key) == 0 &&
 				strcmp(one->name, other->name) == 0))
 			continue;
 		cfg_error(ctx, one->node, path, "%s stands under %s already, expected it once",
@@ -165,23 +166,36 @@ config_headers_values(const struct headerset *h)
 
 /* --- all of them ----------------------------------------------------------------------------- */
 
+struct asserted {
+	struct cfg_list *names;
+	size_t cap;
+	struct arena *arena;
+};
+
 static void
-assert_names(struct cfg_ctx *ctx, struct httpcfg *http, const struct cfg_list *pairs, size_t *cap)
+assert_name(struct asserted *a, char *name)
 {
-	struct cfg_list *names = &http->asserted;
+	struct cfg_list *names = a->names;
 
-	for (size_t i = 0; i < pairs->n; i++) {
-		if (names->n == *cap) {
-			char **more;
+	if (names->n == a->cap) {
+		char **more;
 
-			*cap = *cap ? 2 * *cap : 16;
-			more = arena_alloc(ctx->arena, *cap * sizeof(*more));
-			if (names->n > 0)
-				memcpy(more, names->v, names->n * sizeof(*more));
-			names->v = more;
-		}
-		*CFG_AT(char *, *names, names->n++) = CFG_AT(struct cfg_pair, *pairs, i)->name;
+		a->cap = a->cap ? 2 * a->cap : 16;
+		more = arena_alloc(a->arena, a->cap * sizeof(*more));
+		if (names->n > 0)
+			memcpy(more, names->v, names->n * sizeof(*more));
+		names->v = more;
 	}
+	*CFG_AT(char *, *names, names->n++) = name;
+}
+
+static void
+assert_names(struct asserted *a, const struct headerset *h)
+{
+	for (size_t i = 0; i < h->hide.n; i++)
+		assert_name(a, *CFG_AT(char *, h->hide, i));
+	for (size_t i = 0; i < h->set.n; i++)
+		assert_name(a, CFG_AT(struct cfg_pair, h->set, i)->name);
 }
 
 static void
@@ -216,19 +230,18 @@ check_counts(struct cfg_ctx *ctx, const struct httpcfg *http, const struct hostc
 void
 config_headers_check(struct cfg_ctx *ctx, struct httpcfg *http)
 {
-	size_t cap = 0;
+	struct asserted a = { .names = &http->asserted, .arena = ctx->arena };
 
 	http->asserted = (struct cfg_list){ 0 };
-	assert_names(ctx, http, &http->headers.request.set, &cap);
+	assert_names(&a, &http->headers.request);
 	for (size_t i = 0; i < http->hosts.n; i++) {
 		const struct hostcfg *h = CFG_AT(const struct hostcfg, http->hosts, i);
 
 		check_counts(ctx, http, h, i);
-		assert_names(ctx, http, &h->headers.request.set, &cap);
+		assert_names(&a, &h->headers.request);
 		for (size_t k = 0; k < h->routes.n; k++)
-			assert_names(ctx, http,
-				&CFG_AT(const struct routecfg, h->routes, k)->headers.request.set,
-				&cap);
+			assert_names(
+				&a, &CFG_AT(const struct routecfg, h->routes, k)->headers.request);
 	}
 }
 

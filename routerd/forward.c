@@ -97,7 +97,7 @@ judge_identity(struct field *f, const struct forward_info *info)
 		keep(f);
 }
 
-/* Does a rule of the configuration say what requests' fields of this name hold? */
+/* Does a rule of the configuration say what requests' fields of this name hold, if anything? */
 static bool
 is_asserted(const struct httpcfg *http, struct slice name)
 {

@@ -56,7 +56,7 @@ void forward_request(struct msg *m, const struct forward_info *info, struct aren
 /*
  * A trailer section of either direction: what claims to be identity, in any spelling, and Proxy go,
  * whoever sent them: nobody asserts those behind a body. http tells of a request's, what header
- * rules set among them; NULL: a response's.
+ * rules set or hide among them; NULL: a response's.
  */
 void forward_trailers(const struct httpcfg *http, struct field *fields, uint16_t count);
 

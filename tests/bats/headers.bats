@@ -100,15 +100,20 @@ answer_field() { # NAME
 	[ "$(field X-A) $(field X-B) $(field X-C) $(field X-D)" = "mine route mine | host (none)" ]
 }
 
-@test "what a rule sets cannot come behind a body either, from clients of both versions, to servers of both" {
+@test "what a rule sets or hides cannot come behind a body either, from clients of both versions" {
 	proxy '
         - { path: /two/, pool: two }
-        - { path: /, pool: app, headers: { request: { set: { X-User: "${client_cert_cn}" } } } }'
+        - { path: /, pool: app, headers: { request: { set: { X-User: "${client_cert_cn}" }, hide: [X-Debug] } } }'
 	run python3 "$TOOLS/rawclient.py" "$PORT" --until '"trailers"' \
-		'POST /echo HTTP/1.1\r\nHost: h.example\r\nTrailer: X-User\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: admin\r\nx_user: admin\r\nX-Sum: 1\r\n\r\n'
+		'POST /echo HTTP/1.1\r\nHost: h.example\r\nTrailer: X-User\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: admin\r\nx_user: admin\r\nX-Debug: admin\r\nX.Debug: admin\r\nX-Sum: 1\r\n\r\n'
 	assert_success
 	assert_output --partial '["X-Sum", "1"]'
 	refute_output --partial admin
+	proxy '
+        - { path: /, pool: app, headers: { request: { hide: [X-Sum] } } }'
+	ctl routerd.0 reload
+	run node "$TOOLS/h2client.js" "$URL" post /echo 10
+	[ "$(jq -r .body <<<"$output" | jq -c '[.body_len, .trailers]')" = '[10,[]]' ]
 }
 
 @test "Host for the server is another one, to both versions; the log, X-Forwarded-Host and variables keep the client's" {
