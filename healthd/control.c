@@ -216,7 +216,7 @@ static void
 add_age(struct sbuf *out, const char *word, uint64_t ms)
 {
 	sbuf_addf(out, "%s ", word);
-	units_format_duration(out, (int64_t)(ms < 10000 ? ms : ms / 1000 * 1000));
+	units_format_age(out, ms);
 }
 
 static void

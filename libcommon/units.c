@@ -123,6 +123,12 @@ units_format_duration(struct sbuf *out, int64_t ms)
 }
 
 void
+units_format_age(struct sbuf *out, uint64_t ms)
+{
+	units_format_duration(out, (int64_t)(ms < 10000 ? ms : ms / 1000 * 1000));
+}
+
+void
 units_format_size(struct sbuf *out, uint64_t bytes)
 {
 	format(out, bytes, sizes, sizeof(sizes) / sizeof(*sizes));

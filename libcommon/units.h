@@ -19,6 +19,8 @@ bool units_parse_duration(struct slice s, int64_t *ms);
 bool units_parse_size(struct slice s, uint64_t *bytes);
 /* The shortest exact spelling that the parsers read back: 90000 -> "90s", 65536 -> "64k". */
 void units_format_duration(struct sbuf *out, int64_t ms);
+/* The same for people: whole seconds from ten on. */
+void units_format_age(struct sbuf *out, uint64_t ms);
 void units_format_size(struct sbuf *out, uint64_t bytes);
 /* Seconds since 1970 as RFC 3339 writes them, in UTC: "2026-11-24T10:00:00Z"; empty where
  * the year has no name. Returns out. */

@@ -84,12 +84,6 @@ server_json(const struct pool *p, const struct member *m)
 }
 
 static void
-add_duration(struct sbuf *out, uint64_t ms)
-{
-	units_format_duration(out, (int64_t)(ms < 10000 ? ms : ms / 1000 * 1000));
-}
-
-static void
 server_text(const struct pool *p, const struct member *m, struct sbuf *out)
 {
 	struct view v = look(p, m);
@@ -99,20 +93,20 @@ server_text(const struct pool *p, const struct member *m, struct sbuf *out)
 	if (v.shown->reason[0])
 		sbuf_addf(out, " %s", v.shown->reason);
 	sbuf_adds(out, " for ");
-	add_duration(out, v.since_ms);
+	units_format_age(out, v.since_ms);
 	sbuf_addf(out, ", weight %u%s, %u in flight, %" PRIu64 " requests, %" PRIu64 " errors",
 		v.shown->weight, m->is_backup ? " (backup)" : "", atomic_load(&v.s->inflight),
 		atomic_load(&v.s->requests), atomic_load(&v.s->errors));
 	if (v.is_probed) {
 		sbuf_adds(out, ", probed ");
-		add_duration(out, v.age_ms);
+		units_format_age(out, v.age_ms);
 		sbuf_adds(out, v.shown->is_stale ? " ago (stale)" : " ago");
 	}
 	if (server_fails(v.s) > 0)
 		sbuf_addf(out, ", %u fails", server_fails(v.s));
 	if (v.blocked_ms) {
 		sbuf_adds(out, ", blocked for ");
-		add_duration(out, v.blocked_ms);
+		units_format_age(out, v.blocked_ms);
 	}
 	sbuf_addc(out, '\n');
 }
@@ -149,7 +143,7 @@ status_pool_text(const struct pool *p, struct sbuf *out)
 	if (p->is_checked) {
 		sbuf_adds(out, p->heard_ms ? ", health heard " : ", health never heard");
 		if (p->heard_ms) {
-			add_duration(out, loop_now_ms(p->b->loop) - p->heard_ms);
+			units_format_age(out, loop_now_ms(p->b->loop) - p->heard_ms);
 			sbuf_adds(out, " ago");
 		}
 	}

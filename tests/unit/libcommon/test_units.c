@@ -121,6 +121,16 @@ assert_duration(int64_t ms, const char *want)
 }
 
 static void
+assert_age(uint64_t ms, const char *want)
+{
+	struct sbuf b = { 0 };
+
+	units_format_age(&b, ms);
+	assert_string_equal(b.p, want);
+	sbuf_fini(&b);
+}
+
+static void
 assert_size(uint64_t bytes, const char *want)
 {
 	struct sbuf b = { 0 };
@@ -150,6 +160,9 @@ writes_the_shortest(void **state)
 	assert_duration(90000, "90s");
 	assert_duration(3600000, "1h");
 	assert_duration(86400000, "1d");
+	assert_age(9999, "9999ms");
+	assert_age(10001, "10s");
+	assert_age(61999, "61s");
 	assert_duration(1001, "1001ms");
 	assert_duration(-5, "0");
 	assert_size(0, "0");
