@@ -117,4 +117,35 @@ pools_picks(struct pool *p, unsigned n, char *out)
 	return out;
 }
 
+/* What a test has to itself: set-up and tear-down for cmocka. */
+struct pools_fixture {
+	struct loop *loop;
+	struct backends *b;
+};
+
+static inline int
+pools_setup(void **state)
+{
+	struct pools_fixture *f = xcalloc(1, sizeof(*f));
+	struct err err;
+
+	f->loop = loop_new();
+	assert_non_null(f->loop);
+	f->b = backends_new(f->loop, &err);
+	assert_non_null(f->b);
+	*state = f;
+	return 0;
+}
+
+static inline int
+pools_teardown(void **state)
+{
+	struct pools_fixture *f = *state;
+
+	backends_free(f->b);
+	loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
 #endif

@@ -5,36 +5,6 @@
 #include <pthread.h>
 #include <time.h>
 
-struct fixture {
-	struct loop *loop;
-	struct backends *b;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = xcalloc(1, sizeof(*f));
-	struct err err;
-
-	f->loop = loop_new();
-	assert_non_null(f->loop);
-	f->b = backends_new(f->loop, &err);
-	assert_non_null(f->b);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	backends_free(f->b);
-	loop_free(f->loop);
-	free(f);
-	return 0;
-}
-
 /* --- the sequence --- */
 
 static void
@@ -54,7 +24,7 @@ test_sequences(void **state)
 		{ "1,2,3", { 1, 2, 3 }, "cbacbccba" },
 		{ "256,1", { 256, 1 }, "aaaaaaaa" },
 	};
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 
 	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
 		struct pools_server v[5];
@@ -80,7 +50,7 @@ test_sequences(void **state)
 static void
 test_agrees_with_definition(void **state)
 {
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 
 	srand(7);
 	for (int round = 0; round < 50; round++) {
@@ -159,7 +129,7 @@ test_tiers(void **state)
 		{ "all down", { { "a", 1, 0, 0, NULL }, { "b", 1, 1, 0, NULL } }, "dd", true,
 			"----" },
 	};
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 
 	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
 		size_t n = 0;
@@ -200,7 +170,7 @@ static void
 test_never_a_worse_one(void **state)
 {
 	static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h" };
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 
 	srand(11);
 	for (int round = 0; round < 300; round++) {
@@ -259,7 +229,7 @@ test_tried(void **state)
 {
 	static const struct pools_server v[] = { { "a", 5, 0, 0, NULL }, { "b", 1, 0, 0, NULL },
 		{ "c", 1, 1, 0, NULL } };
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("tried", v, 3);
 	struct pool *p = backends_pool(f->b, cfg);
 	struct lb_ask ask = { .now_ms = 1 };
@@ -283,7 +253,7 @@ test_skip_keeps_shares(void **state)
 {
 	static const struct pools_server v[] = { { "a", 5, 0, 0, NULL }, { "b", 1, 0, 0, NULL },
 		{ "c", 1, 0, 0, NULL } };
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("skip", v, 3);
 	struct pool *p = backends_pool(f->b, cfg);
 	char out[16];
@@ -324,7 +294,7 @@ now_ns(void)
 static void
 test_many(void **state)
 {
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 	struct poolcfg *cfg = many_cfg(256);
 	uint64_t start = now_ns();
 	struct pool *p = backends_pool(f->b, cfg);
@@ -357,7 +327,7 @@ test_many(void **state)
 static void
 test_spread_is_even(void **state)
 {
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 	struct poolcfg *cfg = many_cfg(256);
 	struct pool *p = backends_pool(f->b, cfg);
 	struct lb_ask ask = { .now_ms = 1 };
@@ -427,7 +397,7 @@ test_threads_exact(void **state)
 {
 	static const struct pools_server v[] = { { "a", 5, 0, 0, NULL }, { "b", 1, 0, 0, NULL },
 		{ "c", 1, 0, 0, NULL } };
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("threads", v, 3);
 	struct pool *p = backends_pool(f->b, cfg);
 	struct picker k[THREADS];
@@ -453,15 +423,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_sequences, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_agrees_with_definition, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tiers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_never_a_worse_one, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tried, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_skip_keeps_shares, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_spread_is_even, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_threads_exact, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sequences, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_agrees_with_definition, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(test_tiers, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_never_a_worse_one, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(test_tried, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_skip_keeps_shares, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(test_many, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(test_spread_is_even, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(test_threads_exact, pools_setup, pools_teardown),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

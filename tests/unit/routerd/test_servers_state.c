@@ -3,34 +3,6 @@
 
 #include "routerd/status.h"
 
-struct fixture {
-	struct loop *loop;
-	struct backends *b;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = xcalloc(1, sizeof(*f));
-	struct err err;
-
-	f->loop = loop_new();
-	f->b = backends_new(f->loop, &err);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	backends_free(f->b);
-	loop_free(f->loop);
-	free(f);
-	return 0;
-}
-
 static size_t
 count_words(struct slice line)
 {
@@ -77,7 +49,7 @@ test_lines(void **state)
 		"2 app 4 named - 0 32 1 1 0 1 0 0 6 0 0 0 app.invalid 3000 - 0 0 - - 0",
 		"2 app 5 off 127.0.0.1 0 4 1 1 0 15 3 4 6 0 0 0 - 9005 - 0 0 - - 0",
 	};
-	struct fixture *f = *state;
+	struct pools_fixture *f = *state;
 	struct poolcfg *cfg = pools_cfg("app", v, 5);
 	struct pool *p;
 	struct sbuf out = { 0 };
@@ -111,8 +83,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_head, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_head, pools_setup, pools_teardown),
+		cmocka_unit_test_setup_teardown(test_lines, pools_setup, pools_teardown),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
