@@ -44,8 +44,7 @@ unsigned probe_open_count(void);
 /* Close those too: before the loop goes. */
 void probe_close_all(void);
 
-/* --- for the kinds -----------------------------------------------------------------------------
- */
+/* --- for the kinds --- */
 
 struct probe_kind {
 	/* Take what is needed. */

@@ -42,8 +42,7 @@ mark_at(const struct loader *l, yaml_mark_t mark)
 	return (struct err_at){ l->cfg->file, (unsigned)mark.line + 1, (unsigned)mark.column + 1 };
 }
 
-/* --- events ------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
 static bool
 next_event(struct loader *l, yaml_event_t *event)
@@ -57,8 +56,7 @@ next_event(struct loader *l, yaml_event_t *event)
 	return false;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
+/* --- nodes --- */
 
 static struct cfg_node *
 fatal(struct loader *l, struct err_at at, const char *text)
@@ -183,8 +181,7 @@ parse_alias(struct loader *l, const yaml_event_t *event, unsigned depth)
 	return n;
 }
 
-/* --- scalars -----------------------------------------------------------------------------------
- */
+/* --- scalars --- */
 
 static bool
 is_null_word(struct slice s)
@@ -279,8 +276,7 @@ parse_scalar(struct loader *l, const yaml_event_t *event, bool is_key)
 	return l->is_fatal ? NULL : n;
 }
 
-/* --- collections -------------------------------------------------------------------------------
- */
+/* --- collections --- */
 
 static struct cfg_node *
 parse_sequence(struct loader *l, const yaml_event_t *start, unsigned depth)
@@ -461,8 +457,7 @@ parse_node(struct loader *l, yaml_event_t *event, unsigned depth)
 	return n;
 }
 
-/* --- documents ---------------------------------------------------------------------------------
- */
+/* --- documents --- */
 
 static void
 parse_document(struct loader *l)

@@ -18,8 +18,7 @@ static bool bind_struct(struct binder *b, const struct cfg_schema *schema,
 	const struct cfg_node *node, const char *const *other_keys, void *obj);
 static void bind_defaults(struct binder *b, const struct cfg_schema *schema, void *obj);
 
-/* --- messages ----------------------------------------------------------------------------------
- */
+/* --- messages --- */
 
 void
 cfg_error(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, const char *fmt, ...)
@@ -74,8 +73,7 @@ missing(struct binder *b, const struct cfg_row *row, const struct cfg_node *pare
 	sbuf_fini(&want);
 }
 
-/* --- unknown keys ------------------------------------------------------------------------------
- */
+/* --- unknown keys --- */
 
 struct known_keys {
 	const struct cfg_row *rows;
@@ -150,8 +148,7 @@ check_keys(struct binder *b, const struct known_keys *known, const struct cfg_no
 	}
 }
 
-/* --- values ------------------------------------------------------------------------------------
- */
+/* --- values --- */
 
 /* A default that its own type refuses is a mistake in a table: found by the first test that binds.
  */
@@ -321,8 +318,7 @@ bind_pairs(struct binder *b, const struct cfg_row *row, const struct cfg_node *n
 	return is_ok;
 }
 
-/* --- structs -----------------------------------------------------------------------------------
- */
+/* --- structs --- */
 
 const struct cfg_node *
 cfg_as_mapping(struct arena *a, const struct cfg_schema *schema, const struct cfg_node *node)

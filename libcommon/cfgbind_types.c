@@ -67,8 +67,7 @@ cfg_item_size(enum cfg_type list_type)
 						: sizeof(char *);
 }
 
-/* --- what is expected --------------------------------------------------------------------------
- */
+/* --- what is expected --- */
 
 static bool
 has_range(const struct cfg_row *row)
@@ -167,8 +166,7 @@ refuse(const struct value_ctx *v, struct slice text, const char *problem)
 	return false;
 }
 
-/* --- the types ---------------------------------------------------------------------------------
- */
+/* --- the types --- */
 
 static bool
 parse_bool(const struct value_ctx *v, struct slice text, void *out)
@@ -387,8 +385,7 @@ parse_addr(const struct value_ctx *v, struct slice text, void *out)
 	return true;
 }
 
-/* --- members of lists of scalars ---------------------------------------------------------------
- */
+/* --- members of lists of scalars --- */
 
 static bool
 parse_net(const struct value_ctx *v, struct slice text, void *out)

@@ -134,8 +134,7 @@ leaf_json(struct dumper *d, const struct cfg_row *row, const struct cfg_node *no
 	return j;
 }
 
-/* --- cfg_dump ----------------------------------------------------------------------------------
- */
+/* --- cfg_dump --- */
 
 static void dump_struct(
 	struct dumper *d, const struct cfg_schema *schema, const struct cfg_node *node);
@@ -243,8 +242,7 @@ cfg_dump(const struct cfg *cfg, const struct cfg_schema *schema, const struct cf
 	dumper_fini(&d);
 }
 
-/* --- what a reload cannot change ---------------------------------------------------------------
- */
+/* --- what a reload cannot change --- */
 
 struct differ {
 	struct dumper before;
@@ -387,8 +385,7 @@ cfg_restart_diff(const struct cfg *before, const struct cfg *after, const struct
 	dumper_fini(&d.after);
 }
 
-/* --- the schema itself -------------------------------------------------------------------------
- */
+/* --- the schema itself --- */
 
 struct walker {
 	struct sbuf path;

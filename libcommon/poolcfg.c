@@ -10,8 +10,7 @@
 
 #include "libcommon/log.h"
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names --- */
 
 /* also: which other bytes may stand in the name. */
 static bool
@@ -39,8 +38,7 @@ commoncfg_check_name(
 			"first no '.'");
 }
 
-/* --- servers -----------------------------------------------------------------------------------
- */
+/* --- servers --- */
 
 /* What is wrong with a server's name, or NULL. A default name has what addresses have. */
 static const char *
@@ -104,8 +102,7 @@ static const struct cfg_schema server_schema = {
 	.check = check_server,
 };
 
-/* --- checks ------------------------------------------------------------------------------------
- */
+/* --- checks --- */
 
 /* What a token of HTTP may hold besides letters and digits. */
 #define TOKEN_BYTES "!#$%&'*+-.^_`|~"
@@ -286,8 +283,7 @@ static const struct cfg_schema passive_schema = {
 	.rows = passive_rows,
 };
 
-/* --- pools -------------------------------------------------------------------------------------
- */
+/* --- pools --- */
 
 static const char *const balance_methods[] = {
 	[BALANCE_ROUND_ROBIN] = "round_robin",
@@ -425,8 +421,7 @@ static const struct cfg_schema pool_schema = {
 	.check = check_pool,
 };
 
-/* --- the top level -----------------------------------------------------------------------------
- */
+/* --- the top level --- */
 
 static void
 check_run_dir(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
@@ -506,8 +501,7 @@ const struct cfg_schema commoncfg_schema = {
 /* The sections that programs own. */
 static const char *const sections[] = { "tls", "http", "health", "up", NULL };
 
-/* --- pools and policies ------------------------------------------------------------------------
- */
+/* --- pools and policies --- */
 
 static const char *
 nth_policy(const void *arg, size_t i)

@@ -78,8 +78,7 @@ struct accesslog {
 	int error;            /* of the last write that failed since the last report */
 };
 
-/* --- worker --------------------------------------------------------------------------------------
- */
+/* --- worker --- */
 
 static void
 wake(struct accesslog *l)
@@ -149,8 +148,7 @@ accesslog_ring(struct accesslog *l, unsigned worker)
 	return l->rings[worker];
 }
 
-/* --- thread: writing -----------------------------------------------------------------------------
- */
+/* --- thread: writing --- */
 
 enum drained { DRAINED_NOTHING, DRAINED_SOME, DRAINED_BLOCKED };
 
@@ -259,8 +257,7 @@ report(struct accesslog *l, int64_t now)
 	l->error = 0;
 }
 
-/* --- thread: orders ------------------------------------------------------------------------------
- */
+/* --- thread: orders --- */
 
 /* The half of a line that the old file has not got is not for the new one. */
 static void
@@ -319,8 +316,7 @@ obey(struct accesslog *l)
 		reopen(l);
 }
 
-/* --- thread: life --------------------------------------------------------------------------------
- */
+/* --- thread: life --- */
 
 static void
 pause_for(struct accesslog *l, enum drained last, int timeout_ms)
@@ -385,8 +381,7 @@ run(void *arg)
 	return NULL;
 }
 
-/* --- main thread ---------------------------------------------------------------------------------
- */
+/* --- main thread --- */
 
 static struct accesslog_ring *
 ring_new(struct accesslog *l, size_t size)

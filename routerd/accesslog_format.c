@@ -61,8 +61,7 @@ put_hex(struct out *o, unsigned char c)
 	put_c(o, hex[c & 15]);
 }
 
-/* --- time ---------------------------------------------------------------------------------------
- */
+/* --- time --- */
 
 /* localtime_r takes a lock that all threads share: once per second and thread is enough. */
 struct clock_text {
@@ -88,8 +87,7 @@ clock_text(int64_t wall_s)
 	return &cached;
 }
 
-/* --- combined -----------------------------------------------------------------------------------
- */
+/* --- combined --- */
 
 static inline bool
 is_plain(char c)
@@ -201,8 +199,7 @@ combined(struct out *o, const struct access_entry *e)
 	put_c(o, '\n');
 }
 
-/* --- json ---------------------------------------------------------------------------------------
- */
+/* --- json --- */
 
 static bool
 is_tail(struct slice s, size_t i)

@@ -70,8 +70,7 @@ acme_token(struct slice path, struct slice *token)
 	return true;
 }
 
-/* --- the thread -------------------------------------------------------------------------------
- */
+/* --- the thread --- */
 
 static void
 unreadable(struct acme *a, const char *path, const char *why)
@@ -174,8 +173,7 @@ thread_main(void *arg)
 	return NULL;
 }
 
-/* --- its users --------------------------------------------------------------------------------
- */
+/* --- its users --- */
 
 struct acme *
 acme_new(struct err *err)

@@ -19,8 +19,7 @@ is_repeatable(const struct request *r)
 	return method_is_idempotent(r->m.method) && (!msg_has_body(&r->m) || r->is_collected);
 }
 
-/* --- deadlines towards the server
- * ------------------------------------------------------------------------------------------ */
+/* --- deadlines towards the server --- */
 
 /* Which of the timeouts holds now, 0 for none: while the client is still sending, or does not read,
  * its own clock is running. */
@@ -62,9 +61,7 @@ arm(struct request *r)
 	set_deadline(r, r->x->ops->state(r->x));
 }
 
-/* --- ends of an attempt
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- ends of an attempt --- */
 
 static void
 drop_exchange(struct request *r, enum exchange_end how)
@@ -208,9 +205,7 @@ failed(struct request *r, enum server_outcome how, uint16_t status, const char *
 	give_up(r, how, status, reason, how == SERVER_BROKEN && is_idle_race(r), false);
 }
 
-/* --- PICK, CONNECT
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- PICK, CONNECT --- */
 
 enum req_state
 attempt_pick(struct request *r)
@@ -285,9 +280,7 @@ attempt_connect(struct request *r)
 	return REQ_STAY;
 }
 
-/* --- SEND
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* --- SEND --- */
 
 enum req_state
 attempt_send(struct request *r)
@@ -341,9 +334,7 @@ attempt_wait(struct request *r)
 	return REQ_STAY;
 }
 
-/* --- the response
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- the response --- */
 
 static void
 on_ended(struct exchange *x)
@@ -506,9 +497,7 @@ on_head(struct exchange *x)
 		pass_interim(r);
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
 static void
 on_opened(struct exchange *x)

@@ -23,9 +23,7 @@
 
 static const uint8_t notice_ping[8] = { 'd', 'r', 'a', 'i', 'n', 'i', 'n', 'g' };
 
-/* --- what a worker's connections share
- * ---------------------------------------------------------------------------------------
- */
+/* --- what a worker's connections share --- */
 
 static struct h2_env *
 env_of(struct worker *w)
@@ -99,9 +97,7 @@ codec_h2_preface(const char *p, size_t n)
 	return n < all ? H2_PREFACE_MORE : H2_PREFACE_YES;
 }
 
-/* --- the end
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 static void
 release(void *p)
@@ -168,9 +164,7 @@ finish(struct h2 *x)
 	conn_linger(c);
 }
 
-/* --- what there is to send, and what follows from it
- * --------------------------------------------------------------------------
- */
+/* --- what there is to send, and what follows from it --- */
 
 void
 h2_soon(struct h2 *x)
@@ -269,9 +263,7 @@ on_out(struct run_item *item)
 		loop_run_soon(c->w->loop, &c->again);
 }
 
-/* --- reading
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* nghttp2 gives up the connection: it has a word for why, or the budget has. */
 static void
@@ -390,9 +382,7 @@ h2_event(struct conn *c)
 		die(x, false);
 }
 
-/* --- deadlines
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- deadlines --- */
 
 static uint64_t
 least(uint64_t a, uint64_t b)
@@ -506,9 +496,7 @@ h2_late(struct conn *c)
 	deadline_set(c->w->loop, &c->dl, left > 0 ? left : 1);
 }
 
-/* --- start, drain, abort
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- start, drain, abort --- */
 
 static void
 h2_drain(struct conn *c)

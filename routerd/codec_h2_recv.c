@@ -46,9 +46,7 @@ on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 	return result(h2_guard_frame(x, hd));
 }
 
-/* --- header sections
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- header sections --- */
 
 /* Since when the section is on its way; it may take as long as a head of HTTP/1. */
 static void
@@ -151,9 +149,7 @@ section_received(struct h2 *x, const nghttp2_frame *frame)
 		h2_body_end(st);
 }
 
-/* --- the other frames
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- the other frames --- */
 
 static void
 ping_received(struct h2 *x, const nghttp2_frame *frame)

@@ -20,9 +20,7 @@ of(struct client *cl)
 	return (struct h2_stream *)((char *)cl - offsetof(struct h2_stream, cl));
 }
 
-/* --- life
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void
 drop_out(struct h2_stream *st)
@@ -153,9 +151,7 @@ h2_stream_sent(struct h2_stream *st)
 		request_flushed(st->cl.req);
 }
 
-/* --- the rest of the client side
- * ----------------------------------------------------------------------------------------------
- */
+/* --- the rest of the client side --- */
 
 /* The connection goes on; what is left of the body is not wanted, and is told so at the end. */
 static void
@@ -221,9 +217,7 @@ static const struct client_ops h2_client_ops = {
 	.done = stream_done,
 };
 
-/* --- deadlines
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- deadlines --- */
 
 enum wait { WAIT_NOTHING, WAIT_BODY, WAIT_SEND };
 
@@ -274,9 +268,7 @@ h2_stream_look(struct h2_stream *st, uint64_t now_ms)
 	return UINT64_MAX;
 }
 
-/* --- start
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- start --- */
 
 static struct h2_stream *
 stream_new(struct h2 *x, int32_t id, const struct msg *m, bool is_end)

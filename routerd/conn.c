@@ -183,8 +183,7 @@ conn_abort(struct conn *c)
 		conn_reset(c);
 }
 
-/* --- the PROXY header
- * ------------------------------------------------------------------------------------------ */
+/* --- the PROXY header --- */
 
 static void
 set_peer(struct conn *c, const struct sockaddr *sa)
@@ -322,9 +321,7 @@ read_proxy(struct conn *c)
 	return true;
 }
 
-/* --- events
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
 /* ALPN has decided already. */
 static bool

@@ -29,8 +29,7 @@ of_const(const struct exchange *x)
 		offsetof(struct exchange_h1, x));
 }
 
-/* --- the answer's heads
- * ---------------------------------------------------------------------------------------------- */
+/* --- the answer's heads --- */
 
 /* A head that does not fit yet: a larger buffer, up to the limit that the parser keeps. */
 static void
@@ -126,9 +125,7 @@ read_heads(struct exchange_h1 *h)
 	}
 }
 
-/* --- events
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- events --- */
 
 static void
 connected(struct exchange_h1 *h)
@@ -196,8 +193,7 @@ on_body_end(struct h1_in *in)
 	}
 }
 
-/* --- what an attempt asks for
- * ---------------------------------------------------------------------------------------- */
+/* --- what an attempt asks for --- */
 
 static void
 h1_send(struct exchange *x)

@@ -47,9 +47,7 @@ of(struct client *cl)
 	return (struct h1_client *)((char *)cl - offsetof(struct h1_client, cl));
 }
 
-/* --- deadlines
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- deadlines --- */
 
 static enum wait
 current_wait(const struct h1_client *x)
@@ -127,8 +125,7 @@ start_body(struct h1_client *x)
 	x->body_since_ms = loop_now_ms(x->c->w->loop);
 }
 
-/* --- the request's client side
- * ---------------------------------------------------------------------------------------- */
+/* --- the request's client side --- */
 
 static void
 on_body_end(struct h1_in *in)
@@ -333,9 +330,7 @@ h1_client_arm(struct conn *c, const struct client *cl)
 		arm(c->client);
 }
 
-/* --- events of its connection
- * --------------------------------------------------------------------------------------------------
- */
+/* --- events of its connection --- */
 
 static bool
 is_over(const struct conn *c, const struct h1_client *x)

@@ -38,9 +38,7 @@ h2_head_add(struct msg *m, enum field_id id, struct slice name, struct slice val
 	msg_add(m, id, name, value)->flags = h2_field_flags(id, name, false);
 }
 
-/* --- pseudo-headers
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- pseudo-headers --- */
 
 /* With a space behind it, which ends a target. */
 static struct slice
@@ -75,9 +73,7 @@ pseudo_header(struct h2_head *h, struct slice name, struct slice value)
 		*to = keep(h, value);
 }
 
-/* --- fields
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- fields --- */
 
 static const char *
 duplicate_reason(enum field_id id)
@@ -152,9 +148,7 @@ h2_head_field(struct h2_head *h, struct slice name, struct slice value)
 		regular_field(h, name, value);
 }
 
-/* --- the end of the section
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the end of the section --- */
 
 /*
  * Crumbs are one value (RFC 9113 §8.2.3), at the place of the first. A server would otherwise see
@@ -351,9 +345,7 @@ h2_head_end(struct h2_head *h, bool is_end)
 	return h->reason == NULL;
 }
 
-/* --- trailers
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- trailers --- */
 
 void
 h2_trailers_field(struct h2_trailers *t, struct arena *arena, struct slice name, struct slice value)

@@ -57,8 +57,7 @@ hash_end(uint32_t h)
 	return h ^ h >> 15;
 }
 
-/* --- compile -----------------------------------------------------------------------------------
- */
+/* --- compile --- */
 
 static void
 table_free(void *arg)
@@ -163,8 +162,7 @@ route_table_new(struct snapshot *s, struct errs *errs)
 	return t;
 }
 
-/* --- find --------------------------------------------------------------------------------------
- */
+/* --- find --- */
 
 static const struct vhost *
 name_find(const struct name *table, const char *p, size_t n, uint32_t h, unsigned listener)

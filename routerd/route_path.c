@@ -123,8 +123,7 @@ route_normalise(struct slice path, char *buf, struct slice *out)
 	return PATH_OK;
 }
 
-/* --- strip -------------------------------------------------------------------------------------
- */
+/* --- strip --- */
 
 /* What a raw segment means, with its dots percent-encoded or not. */
 static enum dots

@@ -27,8 +27,7 @@
 #define TRIM_MS      200
 #define OBJECTS_BASE 8
 
-/* --- what workers and connections ask
- * ------------------------------------------------------------------------------------ */
+/* --- what workers and connections ask --- */
 
 struct slice
 worker_date(struct worker *w)
@@ -111,9 +110,7 @@ worker_listener_name(const struct wlistener *l)
 	return l->slot->name;
 }
 
-/* --- what is left of bursts, and of draining
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- what is left of bursts, and of draining --- */
 
 static void
 on_trim(struct deadline *d)
@@ -157,9 +154,7 @@ worker_conn_closed(struct worker *w, struct wlistener *l)
 	worker_look_drained(w);
 }
 
-/* --- generations
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- generations --- */
 
 /* What one worker is told of a new generation; `left` and `done` are shared by all of them. */
 struct adoption {
@@ -274,9 +269,7 @@ workers_adopt(struct workers *ws, struct snapshot *s, const struct listen_set *s
 	}
 }
 
-/* --- the set
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- the set --- */
 
 static struct worker *
 worker_new(struct workers *ws, unsigned id, unsigned pipes)

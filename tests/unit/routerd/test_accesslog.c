@@ -250,9 +250,7 @@ test_workers(void **state)
 	free(path);
 }
 
-/* --- who reads too slowly, or not at all
- * -----------------------------------------------------------
- */
+/* --- who reads too slowly, or not at all --- */
 
 /* Nobody reads a pipe: lines are dropped and counted, the worker goes on, the end comes soon. */
 static void
@@ -413,8 +411,7 @@ test_torn(void **state)
 	free(path);
 }
 
-/* --- reload and rotation -------------------------------------------------------------------------
- */
+/* --- reload and rotation --- */
 
 static void
 test_reopen(void **state)

@@ -120,8 +120,7 @@ test_long_host(void **state)
 	snapshot_unref(s);
 }
 
-/* --- against a matcher that tries everything ----------------------------------------------------
- */
+/* --- against a matcher that tries everything --- */
 
 static bool
 naive_match(const char *prefix, const char *path)
@@ -254,8 +253,7 @@ test_many(void **state)
 	sbuf_fini(&text);
 }
 
-/* --- paths ---------------------------------------------------------------------------------------
- */
+/* --- paths --- */
 
 struct normal {
 	const char *in;
@@ -446,8 +444,7 @@ test_strip_stays_inside(void **state)
 	arena_fini(&a);
 }
 
-/* --- speed ---------------------------------------------------------------------------------------
- */
+/* --- speed --- */
 
 /* Prints only: time is no promise of a unit test. */
 static void
