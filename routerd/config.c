@@ -7,6 +7,7 @@
 
 #include "libcommon/http1.h"
 #include "routerd/config_parts.h"
+#include "routerd/header_rules.h"
 
 const struct cfg_node *
 config_place(const struct cfg_node *map, const char *key)
@@ -274,10 +275,15 @@ static const struct cfg_schema forward_schema = {
 	.rows = forward_rows,
 };
 
-/* A head is read and written in one buffer of at most 256 kB; a trusted proxy's lists may stand in
- * a request's twice, as they came and with us. */
-#define HEAD_MAX          (120 << 10)
-#define RESPONSE_HEAD_MAX (240 << 10)
+/* A head is read and written in one buffer of at most 256 kB. A trusted proxy's lists may stand in
+ * a request's twice, as they came and with us; rules come on top, and what is told of a
+ * certificate. */
+#define HEAD_MAX          (72 << 10)
+#define RESPONSE_HEAD_MAX (180 << 10)
+#define CERT_MAX          (36 << 10)
+
+_Static_assert(2 * HEAD_MAX + CERT_MAX + HEADER_RULES_BYTES <= 248 << 10, "fits in a buffer");
+_Static_assert(RESPONSE_HEAD_MAX + HEADER_RULES_BYTES <= 248 << 10, "fits in a buffer");
 
 static const struct cfg_row limit_rows[] = {
 	CFG_ROW(struct httpcfg, limits.head, "head", CFGT_SIZE, .def = "32k", .min = 1024,

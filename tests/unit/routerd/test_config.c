@@ -186,6 +186,8 @@ static const struct refusal refusals[] = {
 	{ HTTP("limits: {head: 2k, request_line: 3k}"),
 		"t.yaml:4:22: http.limits.request_line: a request line is part of its head, "
 		"expected at most limits.head (2048)" },
+	{ HTTP("limits: {head: 73k}"), "\"73k\" is out of range" },
+	{ HTTP("limits: {response_head: 181k}"), "\"181k\" is out of range" },
 	{ HTTP("limits: {fields: 1000}"), "\"1000\" is out of range" },
 	{ HTTP("access_log: {format: apache}"), "\"apache\" is not known" },
 	{ HTTP("cache: on"), "unknown key" },
