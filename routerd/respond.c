@@ -11,6 +11,7 @@
 #include "libcommon/http1.h"
 #include "libcommon/sbuf.h"
 #include "routerd/answer_texts.h"
+#include "routerd/header_rules.h"
 
 /* Seconds that a client is asked to wait after a 503: a failed server is tried again within such a
  * time. */
@@ -244,6 +245,7 @@ respond_fixed(struct answer *out, const struct route *r, const struct msg *req,
 	uint16_t status = (uint16_t)c->status;
 	bool is_grpc = is_grpc_refusal(c, req);
 	struct slice body = slice_str(c->body);
+	size_t bytes = 0;
 
 	if (is_grpc)
 		respond_grpc_error(out, status, "respond", info, a);
@@ -255,7 +257,13 @@ respond_fixed(struct answer *out, const struct route *r, const struct msg *req,
 			? template_value(&texts->headers[i], info->vars, a)
 			: slice_trim(slice_str(h->value));
 
-		add(out, slice_str(h->name), value);
+		if (value.n > 0 || h->node->var_count == 0)
+			add(out, slice_str(h->name), value);
+		bytes += value.n;
+	}
+	if (bytes > HEADER_RULES_BYTES) {
+		respond_error(out, 431, info, a);
+		return;
 	}
 	if (is_grpc)
 		return;
@@ -389,6 +397,10 @@ respond_redirect(struct answer *out, const struct route *r, const struct msg *re
 		to = put_uri(to + 3, p.host);
 	}
 	to = put_target(to, &p, c, req);
+	if ((size_t)(to - location) > HEADER_RULES_BYTES) {
+		respond_error(out, 431, info, a);
+		return;
+	}
 	start(out, (uint16_t)c->status, info);
 	add(out, SLICE("Location"), slice_make(location, (size_t)(to - location)));
 	finish(out, status_text((uint16_t)c->status, info, a), TEXT_TYPE);

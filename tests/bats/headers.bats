@@ -252,11 +252,15 @@ answer_field() { # NAME
 }
 
 @test "fixed answers and redirects may have variables; what clients send leads them nowhere else" {
+	local many
+	many=$(printf '${arg_a}%.0s' {1..30})
 	proxy '
         - { path: /me, respond: "${client} ${request_id} $${x}" }
         - { path: /json, respond: { status: 403, body: "{\"id\": \"${request_id}\"}", content_type: application/json, headers: { X-Path: "${path}" } } }
         - { path: /www, redirect: { host: "www.${host}", status: 301 } }
         - { path: /login, redirect: { path: "/auth?from=${path}", status: 302 } }
+        - { path: /far, redirect: { path: "/'$many'", status: 302 } }
+        - { path: /much, respond: { headers: { A: "'$many'" } } }
         - { path: /to, redirect: { path: "${arg_to}", status: 302 } }'
 	run http "$URL/me"
 	[[ "$output" =~ ^127.0.0.1\ [0-9a-f]{16}\ \$\{x\}$ ]]
@@ -268,6 +272,10 @@ answer_field() { # NAME
 	[ "$(answer_field Location)" = "http://www.h.example/www/a?b" ]
 	run http -i "$URL/login/a%20b" -H 'Host: h.example'
 	[ "$(answer_field Location)" = "http://h.example/auth?from=/login/a%20b" ]
+	for path in /far /much; do
+		[ "$(http -o /dev/null -w '%{http_code}' "$URL$path?a=abc")" != 431 ]
+		[ "$(http -o /dev/null -w '%{http_code}' "$URL$path?a=$(head -c 7000 /dev/zero | tr '\0' a)")" = 431 ]
+	done
 	run python3 "$TOOLS/rawclient.py" "$PORT" 'GET /to?to=//evil.example HTTP/1.0\r\n\r\n'
 	assert_output --partial "404" # no host
 	run http -i "$URL/to?to=@evil.example"

@@ -535,8 +535,10 @@ static const struct variable variables[] = {
 	{ "respond: 'you are ${client} $${x}'", GET("/", "h.example"),
 		"200 OK\nContent-Type: text/plain; charset=utf-8\n\n"
 		"you are 198.51.100.1 ${x}" },
-	{ "respond: {status: 404, headers: {X-Path: '${path}', Link: [a, '${query}']}}",
-		GET("/p?q", "h.example"), "404 Not Found\nX-Path: /p\nLink: a\nLink: q\n" },
+	{ "respond: {status: 404, headers: {X-Path: '${path}', Link: [a, '${query}'], X-None: '${arg_x}', "
+	  "X-Empty: ''}}",
+		GET("/p?q", "h.example"),
+		"404 Not Found\nX-Path: /p\nLink: a\nLink: q\nX-Empty: \n" },
 	{ "respond: {body: '${arg_none}', headers: {A: b}}", GET("/", "h.example"),
 		"200 OK\nA: b\n" },
 };
