@@ -61,6 +61,23 @@ keep(const char *p, size_t n)
 
 /* --- what is held ------------------------------------------------------------------------- */
 
+static void
+count(struct stream_tls_env *env, size_t more, size_t less)
+{
+	if (env->held != NULL)
+		__atomic_store_n(env->held, *env->held + more - less, __ATOMIC_RELAXED);
+}
+
+/* Nothing is held any more. */
+static void
+drop_held(struct stream_layer *x)
+{
+	count(x->env, 0, x->out_n);
+	free(x->out);
+	x->out = NULL;
+	x->out_r = x->out_n = 0;
+}
+
 /* Behind what is held already. */
 static void
 hold(struct stream_layer *x, const char *p, size_t n)
@@ -74,9 +91,9 @@ hold(struct stream_layer *x, const char *p, size_t n)
 	if (left > 0)
 		memcpy(all, x->out + x->out_r, left);
 	memcpy(all + left, p, n);
-	free(x->out);
+	drop_held(x);
+	count(x->env, left + n, 0);
 	x->out = all;
-	x->out_r = 0;
 	x->out_n = left + n;
 }
 
@@ -111,9 +128,7 @@ send_held(struct stream *s, struct stream_layer *x)
 	x->out_r += (size_t)sent;
 	if (x->out_r < x->out_n)
 		return 0;
-	free(x->out);
-	x->out = NULL;
-	x->out_r = x->out_n = 0;
+	drop_held(x);
 	if (x->wants_fin)
 		shutdown(s->fd, SHUT_WR);
 	x->wants_fin = false;
@@ -302,9 +317,7 @@ take_waiting(struct stream_layer *x)
 	size_t n = x->out_n;
 
 	memcpy(x->env->out, x->out, n);
-	free(x->out);
-	x->out = NULL;
-	x->out_n = 0;
+	drop_held(x);
 	x->is_waiting = false;
 	return n;
 }
@@ -317,7 +330,8 @@ take_waiting(struct stream_layer *x)
 static ssize_t
 seal_and_send(struct stream *s, struct stream_layer *x, const struct iovec *v, int n, size_t done)
 {
-	size_t room = tlsrec_room(&x->rec, x->quota);
+	bool is_tight = x->env->tight != NULL && *x->env->held >= *x->env->tight;
+	size_t room = tlsrec_room(&x->rec, is_tight ? QUOTA_MIN : x->quota);
 	size_t before = x->is_waiting ? take_waiting(x) : 0;
 	size_t taken;
 	ssize_t sealed = tlsrec_seal(&x->rec, v, n, done, x->env->out + before,
@@ -416,7 +430,7 @@ stream_tls_release(struct stream *s)
 	free(x->kernel);
 	free(x->in);
 	free(x->plain);
-	free(x->out);
+	drop_held(x);
 	freelist_give(&x->env->layers, x);
 	s->layer = NULL;
 }

@@ -29,6 +29,10 @@ struct stream_tls_env {
 	const _Atomic unsigned *kernel;
 	void (*on_kernel)(void *arg, enum stream_ktls_event what);
 	void *arg;
+	/* What is sealed and waits for its socket is added to *held; from *tight on no more than a
+	 * record of it is made ahead. NULL: neither. */
+	uint64_t *held;
+	const uint64_t *tight;
 	/* ours */
 	struct ktls_tail *tails; /* closed, and held open until TCP has got all */
 	unsigned tail_count;

@@ -20,6 +20,25 @@ bufs_init(struct bufs *b, unsigned pipes, uint64_t *out_bytes)
 		freelist_init(&b->class[i], sizeof(struct buf) + class_bytes[i], class_keep[i]);
 	pipes_init(&b->pipes, pipes);
 	b->out_bytes = out_bytes;
+	b->over = NULL;
+	bufs_set_limit(b, UINT64_MAX);
+}
+
+void
+bufs_set_limit(struct bufs *b, uint64_t limit)
+{
+	b->limit = limit;
+	b->tight = limit / 2;
+}
+
+void
+bufs_count(struct bufs *b, int64_t n)
+{
+	uint64_t all = *b->out_bytes + (uint64_t)n;
+
+	__atomic_store_n(b->out_bytes, all, __ATOMIC_RELAXED);
+	if (n > 0 && all > b->limit && b->over != NULL)
+		b->over(b->arg);
 }
 
 bool
@@ -51,15 +70,13 @@ buf_get(struct bufs *from, enum buf_class class)
 	b->cap = class_bytes[class];
 	b->r = 0;
 	b->w = 0;
-	__atomic_store_n(from->out_bytes, *from->out_bytes + b->cap, __ATOMIC_RELAXED);
+	bufs_count(from, b->cap);
 	return b;
 }
 
 void
 buf_release(struct buf *b)
 {
-	uint64_t *out = b->home->out_bytes;
-
-	__atomic_store_n(out, *out - b->cap, __ATOMIC_RELAXED);
+	bufs_count(b->home, -(int64_t)b->cap);
 	freelist_give(&b->home->class[b->class], b);
 }

@@ -18,7 +18,11 @@ enum buf_class { BUF_16K, BUF_64K, BUF_256K, BUF_CLASSES };
 struct bufs {
 	struct freelist class[BUF_CLASSES];
 	struct pipes pipes;  /* bytes that wait in the kernel */
-	uint64_t *out_bytes; /* lent out now: a counter of the status */
+	uint64_t *out_bytes; /* held now: a counter of the status */
+	uint64_t tight;      /* from here on nobody takes more than he needs to go on */
+	uint64_t limit;
+	void (*over)(void *arg); /* more than that is held; not from there: it only takes note */
+	void *arg;
 };
 
 struct buf {
@@ -33,6 +37,17 @@ struct buf {
 
 /* With at most so many pipes; *out_bytes is counted up and down. */
 void bufs_init(struct bufs *b, unsigned pipes, uint64_t *out_bytes);
+/* At first there is none. */
+void bufs_set_limit(struct bufs *b, uint64_t limit);
+/* n bytes more, or less, that are held elsewhere than in buffers. */
+void bufs_count(struct bufs *b, int64_t n);
+
+static inline bool
+bufs_are_tight(const struct bufs *b)
+{
+	return *b->out_bytes >= b->tight;
+}
+
 /* Free what was not needed since the last trim; true: there is more to free, later. */
 bool bufs_trim(struct bufs *b);
 void bufs_fini(struct bufs *b);

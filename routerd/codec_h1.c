@@ -198,4 +198,6 @@ const struct conn_codec codec_h1 = {
 	.deadline = h1_client_deadline,
 	.drain = h1_drain,
 	.abort = h1_client_abort,
+	.held = h1_client_held,
+	.shed = h1_client_shed,
 };

@@ -520,6 +520,19 @@ h2_abort(struct conn *c)
 }
 
 static void
+h2_shed(struct conn *c)
+{
+	struct h2 *x = c->h2;
+
+	if (h2_held_shed(x))
+		return;
+	/* It takes nothing at all, and could not even be told what of it has ended. */
+	worker_add(c->w, STAT_BUFFERED_SHED, x->active);
+	x->cut_for = "buffer_memory";
+	die(x, true);
+}
+
+static void
 submit_settings(struct h2 *x)
 {
 	const struct httpcfg *http = x->c->w->snap->s->http;
@@ -554,6 +567,8 @@ static const struct conn_codec codec_h2 = {
 	.deadline = h2_late,
 	.drain = h2_drain,
 	.abort = h2_abort,
+	.held = h2_untaken,
+	.shed = h2_shed,
 };
 
 void

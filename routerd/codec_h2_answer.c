@@ -147,7 +147,9 @@ join_piece(struct h2_stream *st, const char *p, size_t n)
 bool
 h2_answer_is_full(const struct h2_stream *st)
 {
-	return st->queued >= (st->x->queued >= H2_CONN_OUT_HIGH ? H2_OUT_LOW : H2_OUT_HIGH) ||
+	bool is_much = st->x->queued >= H2_CONN_OUT_HIGH || bufs_are_tight(&st->cl.w->bufs);
+
+	return st->queued >= (is_much ? H2_OUT_LOW : H2_OUT_HIGH) ||
 		st->seg_count + 2 > H2_OUT_SEGS;
 }
 

@@ -7,6 +7,7 @@
  *   codec_h2_stream.c  one stream: the request's client side
  *   codec_h2_body.c    its body, to whoever takes it
  *   codec_h2_wait.c    bodies that nobody takes, and the memory that all of them may have
+ *   codec_h2_held.c    the memory of answers that are not taken
  *   codec_h2_answer.c  its response, until there are frames for it
  *   codec_h2_guard.c   what peers may cost: budgets of frames and resets
  *
@@ -36,9 +37,9 @@
 /* Of a response, waiting for frames: more, and the producer stops. */
 #define H2_OUT_HIGH (32u << 10)
 #define H2_OUT_SEGS 8
-/* Of all responses of a connection: more, and each stops at so little. They leave one after the
- * other, so what others have ready only costs memory, and has left the caches by then. What came
- * with a head in one read is enough. */
+/* Of all responses of a connection: more, or memory is tight, and each stops at so little. They
+ * leave one after the other, so what others have ready only costs memory, and has left the caches
+ * by then. What came with a head in one read is enough. */
 #define H2_CONN_OUT_HIGH (256u << 10)
 #define H2_OUT_LOW       (12u << 10)
 /* One send: so many segments and bytes. */
@@ -247,6 +248,11 @@ void h2_wait_put(struct h2_stream *st, const char *p, size_t n);
 struct buf *h2_wait_take(struct h2_stream *st);
 /* What waits is not wanted any more. */
 void h2_wait_drop(struct h2_stream *st);
+
+/* codec_h2_held.c */
+struct conn_held h2_untaken(const struct conn *c);
+/* End the streams that hold most. False: it is the connection as a whole that takes nothing. */
+bool h2_held_shed(struct h2 *x);
 
 /* codec_h2_answer.c */
 extern const struct sink_ops h2_sink_ops;

@@ -307,6 +307,10 @@ static const struct cfg_row limit_rows[] = {
 		.max = 1e7,
 		.help = "HTTP/2 frames that bring nothing, such as PING, within 10 s; what requests "
 			"and bodies need comes on top"),
+	CFG_ROW(struct httpcfg, limits.buffered, "buffered", CFGT_SIZE, .def = "512m",
+		.min = 1 << 20, .max = 1ULL << 40,
+		.help = "memory for what was read and is not yet sent, per worker; from half of it "
+			"on less is read ahead, beyond it those who take nothing are cut off"),
 	CFG_ROW(struct httpcfg, limits.h2_body_memory, "h2_body_memory", CFGT_SIZE, .def = "64m",
 		.min = 1 << 20, .max = 1ULL << 40,
 		.help = "memory for bodies of HTTP/2 requests that wait for their servers, per "

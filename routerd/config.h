@@ -154,6 +154,7 @@ struct httpcfg {
 		int64_t h2_streams;      /* requests in progress on one HTTP/2 connection; 128 */
 		int64_t h2_resets;       /* cancelled in a burst, and again every 10 s; 200 */
 		int64_t h2_frames;       /* frames that bring nothing, likewise; 2000 */
+		uint64_t buffered;       /* per worker: all that is read and not yet sent; 512m */
 		uint64_t h2_body_memory; /* per worker: bodies in HTTP/2 that nobody takes; 64m */
 		uint64_t body_rate;      /* bytes per second that a request body must reach on
 					    average, looked at from its 10th second on; 0: off;

@@ -33,6 +33,21 @@ enum conn_state {
 	CONN_CLOSED,
 };
 
+/* Memory in which bytes wait because somebody does not take them. */
+struct conn_held {
+	size_t bytes;   /* 0: none wait */
+	uint64_t score; /* who has most of it is the first to go: conn_score */
+};
+
+/* By size, but only those go who stand still, as long as there are any: whoever reads fast has a
+ * lot under way, too. */
+#define CONN_STILL_MS 300
+static inline uint64_t
+conn_score(size_t bytes, uint64_t still_ms)
+{
+	return still_ms < CONN_STILL_MS ? bytes : (uint64_t)bytes << 16;
+}
+
 /* A version of HTTP on a connection: what conn.c drives. */
 struct conn_codec {
 	/* CONN_IDLE, CONN_HEAD: bytes are in c->in, or the stream is readable. */
@@ -47,6 +62,9 @@ struct conn_codec {
 	void (*drain)(struct conn *c);
 	/* CONN_BUSY: cut what is in progress, and the connection. */
 	void (*abort)(struct conn *c);
+	/* CONN_BUSY: what is held for it; and end those of its requests that hold most. */
+	struct conn_held (*held)(const struct conn *c);
+	void (*shed)(struct conn *c);
 };
 
 /* What a PROXY header or tlsd's message told about the client's TLS; its text lives behind it. */

@@ -89,6 +89,8 @@ struct exchange_ops {
 	struct exchange_state (*state)(const struct exchange *x);
 	/* Bytes of the request's body that were given to the sink. */
 	uint64_t (*given)(const struct exchange *x);
+	/* Memory in which bytes wait, either way. */
+	size_t (*held)(const struct exchange *x);
 	/* Its answer is whole: does it still want the rest of the request? */
 	bool (*wants_rest)(const struct exchange *x);
 	/* It has been quiet for STREAM_LOOK_MS: has it gone without an event? */

@@ -205,7 +205,7 @@ h1_send(struct exchange *x)
 	h->u->served++;
 	h->phase = PHASE_HEAD;
 	h1_in_init(&h->in, h->w->loop, &h->u->s, &h->w->bufs, &h->u->in);
-	h1_out_init(o, &h->u->s, &h->w->bufs, false);
+	h1_out_init(o, h->w->loop, &h->u->s, &h->w->bufs, false);
 	o->authority = x->authority;
 	o->path = x->path;
 	o->query = x->m->query;
@@ -279,6 +279,15 @@ h1_given(const struct exchange *x)
 	return of_const(x)->out.body_bytes;
 }
 
+static size_t
+h1_held(const struct exchange *x)
+{
+	const struct exchange_h1 *h = of_const(x);
+	const struct buf *in = h->u->in;
+
+	return (in != NULL && buf_len(in) > 0 ? in->cap : 0) + h1_out_held(&h->out);
+}
+
 /* As long as it keeps the connection and has not closed it (RFC 9112 §9.5). */
 static bool
 h1_wants_rest(const struct exchange *x)
@@ -344,6 +353,7 @@ static const struct exchange_ops ops = {
 	.tunnel = h1_tunnel,
 	.state = h1_state,
 	.given = h1_given,
+	.held = h1_held,
 	.wants_rest = h1_wants_rest,
 	.look = h1_look,
 	.done = h1_done,

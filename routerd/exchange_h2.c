@@ -291,6 +291,7 @@ h2_send(struct exchange *x)
 	nghttp2_data_provider body = { .source.ptr = s, .read_callback = h2s_read_out };
 	int32_t id = NGHTTP2_ERR_NOMEM;
 
+	h2up_fit_window(c);
 	if (cap <= text->cap) {
 		size_t n =
 			exchange_h2_request(x, c->u->tls_id != 0 ? SLICE("https") : SLICE("http"),
@@ -366,6 +367,17 @@ h2_given(const struct exchange *x)
 	return s->out_bytes + s->queued;
 }
 
+static size_t
+h2_held(const struct exchange *x)
+{
+	const struct h2s *s = of_const(x);
+	size_t n = h1_segs_held(s->seg + s->seg_first, s->seg_count);
+
+	for (unsigned i = 0; i < s->kept_count; i++)
+		n += s->kept[i]->cap;
+	return n;
+}
+
 static bool
 h2_wants_rest(const struct exchange *x)
 {
@@ -430,6 +442,7 @@ static const struct exchange_ops ops = {
 	.tunnel = h2_tunnel,
 	.state = h2_state,
 	.given = h2_given,
+	.held = h2_held,
 	.wants_rest = h2_wants_rest,
 	.look = h2_look,
 	.done = h2_done,

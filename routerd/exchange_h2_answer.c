@@ -104,7 +104,9 @@ keep(struct h2s *s, const char *p, size_t n)
 			/* The window is smaller than this holds. */
 			if (s->kept_count == H2UP_KEPT)
 				abort();
-			b = buf_get(&s->env->w->bufs, BUF_64K);
+			b = buf_get(&s->env->w->bufs,
+				s->kept_count < 2 && bufs_are_tight(&s->env->w->bufs) ? BUF_16K
+										      : BUF_64K);
 			s->kept[s->kept_count++] = b;
 		}
 		part = n < buf_room(b) ? n : buf_room(b);

@@ -260,7 +260,8 @@ h2up_read(struct h2up *c)
 			return;
 		}
 		if (u->in == NULL)
-			u->in = buf_get(&c->w->bufs, total > 0 ? BUF_64K : BUF_16K);
+			u->in = buf_get(&c->w->bufs,
+				total > 0 && !bufs_are_tight(&c->w->bufs) ? BUF_64K : BUF_16K);
 		n = stream_read(&u->s, u->in->data, u->in->cap);
 		if (n == 0 || n == STREAM_ERROR) {
 			die(c, EXCHANGE_BROKEN, 502, n == 0 ? "closed_early" : "reset_by_server");
@@ -323,12 +324,35 @@ run(struct run_item *item)
  * --------------------------------------------------------------------------------------------------------------
  */
 
+static uint32_t
+window_now(const struct h2up *c)
+{
+	return bufs_are_tight(&c->w->bufs) ? H2UP_WINDOW_TIGHT : H2UP_WINDOW;
+}
+
+/* What was given cannot be taken back; but from here on servers send less ahead, on streams that
+ * are open, too. */
+void
+h2up_fit_window(struct h2up *c)
+{
+	const nghttp2_settings_entry settings[] = { { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+		window_now(c) } };
+	uint64_t now_ms = loop_now_ms(c->w->loop);
+
+	if (settings[0].value == c->window ||
+		(settings[0].value > c->window && now_ms - c->window_ms < H2UP_WINDOW_MS))
+		return;
+	c->window = settings[0].value;
+	c->window_ms = now_ms;
+	nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, 1);
+}
+
 static void
 begin_session(struct h2up *c)
 {
 	const nghttp2_settings_entry settings[] = {
 		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2UP_WINDOW },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window_now(c) },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
 			c->w->snap->s->response_limits.head_bytes },
 	};
@@ -337,6 +361,8 @@ begin_session(struct h2up *c)
 		c->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(*settings));
 	nghttp2_session_set_local_window_size(
 		c->session, NGHTTP2_FLAG_NONE, 0, (int32_t)H2UP_CONN_WINDOW);
+	c->window = settings[1].value;
+	c->window_ms = loop_now_ms(c->w->loop);
 	c->is_connecting = false;
 	h2up_soon(c);
 }

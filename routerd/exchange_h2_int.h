@@ -29,10 +29,15 @@
 
 /* What a server may send of one answer ahead of its client: the memory that a stream can cost. */
 #define H2UP_WINDOW (256u << 10)
+/* The same while memory is tight: what the protocol has by itself, and servers get along with. */
+#define H2UP_WINDOW_TIGHT 65535u
+/* After a change of it, before it is made larger again. */
+#define H2UP_WINDOW_MS 1000
 /* All streams together; bytes are given back to it as they are read, so that an answer that stands
  * still takes nothing from its neighbours. */
 #define H2UP_CONN_WINDOW (1u << 20)
-/* Pieces of BUF_64K that hold a window, when it neither begins nor ends with one. */
+/* Pieces that hold a window, when it neither begins nor ends with one: of BUF_64K, two of BUF_16K
+ * among them. */
 #define H2UP_KEPT (H2UP_WINDOW / 65536 + 2)
 /* Of a request's body, waiting for frames: more, and the producer stops. */
 #define H2UP_OUT_HIGH (128u << 10)
@@ -99,6 +104,8 @@ struct h2up {
 	uint64_t idle_timeout_ms;
 	uint64_t heard; /* bytes ever */
 	uint64_t heard_ms;
+	uint32_t window; /* of streams, as we said last; and when */
+	uint64_t window_ms;
 	struct h2s *streams;
 	/* The section that is being received. */
 	struct buf *text;
@@ -217,6 +224,8 @@ struct h2up *h2up_new(struct worker *w, struct server *server, const struct pool
 /* HTTP/2's word for what nghttp2 found, and ours for that. */
 uint32_t h2up_error_of(ssize_t nghttp2_error);
 const char *h2up_reason_of(uint32_t error);
+/* Before a request: what the server may send ahead of its client. */
+void h2up_fit_window(struct h2up *c);
 void h2up_set_idle(struct h2up *c, bool is_idle);
 struct h2up_list *h2up_list_of(struct exchange_h2_env *env, uint32_t server_id);
 

@@ -307,7 +307,7 @@ h1_client_new(struct conn *c, const struct msg *m)
 	h1_in_body(&x->in, m->body, m->content_length, UINT64_MAX);
 	if (!x->has_body)
 		x->in.state = H1_IN_ENDED;
-	h1_out_init(&x->out, &c->s, &w->bufs, true);
+	h1_out_init(&x->out, w->loop, &c->s, &w->bufs, true);
 	x->out.peer_is_http10 = x->cl.is_http10;
 	x->out.asked_head = m->method == METHOD_HEAD;
 	x->out.close_after = !m->keep_alive || w->is_draining;
@@ -436,4 +436,27 @@ size_t
 h1_client_size(void)
 {
 	return sizeof(struct h1_client);
+}
+
+struct conn_held
+h1_client_held(const struct conn *c)
+{
+	const struct h1_client *x = c->client;
+	size_t n = h1_out_held(&x->out) + request_held(x->cl.req);
+	uint64_t still_ms = 0;
+
+	if (n == 0)
+		return (struct conn_held){ 0 };
+	n += c->in != NULL ? c->in->cap : 0;
+	if (x->out.full_ms != 0)
+		still_ms = loop_now_ms(c->w->loop) - x->out.full_ms;
+	else if (x->is_looked_at && x->progress == progress_of(x) && !x->in.progressed)
+		still_ms = CONN_STILL_MS; /* an upload that its server does not take */
+	return (struct conn_held){ n, conn_score(n, still_ms) };
+}
+
+void
+h1_client_shed(struct conn *c)
+{
+	request_shed(c->client->cl.req);
 }

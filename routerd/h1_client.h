@@ -24,6 +24,8 @@ void h1_client_arm(struct conn *c, const struct client *cl);
 void h1_client_event(struct conn *c);
 void h1_client_deadline(struct conn *c);
 void h1_client_abort(struct conn *c);
+struct conn_held h1_client_held(const struct conn *c);
+void h1_client_shed(struct conn *c);
 
 /* Of what worker->clients has. */
 size_t h1_client_size(void);

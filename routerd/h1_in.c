@@ -84,22 +84,27 @@ end_body(struct h1_in *in)
 
 /*
  * Where the next bytes go. A buffer that a sink kept, or that is full, is replaced; one that is
- * empty starts over. Full reads mean that more is coming, so the next buffer is larger.
+ * empty starts over. Full reads mean that more is coming, so the next buffer is larger, unless
+ * memory is tight: whoever does not read keeps a small one then, and the others read more often.
  */
 static struct buf *
 room(struct h1_in *in)
 {
 	struct buf *b = *in->inbuf;
+	bool is_tight = bufs_are_tight(in->bufs);
 
 	if (b == NULL) {
-		bool is_large = in->kind == BODY_LENGTH && in->left > 16384;
+		bool is_large = !is_tight && in->kind == BODY_LENGTH && in->left > 16384;
 
 		b = buf_get(in->bufs, is_large ? BUF_64K : BUF_16K);
 	} else if (buf_len(b) == 0 && b->refs == 1) {
 		enum buf_class next = b->class;
 
-		if (b->w == b->cap && next < BUF_256K) {
+		if (is_tight)
+			next = BUF_16K;
+		else if (b->w == b->cap && next < BUF_256K)
 			next++;
+		if (next != b->class) {
 			buf_unref(b);
 			b = buf_get(in->bufs, next);
 		}
@@ -113,7 +118,7 @@ room(struct h1_in *in)
 		if (in->kind == BODY_LENGTH && in->left > 65536 && next < BUF_64K)
 			next = BUF_64K;
 		buf_unref(b);
-		b = buf_get(in->bufs, next);
+		b = buf_get(in->bufs, is_tight ? BUF_16K : next);
 	}
 	*in->inbuf = b;
 	return b;

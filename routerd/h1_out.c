@@ -28,10 +28,11 @@ of(struct sink *k)
 }
 
 void
-h1_out_init(struct h1_out *o, struct stream *s, struct bufs *bufs, bool is_response)
+h1_out_init(struct h1_out *o, struct loop *l, struct stream *s, struct bufs *bufs, bool is_response)
 {
 	memset(o, 0, offsetof(struct h1_out, seg));
 	o->sink.ops = &h1_out_ops;
+	o->loop = l;
 	o->s = s;
 	o->bufs = bufs;
 	o->is_response = is_response;
@@ -43,6 +44,8 @@ drop_queue(struct h1_out *o)
 {
 	for (unsigned i = 0; i < o->seg_count; i++)
 		buf_unref(o->seg[o->seg_first + i].b);
+	if (o->pipe != NULL)
+		bufs_count(o->bufs, -(int64_t)o->pipe->n);
 	pipe_give(&o->bufs->pipes, &o->pipe);
 	o->seg_first = 0;
 	o->seg_count = 0;
@@ -93,6 +96,26 @@ h1_seg_consume(struct h1_seg *seg, unsigned count, size_t n)
 	return i;
 }
 
+size_t
+h1_segs_held(const struct h1_seg *seg, unsigned count)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (seg[i].b != NULL && (i == 0 || seg[i].b != seg[i - 1].b))
+			n += seg[i].b->cap;
+	return n;
+}
+
+size_t
+h1_out_held(const struct h1_out *o)
+{
+	if (o->queued == 0)
+		return 0;
+	return h1_segs_held(o->seg + o->seg_first, o->seg_count) +
+		(o->pipe != NULL ? o->pipe->n : 0);
+}
+
 static void
 consume(struct h1_out *o, size_t n)
 {
@@ -104,9 +127,12 @@ consume(struct h1_out *o, size_t n)
 	if (o->seg_count > 0)
 		return;
 	o->seg_first = 0;
-	/* Nothing refers to the scratch bytes any more. */
-	if (o->scratch != NULL && o->scratch->refs == 1)
-		o->scratch->w = 0;
+	/* Nothing refers to the scratch bytes any more, and it may be long before there are others:
+	 * of a request that waits for its answer, of a tunnel. */
+	if (o->scratch != NULL && o->scratch->refs == 1) {
+		buf_unref(o->scratch);
+		o->scratch = NULL;
+	}
 }
 
 /* What waits in the pipe, in front of all segments. */
@@ -124,6 +150,7 @@ flush_pipe(struct h1_out *o)
 		if (sent <= 0)
 			return gone(o);
 		o->pipe->n -= (size_t)sent;
+		bufs_count(o->bufs, -(int64_t)sent);
 		o->queued -= (size_t)sent;
 	}
 	pipe_give(&o->bufs->pipes, &o->pipe);
@@ -131,12 +158,8 @@ flush_pipe(struct h1_out *o)
 }
 
 static enum sink_result
-out_flush(struct sink *k)
+flush_all(struct h1_out *o)
 {
-	struct h1_out *o = of(k);
-
-	if (o->is_gone)
-		return SINK_GONE;
 	if (o->pipe != NULL) {
 		enum sink_result r = flush_pipe(o);
 
@@ -176,6 +199,20 @@ out_flush(struct sink *k)
 		stream_shutdown(o->s);
 	}
 	return SINK_OK;
+}
+
+static enum sink_result
+out_flush(struct sink *k)
+{
+	struct h1_out *o = of(k);
+	size_t before = o->queued;
+	enum sink_result r = o->is_gone ? SINK_GONE : flush_all(o);
+
+	if (r != SINK_FULL)
+		o->full_ms = 0;
+	else if (o->full_ms == 0 || o->queued < before)
+		o->full_ms = loop_now_ms(o->loop);
+	return r;
 }
 
 /* Room in the scratch buffer, contiguous; starts a new one when the current one is in use and full.
@@ -542,12 +579,14 @@ out_end(struct sink *k, const struct field *trailers, uint16_t count)
 	return SINK_OK;
 }
 
-/* Only where the body goes out as it comes in, and nothing waits in front of it. */
+/* Only where the body goes out as it comes in, and nothing waits in front of it. A pipe holds a lot
+ * of it when the peer does not read. */
 static bool
 may_pull(const struct h1_out *o, const struct stream *from)
 {
 	return o->queued == 0 && !o->is_gone && !o->asked_head && o->framing == BODY_LENGTH &&
-		from->ops->read_pipe != NULL && stream_takes_pipe(o->s, o->left);
+		!bufs_are_tight(o->bufs) && from->ops->read_pipe != NULL &&
+		stream_takes_pipe(o->s, o->left);
 }
 
 static ssize_t
@@ -567,6 +606,7 @@ out_pull(struct sink *k, struct stream *from, size_t n)
 	p->n = (size_t)got;
 	o->pipe = p;
 	o->queued = (size_t)got;
+	bufs_count(o->bufs, got);
 	o->left -= (size_t)got;
 	o->body_bytes += (size_t)got;
 	return got;

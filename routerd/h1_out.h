@@ -23,8 +23,12 @@ struct h1_seg {
 /* n bytes of these were sent: lets go of the segments they came from, returns how many. */
 unsigned h1_seg_consume(struct h1_seg *seg, unsigned count, size_t n);
 
+/* The memory that these keep, which is more than their bytes. */
+size_t h1_segs_held(const struct h1_seg *seg, unsigned count);
+
 struct h1_out {
 	struct sink sink;
+	struct loop *loop;
 	struct stream *s;
 	struct bufs *bufs;
 	struct buf *scratch; /* heads, chunk lines and small bodies are put together here */
@@ -44,6 +48,7 @@ struct h1_out {
 	uint64_t body_bytes; /* payload handed to us */
 	size_t queued;       /* not in the socket yet: in the pipe, then in the segments */
 	struct pipe *pipe;   /* while bytes wait in it */
+	uint64_t full_ms;    /* bytes wait, and none has left since then; 0: none wait */
 	int error;           /* errno of what broke the stream */
 	/* response: the wish for Upgrade to pass; request: Connection: upgrade is written */
 	struct slice upgrade;
@@ -57,11 +62,14 @@ struct h1_out {
 };
 
 /* Common start; the caller then sets what its kind of message needs. */
-void h1_out_init(struct h1_out *o, struct stream *s, struct bufs *bufs, bool is_response);
+void h1_out_init(
+	struct h1_out *o, struct loop *l, struct stream *s, struct bufs *bufs, bool is_response);
 /* Drops what is queued. */
 void h1_out_fini(struct h1_out *o);
 /* From now on bytes go as they are (a tunnel); what is queued still goes first. */
 void h1_out_raw(struct h1_out *o);
+/* Memory that it keeps; 0 when nothing waits. */
+size_t h1_out_held(const struct h1_out *o);
 /* The message has ended and all of it is in the kernel. */
 static inline bool
 h1_out_done(const struct h1_out *o)

@@ -612,3 +612,19 @@ request_client_refused(struct request *r, const char *reason)
 	log_refusal(r, r->status);
 	finish(r, CLIENT_ABORT);
 }
+
+size_t
+request_held(const struct request *r)
+{
+	return r->x != NULL ? r->x->ops->held(r->x) : 0;
+}
+
+void
+request_shed(struct request *r)
+{
+	worker_count(r->w, STAT_BUFFERED_SHED);
+	if (r->head_sent)
+		request_client_refused(r, "buffer_memory");
+	else
+		request_fail(r, 503, "buffer_memory", 'P');
+}

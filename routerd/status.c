@@ -204,6 +204,8 @@ limits_json(const struct status_of *s)
 	jsonput_int(o, "body", s->http->limits.body);
 	jsonput_int(o, "response_head", s->http->limits.response_head);
 	jsonput_int(o, "body_rate", s->http->limits.body_rate);
+	jsonput_int(o, "buffered", s->http->limits.buffered);
+	jsonput_int(o, "h2_body_memory", s->http->limits.h2_body_memory);
 	jsonput_int(o, "h2_streams", (uint64_t)s->http->limits.h2_streams);
 	jsonput_int(o, "h2_resets", (uint64_t)s->http->limits.h2_resets);
 	jsonput_int(o, "h2_frames", (uint64_t)s->http->limits.h2_frames);
@@ -273,16 +275,21 @@ status_json(const struct status_of *s, json_t *o)
 {
 	json_t *pools = json_array();
 	json_t *each = json_array();
+	json_t *held = json_array();
 	const struct pool *p;
 
 	jsonput_int(o, "workers", workers_count(s->workers));
 	jsonput_int(o, "oldest_generation", workers_oldest_generation(s->workers));
 	jsonput_int(o, "connections", workers_stat(s->workers, STAT_CONNECTIONS));
 	json_object_set_new(o, "limits", limits_json(s));
-	for (unsigned i = 0; i < workers_count(s->workers); i++)
+	for (unsigned i = 0; i < workers_count(s->workers); i++) {
 		json_array_append_new(each,
 			json_integer((json_int_t)workers_stat_of(s->workers, i, STAT_CONNECTIONS)));
+		json_array_append_new(held,
+			json_integer((json_int_t)workers_stat_of(s->workers, i, STAT_BUFFERED)));
+	}
 	json_object_set_new(o, "worker_connections", each);
+	json_object_set_new(o, "worker_buffered", held);
 	jsonput_text(o, "kernel_tls", ktls_versions(workers_kernel_tls(s->workers)));
 	json_object_set_new(o, "counters", counters_json(s));
 	json_object_set_new(o, "reasons", reasons_json(s));
@@ -314,7 +321,8 @@ counters_text(const struct status_of *s, struct sbuf *out)
 	for (size_t i = 0; i < STAT_COUNT; i++) {
 		uint64_t v = workers_stat(s->workers, stats[i].id);
 
-		if (v > 0)
+		/* That one stands above, with its limit. */
+		if (v > 0 && stats[i].id != STAT_BUFFERED)
 			sbuf_addf(out, "%s %" PRIu64 "\n", stats[i].name, v);
 	}
 	if (s->log_dropped > 0)
@@ -342,6 +350,8 @@ status_text(const struct status_of *s, struct sbuf *out)
 
 	sbuf_addf(out, "%u workers, %" PRIu64 " connections at most\n", workers_count(s->workers),
 		workers_limit(s->workers));
+	sbuf_addf(out, "buffered %" PRIu64 ", %" PRIu64 " at most in each worker\n",
+		workers_stat(s->workers, STAT_BUFFERED), s->http->limits.buffered);
 	listeners_text(s, out);
 	DL_FOREACH (b->pools, p)
 		if (p->is_live)

@@ -19,6 +19,7 @@
 #include "routerd/exchange_h2.h"
 #include "routerd/listen.h"
 #include "routerd/request_state.h"
+#include "routerd/shed.h"
 #include "routerd/worker_state.h"
 
 /* Requests are short, and somebody waits for each: in front of handshakes and other bulk work. */
@@ -223,6 +224,7 @@ adopt(void *arg)
 	memcpy(snap->listeners, a->listeners, a->slot_count * sizeof(*snap->listeners));
 	snap->older = w->snap;
 	w->snap = snap;
+	bufs_set_limit(&w->bufs, a->s->http->limits.buffered);
 	w->log = a->log ? accesslog_ring(a->log, w->id) : NULL;
 	take_listeners(w, a);
 	sweep(w);
@@ -285,6 +287,7 @@ worker_new(struct workers *ws, unsigned id, unsigned pipes)
 		return NULL;
 	}
 	bufs_init(&w->bufs, pipes, &w->stats[STAT_BUFFERED]);
+	shed_init(w);
 	freelist_init(&w->conns, sizeof(struct conn), 4096);
 	freelist_init(&w->clients, h1_client_size(), 256);
 	freelist_init(&w->requests, sizeof(struct request), 1024);

@@ -44,6 +44,8 @@ worker_tls(struct worker *w)
 {
 	if (!w->has_tls) {
 		w->has_tls = stream_tls_env_init(&w->tls);
+		w->tls.held = &w->stats[STAT_BUFFERED];
+		w->tls.tight = &w->bufs.tight;
 		w->tls.kernel = &w->all->kernel_tls;
 		w->tls.on_kernel = on_kernel_tls;
 		w->tls.arg = w;

@@ -95,6 +95,8 @@ struct worker {
 	unsigned listener_count;
 	struct deadline resume; /* looks again after a pause */
 	struct deadline trim;   /* gives back what a burst needed; armed by requests */
+	struct run_item shed;   /* more is held than limits.buffered: shed.c */
+	uint64_t shed_again_ms;
 	struct accesslog_ring *log;
 	_Atomic uint64_t oldest_generation; /* that a request still runs on */
 	uint64_t id_seed;
