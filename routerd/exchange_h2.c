@@ -140,6 +140,12 @@ h2s_closed(struct h2s *s, uint32_t error)
 		return;
 	}
 	s->x.heard = s->x.heard || s->c->heard != s->heard;
+	/* What of it was right goes out before it is cut off. */
+	if (s->bad != NULL && s->c->fed == s) {
+		h2s_fed(s->c);
+		if (s->is_done)
+			return;
+	}
 	if (s->in_ended && s->bad == NULL) {
 		/* It wants no more of the request (RFC 9113 §8.1). */
 		if (s->is_told)

@@ -121,6 +121,11 @@ void
 h2s_data(struct h2s *s, struct buf *b, const char *p, size_t n)
 {
 	s->in_bytes += n;
+	/* RFC 9113 §8.1: a head comes first. */
+	if (!s->has_final) {
+		spoil(s, "data_before_head");
+		return;
+	}
 	if (!s->is_tunnel && s->kind == BODY_NONE) {
 		spoil(s, "unexpected_body");
 		return;
@@ -149,6 +154,10 @@ h2s_in_end(struct h2s *s)
 {
 	if (s->in_ended)
 		return;
+	if (!s->has_final) {
+		spoil(s, "data_before_head");
+		return;
+	}
 	if (!s->is_tunnel && s->kind == BODY_LENGTH && s->in_bytes != s->length) {
 		spoil(s, "content_length_mismatch");
 		return;
@@ -191,13 +200,16 @@ again(struct run_item *item)
  */
 
 void
-h2s_trailers(struct h2s *s, const struct msg *m)
+h2s_trailers(struct h2s *s, const struct msg *m, bool is_end)
 {
 	size_t n = m->field_count * sizeof(struct field);
 	size_t text = 0;
 	char *at;
 
-	if (s->trailers != NULL || m->field_count == 0)
+	/* RFC 9113 §8.1: nothing comes behind them. */
+	if (!is_end)
+		spoil(s, "bad_trailer");
+	if (!is_end || s->trailers != NULL || m->field_count == 0)
 		return;
 	for (unsigned i = 0; i < m->field_count; i++)
 		text += m->fields[i].name.n + m->fields[i].value.n;

@@ -30,6 +30,9 @@ exchange_h2_env_new(struct worker *w)
 	h2up_recv_callbacks(env->callbacks);
 	h2up_out_callbacks(env->callbacks);
 	nghttp2_option_set_no_auto_window_update(env->option, 1);
+	/* The rules of HTTP are ours, in exchange_h2_head.c and exchange_h2_answer.c: with reasons.
+	 */
+	nghttp2_option_set_no_http_messaging(env->option, 1);
 	nghttp2_option_set_no_closed_streams(env->option, 1);
 	nghttp2_option_set_max_settings(env->option, 32);
 	/* exchange_h2_recv.c has a limit, with its word. */
@@ -141,7 +144,7 @@ tell_bad(struct h2up *c)
 	if (log_allow(&limit, &held))
 		LOG_WARN("upstream_h2_error", L_STR("pool", c->u->server->pool_name),
 			L_STR("server", c->u->server->name), L_STR("reason", c->bad),
-			L_INT("suppressed", held));
+			L_STR("detail", c->detail), L_INT("suppressed", held));
 }
 
 /* The server has broken the protocol, or floods: it is told, and that is all. */

@@ -95,7 +95,8 @@ struct h2up {
 	bool wants_read;
 	bool is_told; /* our GOAWAY was sent, with this error */
 	uint32_t goaway_error;
-	uint32_t limit; /* exchanges at a time, ours */
+	char detail[80]; /* what nghttp2 says of it */
+	uint32_t limit;  /* exchanges at a time, ours */
 	uint32_t peer_limit;
 	uint32_t active; /* exchanges that are not over */
 	uint32_t waiting;
@@ -203,7 +204,7 @@ void h2s_in_init(struct h2s *s);
 void h2s_drop_in(struct h2s *s);
 /* A head is complete in c->answer. */
 void h2s_head(struct h2s *s, bool is_end);
-void h2s_trailers(struct h2s *s, const struct msg *m);
+void h2s_trailers(struct h2s *s, const struct msg *m, bool is_end);
 void h2s_data(struct h2s *s, struct buf *b, const char *p, size_t n);
 /* END_STREAM. */
 void h2s_in_end(struct h2s *s);

@@ -141,6 +141,15 @@ on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head
 	return 0;
 }
 
+static void
+keep_detail(struct h2up *c, const uint8_t *p, size_t n)
+{
+	n = n < sizeof(c->detail) ? n : sizeof(c->detail) - 1;
+	if (n > 0)
+		memcpy(c->detail, p, n);
+	c->detail[n] = '\0';
+}
+
 static int
 on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
@@ -156,6 +165,7 @@ on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 	} else if (frame->hd.type == NGHTTP2_GOAWAY) {
 		c->is_told = true;
 		c->goaway_error = frame->goaway.error_code;
+		keep_detail(c, frame->goaway.opaque_data, frame->goaway.opaque_data_len);
 	}
 	return 0;
 }

@@ -157,22 +157,6 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *n
 	return 0;
 }
 
-/* What nghttp2 itself would only leave out. */
-static int
-on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-	size_t namelen, const uint8_t *value, size_t valuelen, uint8_t flags, void *arg)
-{
-	struct h2s *s = stream_of(session, frame->hd.stream_id);
-
-	(void)name;
-	(void)namelen;
-	(void)value;
-	(void)valuelen;
-	(void)flags;
-	(void)arg;
-	return s != NULL ? refuse(s, "bad_field") : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-}
-
 static void
 give_text(struct h2up *c)
 {
@@ -183,9 +167,9 @@ give_text(struct h2up *c)
 static void
 headers_end(struct h2up *c, struct h2s *s, bool is_end)
 {
-	if (s->has_final)
-		h2s_trailers(s, &c->trailers);
-	else
+	if (s->bad == NULL && s->has_final)
+		h2s_trailers(s, &c->trailers, is_end);
+	else if (s->bad == NULL)
 		h2s_head(s, is_end);
 	give_text(c);
 }
@@ -278,7 +262,6 @@ h2up_recv_callbacks(nghttp2_session_callbacks *cb)
 	nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-	nghttp2_session_callbacks_set_on_invalid_header_callback(cb, on_invalid_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
