@@ -76,6 +76,14 @@ iso8601(const struct var_source *s, struct arena *a)
 
 /* --- families -------------------------------------------------------------------------------- */
 
+static char *
+put(char *to, struct slice s)
+{
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
+	return to + s.n;
+}
+
 static bool
 is_asked(const struct field *f, const struct var *v)
 {
@@ -89,31 +97,29 @@ static struct slice
 joined(const struct field *f, unsigned count, const struct var *v, struct arena *a)
 {
 	struct slice separator = v->field_id == FIELD_COOKIE ? SLICE("; ") : SLICE(", ");
-	struct slice value = NONE;
+	struct slice last = NONE;
+	unsigned lines = 0;
 	size_t n = 0;
+	char *text;
 	char *to;
 
 	for (unsigned i = 0; i < count; i++) {
 		if (!is_asked(&f[i], v))
 			continue;
-		n += value.p != NULL ? separator.n + f[i].value.n : f[i].value.n;
-		value = f[i].value;
+		last = f[i].value;
+		n += last.n + separator.n;
+		lines++;
 	}
-	if (n == value.n)
-		return value;
-	value.p = to = arena_alloc(a, n);
-	value.n = n;
+	if (lines <= 1)
+		return last;
+	text = to = arena_alloc(a, n);
 	for (unsigned i = 0; i < count; i++) {
 		if (!is_asked(&f[i], v))
 			continue;
-		if (to != value.p) {
-			memcpy(to, separator.p, separator.n);
-			to += separator.n;
-		}
-		memcpy(to, f[i].value.p, f[i].value.n);
-		to += f[i].value.n;
+		to = put(to, f[i].value);
+		to = put(to, separator);
 	}
-	return value;
+	return slice_make(text, n - separator.n);
 }
 
 /* The value of the first "name=value" in a list; false when there is none. */

@@ -408,6 +408,7 @@ test_request_variables(void **state)
 		{ "${request_id}", "0123456789abcdef" },
 		{ "${msec} ${time_iso8601}", "1764324000.123 2025-11-28T10:00:00Z" },
 		{ "${http_user_agent}|${http_x_a}|${http_x_none}", "ua|1, 2|" },
+		{ "${http_x_gap}|${http_x_none_at_all}|${http_x_bare}", ", 2, ||" },
 		{ "${http_cookie}", "a=1; b=\\\"2; 3\\\"; a=4; =5; cc=6" },
 		{ "${cookie_a} ${cookie_b} ${cookie_c} ${cookie_cc}", "1 \\\"2  6" },
 		{ "${arg_x}${arg_y}${arg_z}${arg_w}", "12" },
@@ -417,6 +418,7 @@ test_request_variables(void **state)
 		{ "$${path} $$ $x", "${path} $ $x" },
 	};
 	const char *head = GET "User-Agent: ua\r\nX-A: 1\r\nX_A: no\r\nx-a: 2\r\n"
+			       "X-Gap:\r\nX-Gap: 2\r\nX-Gap:\r\nX-Bare:\r\n"
 			       "Cookie: a=1; b=\\\"2; 3\\\"\r\nCookie: a=4; =5; cc=6\r\n\r\n";
 
 	(void)state;
