@@ -316,7 +316,9 @@ put_uri(char *to, struct slice s)
 struct place {
 	struct slice scheme;
 	struct slice host; /* empty: nobody named one */
-	struct slice path; /* empty: the request's, and its query */
+	struct slice path; /* without a slash in front, one is put there */
+	struct slice query;
+	bool has_query;
 };
 
 /* As it came; a port belongs to the scheme that it came with. */
@@ -334,19 +336,29 @@ same_host(const struct redirectcfg *c, const struct forward_info *from)
 
 /* false: there is no such place. */
 static bool
-find_place(struct place *p, const struct route *r, const struct respond_info *info, struct arena *a)
+find_place(struct place *p, const struct route *r, const struct msg *req,
+	const struct respond_info *info, struct arena *a)
 {
 	const struct redirectcfg *c = &r->cfg->redirect;
+	const struct answer_texts *texts = r->texts;
 	struct slice host;
 	uint16_t port;
 
-	p->scheme = c->scheme ? slice_str(c->scheme) : info->forward->scheme;
-	p->host = c->host ? slice_str(c->host) : same_host(c, info->forward);
-	p->path = slice_str(c->path);
-	if (r->texts != NULL && c->path)
-		p->path = template_text(&r->texts->path, info->vars, a);
-	if (r->texts != NULL && c->host) {
-		p->host = template_text(&r->texts->host, info->vars, a);
+	*p = (struct place){
+		.scheme = c->scheme ? slice_str(c->scheme) : info->forward->scheme,
+		.host = c->host ? slice_str(c->host) : same_host(c, info->forward),
+		.path = slice_str(c->path),
+	};
+	if (!c->path) {
+		/* "*" of OPTIONS is none. */
+		p->path = slice_starts(req->path, SLICE("/")) ? req->path : p->path;
+		p->query = req->query;
+		p->has_query = req->has_query;
+	}
+	if (texts != NULL && c->path)
+		p->path = template_text(&texts->path, info->vars, a);
+	if (texts != NULL && c->host) {
+		p->host = template_text(&texts->host, info->vars, a);
 		if (!http1_host(p->host, &host, &port))
 			return false;
 	}
@@ -355,22 +367,19 @@ find_place(struct place *p, const struct route *r, const struct respond_info *in
 }
 
 static char *
-put_target(char *to, const struct place *p, const struct redirectcfg *c, const struct msg *req)
+put_target(char *to, const struct place *p)
 {
-	struct slice path = c->path ? p->path : req->path;
+	struct slice path = p->path;
 
-	/* Variables may begin with anything. */
-	if (path.n == 0 || path.p[0] != '/')
+	if (!slice_starts(path, SLICE("/")))
 		*to++ = '/';
-	if (!c->path && path.n > 0 && path.p[0] != '/')
-		path = slice_make(NULL, 0);
 	/* Alone, "//x" would be another host (RFC 3986 §4.2). */
-	while (p->host.n == 0 && path.n > 1 && path.p[0] == '/' && path.p[1] == '/')
+	while (p->host.n == 0 && slice_starts(path, SLICE("//")))
 		path = slice_skip(path, 1);
 	to = put_uri(to, path);
-	if (!c->path && req->has_query) {
+	if (p->has_query) {
 		*to++ = '?';
-		to = put_uri(to, req->query);
+		to = put_uri(to, p->query);
 	}
 	return to;
 }
@@ -379,31 +388,30 @@ static void
 respond_redirect(struct answer *out, const struct route *r, const struct msg *req,
 	const struct respond_info *info, struct arena *a)
 {
-	const struct redirectcfg *c = &r->cfg->redirect;
+	uint16_t status = (uint16_t)r->cfg->redirect.status;
 	struct place p;
-	size_t path_size;
 	char *location;
 	char *to;
 
-	if (!find_place(&p, r, info, a)) {
+	if (!find_place(&p, r, req, info, a)) {
 		respond_error(out, 400, info, a);
 		return;
 	}
-	path_size = c->path ? p.path.n + 1 : req->path.n + req->query.n + 2;
-	location = to = arena_alloc(a, p.scheme.n + 3 + 3 * (p.host.n + path_size));
+	/* "://", "/" and "?" beside what may have to be percent-encoded */
+	location = to = arena_alloc(a, p.scheme.n + 5 + 3 * (p.host.n + p.path.n + p.query.n));
 	if (p.host.n > 0) {
 		to = put_uri(to, p.scheme);
 		memcpy(to, "://", 3);
 		to = put_uri(to + 3, p.host);
 	}
-	to = put_target(to, &p, c, req);
+	to = put_target(to, &p);
 	if ((size_t)(to - location) > HEADER_RULES_BYTES) {
 		respond_error(out, 431, info, a);
 		return;
 	}
-	start(out, (uint16_t)c->status, info);
+	start(out, status, info);
 	add(out, SLICE("Location"), slice_make(location, (size_t)(to - location)));
-	finish(out, status_text((uint16_t)c->status, info, a), TEXT_TYPE);
+	finish(out, status_text(status, info, a), TEXT_TYPE);
 }
 
 /* --- echo
