@@ -206,38 +206,33 @@ refuse_tag(struct loader *l, yaml_mark_t mark, struct cfg_node *n)
 	n->is_broken = true;
 }
 
-struct var_marks {
-	struct arena *arena;
-	struct cfg_node *n;
-	size_t cap;
-};
-
 static void
 mark_var(void *arg, size_t at)
 {
-	struct var_marks *m = arg;
-	struct cfg_node *n = m->n;
+	struct cfg_node *n = arg;
 
-	if (n->var_count == m->cap) {
-		uint32_t *more;
-
-		m->cap = m->cap ? 2 * m->cap : 4;
-		more = arena_alloc(m->arena, m->cap * sizeof(*more));
-		if (n->var_count > 0)
-			memcpy(more, n->vars, n->var_count * sizeof(*more));
-		n->vars = more;
-	}
 	n->vars[n->var_count++] = (uint32_t)at;
+}
+
+/* How many there may be at most. */
+static size_t
+count_vars(struct slice text)
+{
+	size_t count = 0;
+
+	for (size_t i = 1; i < text.n; i++)
+		count += text.p[i - 1] == '$' && text.p[i] == '{';
+	return count;
 }
 
 static void
 expand(struct loader *l, struct cfg_node *n)
 {
-	struct var_marks marks = { .arena = l->cfg->arena, .n = n };
 	struct sbuf out = { 0 };
 	struct err err;
 
-	if (cfg_env_expand(n->text, &out, mark_var, &marks, &err) < 0) {
+	n->vars = arena_calloc(l->cfg->arena, count_vars(n->text), sizeof(*n->vars));
+	if (cfg_env_expand(n->text, &out, mark_var, n, &err) < 0) {
 		cfg_report(l->errs, cfg_at(l->cfg, n), sbuf_str(&l->path), "%s", err.text);
 		n->is_broken = true;
 	} else {

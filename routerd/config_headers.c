@@ -123,14 +123,20 @@ check_once(struct cfg_ctx *ctx, const struct mentions *m, size_t at, const char 
 	}
 }
 
+/* How many fields it gives a message. */
+static size_t
+value_count(const struct headerset *h)
+{
+	return h->set.n + h->add.n + h->otherwise.n;
+}
+
 static void
 check_set(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path,
 	const struct headerset *h, enum var_when when)
 {
 	struct mentions m = { 0 };
 
-	m.v = arena_calloc(
-		ctx->arena, config_headers_values(h) + h->hide.n + h->pass.n, sizeof(*m.v));
+	m.v = arena_calloc(ctx->arena, value_count(h) + h->hide.n + h->pass.n, sizeof(*m.v));
 	collect_names(&m, "hide", &h->hide, config_place(node, "hide"));
 	collect_names(&m, "pass", &h->pass, config_place(node, "pass"));
 	collect_pairs(&m, "set", &h->set);
@@ -158,44 +164,39 @@ check_response(struct cfg_ctx *ctx, const struct cfg_node *node, const char *pat
 	check_set(ctx, node, path, obj, VAR_RESPONSE);
 }
 
-size_t
-config_headers_values(const struct headerset *h)
-{
-	return h->set.n + h->add.n + h->otherwise.n;
-}
-
 /* --- all of them ----------------------------------------------------------------------------- */
 
-struct asserted {
-	struct cfg_list *names;
-	size_t cap;
-	struct arena *arena;
-};
-
+/* Without room yet, names are only counted. */
 static void
-assert_name(struct asserted *a, char *name)
+assert_name(struct cfg_list *names, char *name)
 {
-	struct cfg_list *names = a->names;
-
-	if (names->n == a->cap) {
-		char **more;
-
-		a->cap = a->cap ? 2 * a->cap : 16;
-		more = arena_alloc(a->arena, a->cap * sizeof(*more));
-		if (names->n > 0)
-			memcpy(more, names->v, names->n * sizeof(*more));
-		names->v = more;
-	}
-	*CFG_AT(char *, *names, names->n++) = name;
+	if (names->v != NULL)
+		*CFG_AT(char *, *names, names->n) = name;
+	names->n++;
 }
 
 static void
-assert_names(struct asserted *a, const struct headerset *h)
+assert_names(struct cfg_list *names, const struct headerset *h)
 {
 	for (size_t i = 0; i < h->hide.n; i++)
-		assert_name(a, *CFG_AT(char *, h->hide, i));
+		assert_name(names, *CFG_AT(char *, h->hide, i));
 	for (size_t i = 0; i < h->set.n; i++)
-		assert_name(a, CFG_AT(struct cfg_pair, h->set, i)->name);
+		assert_name(names, CFG_AT(struct cfg_pair, h->set, i)->name);
+}
+
+static void
+assert_all(struct cfg_list *names, const struct httpcfg *http)
+{
+	names->n = 0;
+	assert_names(names, &http->headers.request);
+	for (size_t i = 0; i < http->hosts.n; i++) {
+		const struct hostcfg *h = CFG_AT(const struct hostcfg, http->hosts, i);
+
+		assert_names(names, &h->headers.request);
+		for (size_t k = 0; k < h->routes.n; k++)
+			assert_names(names,
+				&CFG_AT(const struct routecfg, h->routes, k)->headers.request);
+	}
 }
 
 static void
@@ -210,39 +211,30 @@ check_count(struct cfg_ctx *ctx, const struct cfg_node *route, const char *path,
 static void
 check_counts(struct cfg_ctx *ctx, const struct httpcfg *http, const struct hostcfg *h, size_t at)
 {
-	size_t request = config_headers_values(&http->headers.request) +
-		config_headers_values(&h->headers.request);
-	size_t response = config_headers_values(&http->headers.response) +
-		config_headers_values(&h->headers.response);
+	size_t request = value_count(&http->headers.request) + value_count(&h->headers.request);
+	size_t response = value_count(&http->headers.response) + value_count(&h->headers.response);
 
 	for (size_t i = 0; i < h->routes.n; i++) {
 		const struct routecfg *r = CFG_AT(const struct routecfg, h->routes, i);
 		const char *path =
 			arena_printf(ctx->arena, "http.hosts[%zu].routes[%zu].headers", at, i);
 
-		check_count(
-			ctx, r->node, path, request + config_headers_values(&r->headers.request));
-		check_count(
-			ctx, r->node, path, response + config_headers_values(&r->headers.response));
+		check_count(ctx, r->node, path, request + value_count(&r->headers.request));
+		check_count(ctx, r->node, path, response + value_count(&r->headers.response));
 	}
 }
 
 void
 config_headers_check(struct cfg_ctx *ctx, struct httpcfg *http)
 {
-	struct asserted a = { .names = &http->asserted, .arena = ctx->arena };
+	struct cfg_list names = { 0 };
 
-	http->asserted = (struct cfg_list){ 0 };
-	assert_names(&a, &http->headers.request);
-	for (size_t i = 0; i < http->hosts.n; i++) {
-		const struct hostcfg *h = CFG_AT(const struct hostcfg, http->hosts, i);
-
-		check_counts(ctx, http, h, i);
-		assert_names(&a, &h->headers.request);
-		for (size_t k = 0; k < h->routes.n; k++)
-			assert_names(
-				&a, &CFG_AT(const struct routecfg, h->routes, k)->headers.request);
-	}
+	for (size_t i = 0; i < http->hosts.n; i++)
+		check_counts(ctx, http, CFG_AT(const struct hostcfg, http->hosts, i), i);
+	assert_all(&names, http);
+	names.v = arena_calloc(ctx->arena, names.n + 1, sizeof(char *));
+	assert_all(&names, http);
+	http->asserted = names;
 }
 
 /* --- the schema ------------------------------------------------------------------------------ */

@@ -26,8 +26,6 @@ extern const struct cfg_schema hostcfg_schema;
 
 /* config_headers.c */
 extern const struct cfg_schema headerscfg_schema;
-/* How many fields it gives a message. */
-size_t config_headers_values(const struct headerset *h);
 /* What levels make together; fills http->asserted. */
 void config_headers_check(struct cfg_ctx *ctx, struct httpcfg *http);
 
