@@ -67,6 +67,15 @@ slice_skip(struct slice s, size_t n)
 	return (struct slice){ n ? s.p + n : s.p, s.n - n };
 }
 
+/* Copy s to `to`, which has room; returns the end of it there. */
+static inline char *
+slice_put(char *to, struct slice s)
+{
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
+	return to + s.n;
+}
+
 /* ASCII only, whatever the locale says: what protocols mean by case-insensitive. */
 static inline char
 ascii_lower(char c)

@@ -32,14 +32,6 @@ tlsask_class(enum tlsask_why why)
 	return whys[why].class;
 }
 
-static char *
-put(char *to, struct slice s)
-{
-	if (s.n > 0)
-		memcpy(to, s.p, s.n);
-	return to + s.n;
-}
-
 static bool
 is_name(struct slice s)
 {
@@ -61,7 +53,7 @@ tlsask_encode(const struct tlsask *a, char *out, size_t cap)
 	out[5] = 0;
 	out[6] = (char)a->policy.n;
 	out[7] = (char)a->host.n;
-	put(put(out + HEAD_LEN, a->policy), a->host);
+	slice_put(slice_put(out + HEAD_LEN, a->policy), a->host);
 	return n;
 }
 
@@ -81,7 +73,7 @@ tlsask_encode_refusal(const struct tlsask_refusal *r, char *out, size_t cap)
 	out[5] = 0;
 	out[6] = 0;
 	out[7] = (char)detail.n;
-	put(out + HEAD_LEN, detail);
+	slice_put(out + HEAD_LEN, detail);
 	/* Certificates hold what their makers like. */
 	for (size_t i = 0; i < detail.n; i++)
 		if ((unsigned char)out[HEAD_LEN + i] < ' ' || out[HEAD_LEN + i] == 0x7f)

@@ -7,6 +7,7 @@
 
 #include <time.h>
 
+#include "libcommon/units.h"
 #include "routerd/config.h"
 
 /* Longer values are cut, and say so. Their sum, escaped, is below ACCESSLOG_LINE_MAX. */
@@ -67,7 +68,7 @@ put_hex(struct out *o, unsigned char c)
 struct clock_text {
 	int64_t wall_s;
 	char local[40];
-	char utc[40];
+	char utc[UNITS_TIME];
 };
 
 static const struct clock_text *
@@ -82,8 +83,7 @@ clock_text(int64_t wall_s)
 	cached.wall_s = wall_s;
 	localtime_r(&t, &tm);
 	strftime(cached.local, sizeof(cached.local), "%d/%b/%Y:%H:%M:%S %z", &tm);
-	gmtime_r(&t, &tm);
-	strftime(cached.utc, sizeof(cached.utc), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	units_format_time(wall_s, cached.utc);
 	return &cached;
 }
 

@@ -44,13 +44,6 @@ add(struct msg *m, enum field_id id, struct slice value)
 	m->first[id] = (uint8_t)m->field_count;
 }
 
-static char *
-put(char *to, struct slice s)
-{
-	memcpy(to, s.p, s.n);
-	return to + s.n;
-}
-
 /* --- what a request may not carry on -------------------------------------------------------------
  */
 
@@ -169,7 +162,7 @@ static char *
 put_quoted(char *to, struct slice s)
 {
 	if (is_token(s))
-		return put(to, s);
+		return slice_put(to, s);
 	*to++ = '"';
 	for (size_t i = 0; i < s.n; i++) {
 		if (s.p[i] == '"' || s.p[i] == '\\')
@@ -191,25 +184,25 @@ static char *
 put_node(char *to, const struct forward_info *info)
 {
 	if (!is_address(info->peer))
-		return put(to, SLICE("unknown"));
+		return slice_put(to, SLICE("unknown"));
 	if (!info->peer_is_ipv6)
 		return put_quoted(to, info->peer);
-	to = put(to, SLICE("\"["));
-	to = put(to, info->peer);
-	return put(to, SLICE("]\""));
+	to = slice_put(to, SLICE("\"["));
+	to = slice_put(to, info->peer);
+	return slice_put(to, SLICE("]\""));
 }
 
 static char *
 put_element(char *to, const struct forward_info *info)
 {
-	to = put(to, SLICE("for="));
+	to = slice_put(to, SLICE("for="));
 	to = put_node(to, info);
 	if (info->authority.n > 0) {
-		to = put(to, SLICE(";host="));
+		to = slice_put(to, SLICE(";host="));
 		to = put_quoted(to, info->authority);
 	}
-	to = put(to, SLICE(";proto="));
-	return put(to, info->scheme);
+	to = slice_put(to, SLICE(";proto="));
+	return slice_put(to, info->scheme);
 }
 
 /* Room for put_element: quoting doubles at most. */
@@ -242,8 +235,8 @@ put_joined(char *to, const struct msg *m, enum field_id id)
 	for (unsigned i = m->first[id] - 1u; i < m->field_count; i++) {
 		if (m->fields[i].id != id || m->fields[i].value.n == 0)
 			continue;
-		to = put(to, m->fields[i].value);
-		to = put(to, SLICE(", "));
+		to = slice_put(to, m->fields[i].value);
+		to = slice_put(to, SLICE(", "));
 	}
 	return to;
 }
@@ -259,7 +252,7 @@ add_forwarded_for(struct msg *m, const struct forward_info *info, struct arena *
 		char *text = arena_alloc(a, old + peer.n);
 		char *to = put_joined(text, m, FIELD_X_FORWARDED_FOR);
 
-		to = peer.n > 0 ? put(to, peer) : to - 2;
+		to = peer.n > 0 ? slice_put(to, peer) : to - 2;
 		value = slice_make(text, (size_t)(to - text));
 	}
 	if (value.n > 0)
@@ -290,7 +283,7 @@ add_via(struct msg *m, const struct forward_info *info, struct arena *a)
 		*to++ = (char)('0' + m->version_minor);
 	}
 	*to++ = ' ';
-	to = put(to, info->via_name);
+	to = slice_put(to, info->via_name);
 	add(m, FIELD_VIA, slice_make(text, (size_t)(to - text)));
 }
 

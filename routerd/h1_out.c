@@ -270,14 +270,6 @@ push_scratch(struct h1_out *o, const char *from, size_t n)
 }
 
 static char *
-put(char *to, struct slice s)
-{
-	if (s.n > 0)
-		memcpy(to, s.p, s.n);
-	return to + s.n;
-}
-
-static char *
 put_lit(char *to, const char *lit, size_t n)
 {
 	memcpy(to, lit, n);
@@ -327,10 +319,10 @@ put_fields(char *to, const struct msg *m, bool keep_length)
 			continue;
 		if (is_ours(f) && !(keep_length && f->id == FIELD_CONTENT_LENGTH))
 			continue;
-		to = put(to, f->name);
+		to = slice_put(to, f->name);
 		*to++ = ':';
 		*to++ = ' ';
-		to = put(to, f->value);
+		to = slice_put(to, f->value);
 		*to++ = '\r';
 		*to++ = '\n';
 	}
@@ -345,7 +337,7 @@ put_status_line(char *to, const struct msg *m)
 	*to++ = (char)('0' + m->status / 10 % 10);
 	*to++ = (char)('0' + m->status % 10);
 	*to++ = ' ';
-	to = put(to, m->reason);
+	to = slice_put(to, m->reason);
 	return PUT(to, "\r\n");
 }
 
@@ -392,15 +384,15 @@ put_response(struct h1_out *o, char *to, struct msg *m)
 static char *
 put_request(struct h1_out *o, char *to, struct msg *m)
 {
-	to = put(to, m->method_name);
+	to = slice_put(to, m->method_name);
 	*to++ = ' ';
-	to = put(to, o->path);
+	to = slice_put(to, o->path);
 	if (o->has_query) {
 		*to++ = '?';
-		to = put(to, o->query);
+		to = slice_put(to, o->query);
 	}
 	to = PUT(to, " HTTP/1.1\r\nHost: ");
-	to = put(to, o->authority);
+	to = slice_put(to, o->authority);
 	to = PUT(to, "\r\n");
 	to = put_fields(to, m, false);
 	if (m->body == BODY_LENGTH) {
@@ -557,9 +549,9 @@ push_trailers(struct h1_out *o, const struct field *f, uint16_t count)
 	for (uint16_t i = 0; i < count; i++) {
 		if (f[i].flags & MSG_FIELD_DROP)
 			continue;
-		to = put(to, f[i].name);
+		to = slice_put(to, f[i].name);
 		to = PUT(to, ": ");
-		to = put(to, f[i].value);
+		to = slice_put(to, f[i].value);
 		to = PUT(to, "\r\n");
 	}
 	to = PUT(to, "\r\n");

@@ -2,19 +2,9 @@
  * request_headers: the rules of the configuration for fields, put to one request and its answers,
  * and where their variables get values from.
  */
-#include <time.h>
-
+#include "libcommon/clock.h"
 #include "routerd/header_rules.h"
 #include "routerd/request_state.h"
-
-static int64_t
-wall_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 struct var_source
 request_vars(struct request *r)
@@ -35,7 +25,7 @@ request_vars(struct request *r)
 		.reason = r->reason,
 		.tries = r->tries,
 		.response_us = request_us(r),
-		.wall_ms = wall_ms(),
+		.wall_ms = clock_wall_ms,
 	};
 }
 
@@ -96,6 +86,6 @@ request_own_headers(struct request *r, struct msg *m)
 	memcpy(fields, m->fields, m->field_count * sizeof(*fields));
 	m->fields = fields;
 	m->field_cap = (uint16_t)(m->field_count + CONFIG_HEADERS_MAX);
-	/* Without the rules it is better than no answer. */
+	/* With some of them it is better than no answer. */
 	request_answer_headers(r, m, 0);
 }

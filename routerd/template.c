@@ -85,20 +85,9 @@ template_text(const struct template *t, const struct var_source *s, struct arena
 		n += text[i].n;
 	}
 	whole = to = arena_alloc(a, n);
-	for (size_t i = 0; i < t->count; i++) {
-		if (text[i].n > 0)
-			memcpy(to, text[i].p, text[i].n);
-		to += text[i].n;
-	}
+	for (size_t i = 0; i < t->count; i++)
+		to = slice_put(to, text[i]);
 	return slice_make(whole, n);
-}
-
-static bool
-is_value_byte(char c)
-{
-	unsigned char u = (unsigned char)c;
-
-	return (u >= ' ' && u != 0x7f) || u == '\t';
 }
 
 struct slice
@@ -110,7 +99,7 @@ template_value(const struct template *t, const struct var_source *s, struct aren
 		char *clean = arena_alloc(a, value.n);
 
 		for (size_t i = 0; i < value.n; i++)
-			clean[i] = is_value_byte(value.p[i]) ? value.p[i] : ' ';
+			clean[i] = http1_is_value(slice_make(value.p + i, 1)) ? value.p[i] : ' ';
 		value = slice_trim(slice_make(clean, value.n));
 	}
 	return value;

@@ -4,10 +4,9 @@
  */
 #include "routerd/vars.h"
 
-#include <time.h>
-
 #include "libcommon/err.h"
 #include "libcommon/http1.h"
+#include "libcommon/units.h"
 #include "routerd/conn.h"
 #include "routerd/forward_cert.h"
 
@@ -59,30 +58,20 @@ version(const struct var_source *s, struct arena *a)
 static struct slice
 msec(const struct var_source *s, struct arena *a)
 {
-	return slice_str(arena_printf(
-		a, "%lld.%03lld", (long long)(s->wall_ms / 1000), (long long)(s->wall_ms % 1000)));
+	long long ms = s->wall_ms();
+
+	return slice_str(arena_printf(a, "%lld.%03lld", ms / 1000, ms % 1000));
 }
 
 static struct slice
 iso8601(const struct var_source *s, struct arena *a)
 {
-	time_t t = (time_t)(s->wall_ms / 1000);
-	char *text = arena_alloc(a, 32);
-	struct tm tm;
+	char *text = arena_alloc(a, UNITS_TIME);
 
-	gmtime_r(&t, &tm);
-	return slice_make(text, strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm));
+	return slice_str(units_format_time(s->wall_ms() / 1000, text));
 }
 
 /* --- families -------------------------------------------------------------------------------- */
-
-static char *
-put(char *to, struct slice s)
-{
-	if (s.n > 0)
-		memcpy(to, s.p, s.n);
-	return to + s.n;
-}
 
 static bool
 is_asked(const struct field *f, const struct var *v)
@@ -116,8 +105,8 @@ joined(const struct field *f, unsigned count, const struct var *v, struct arena 
 	for (unsigned i = 0; i < count; i++) {
 		if (!is_asked(&f[i], v))
 			continue;
-		to = put(to, f[i].value);
-		to = put(to, separator);
+		to = slice_put(to, f[i].value);
+		to = slice_put(to, separator);
 	}
 	return slice_make(text, n - separator.n);
 }

@@ -42,8 +42,8 @@ struct var_source {
 	const char *reason;
 	uint16_t status;
 	unsigned tries;
-	uint32_t response_us; /* from the request's first byte to the head of its answer */
-	int64_t wall_ms;      /* now */
+	uint32_t response_us;     /* from the request's first byte to the head of its answer */
+	int64_t (*wall_ms)(void); /* the time of day, since 1970: asked where it is wanted */
 };
 
 /*

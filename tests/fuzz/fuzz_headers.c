@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/http1.h"
 #include "routerd/alike.h"
 #include "routerd/conn.h"
@@ -213,7 +214,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		r->source = (struct var_source){ .req = &r->req,
 			.req_fields = r->req.field_count,
 			.from = &r->from,
-			.request_id = SLICE("0123456789abcdef") };
+			.request_id = SLICE("0123456789abcdef"),
+			.wall_ms = clock_wall_ms };
 		r->req.field_cap = REQUEST_FIELDS;
 		run_request(r, &s->route_v[0]);
 		run_redirect(r, &s->route_v[1], true);
