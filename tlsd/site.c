@@ -102,35 +102,34 @@ load_self_signed(const struct certcfg *cfg, const struct daemon_cfg *dc, const s
 
 /* One listener's certificates being loaded. */
 struct loading {
+	struct site *s;
 	struct site_listener *l;
 	const struct daemon_cfg *dc;
 	const struct site_env *env;
 	struct errs *errs;
-	int64_t at_s;
-	int64_t due_s;
 	bool has_failed;
 };
 
 static void
-due_at(struct loading *g, int64_t when_s)
+due_at(struct site *s, int64_t when_s)
 {
-	if (when_s < g->due_s)
-		g->due_s = when_s;
+	if (when_s < s->due_s)
+		s->due_s = when_s;
 }
 
-/* c, or the one before in its place. */
-static void
+/* c, or the one before in its place: then true. */
+static bool
 add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c, struct cert *before)
 {
 	struct site_listener *l = g->l;
 	struct cert *waiting = NULL;
 
-	if (certwait_must(c, before, g->at_s)) {
+	if (certwait_must(c, before, g->s->at_s)) {
 		waiting = c;
 		c = cert_ref(before);
-		due_at(g, certwait_until(c));
-	} else if (c->wants_staple && !certwait_lacks_staple(c, g->at_s)) {
-		due_at(g, c->staple.times.next_update); /* then others come before it */
+		due_at(g->s, certwait_until(c));
+	} else if (c->wants_staple && !certwait_lacks_staple(c, g->s->at_s)) {
+		due_at(g->s, c->staple.times.next_update); /* then others come before it */
 	}
 	l->waiting = xreallocarray(l->waiting, l->ncerts + 1, sizeof(struct cert *));
 	l->waiting[l->ncerts] = waiting;
@@ -138,6 +137,7 @@ add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c, struct ce
 	l->cert_cfgs = xreallocarray(l->cert_cfgs, l->ncerts + 1, sizeof(struct certcfg *));
 	l->cert_cfgs[l->ncerts] = cfg;
 	l->certs[l->ncerts++] = c;
+	return waiting != NULL;
 }
 
 /* c NULL: it could not be loaded, says err; what there was goes on if it may. */
@@ -149,16 +149,15 @@ take_cert(struct loading *g, const struct certcfg *cfg, const char *path, struct
 
 	if (c != NULL) {
 		cert_warn(c, at, path, g->errs);
-		if (certwait_must(c, held.served, g->at_s))
+		if (add_cert(g, cfg, c, held.served))
 			errs_add(g->errs, FINDING_WARNING, at, path,
 				"%s: waits for its staple, and the certificate in force stays",
 				c->cert_path);
-		add_cert(g, cfg, c, held.served);
 		return;
 	}
 	errs_add(g->errs, FINDING_ERROR, at, path, "%s", err->text);
 	if (g->env->keeps_old && held.served != NULL)
-		add_cert(g, cfg, cert_ref(last_of(&held)), held.served);
+		(void)add_cert(g, cfg, cert_ref(last_of(&held)), held.served);
 	else if (!g->env->keeps_old || cfg->dir == NULL)
 		g->has_failed = true; /* a new file in a folder may be broken without harm */
 }
@@ -194,12 +193,11 @@ load_certs(struct site *s, const struct daemon_cfg *dc, size_t index, const stru
 {
 	struct site_listener *l = &s->listeners[index];
 	struct loading g = {
+		.s = s,
 		.l = l,
 		.dc = dc,
 		.env = env,
 		.errs = errs,
-		.at_s = s->at_s,
-		.due_s = s->due_s,
 	};
 
 	for (size_t i = 0; i < l->cfg->certificates.n; i++) {
@@ -208,7 +206,6 @@ load_certs(struct site *s, const struct daemon_cfg *dc, size_t index, const stru
 		snprintf(path, sizeof(path), "tls.listen[%zu].certificates[%zu]", index, i);
 		load_entry(&g, CFG_AT(struct certcfg, l->cfg->certificates, i), path);
 	}
-	s->due_s = g.due_s;
 	return g.has_failed || l->ncerts == 0 ? -1 : 0;
 }
 
