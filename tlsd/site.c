@@ -21,24 +21,39 @@ passed_fd(void *arg, const char *path)
 	return daemon_passed_fd(arg, path);
 }
 
-/* What the generation before has of the same files: the certificate that is served, and one that
- * waits. NULL: none. */
+/* What some listeners have of the same files: the certificate that is served, and one that waits.
+ * NULL: none. */
 struct held {
 	struct cert *served;
 	struct cert *waiting;
 };
 
 static struct held
-find_held(const struct site *old, const char *cert, const char *key)
+find_among(const struct site_listener *all, size_t n, const char *cert, const char *key)
 {
-	for (size_t i = 0; old != NULL && i < old->nlisteners; i++)
-		for (size_t j = 0; j < old->listeners[i].ncerts; j++) {
-			struct cert *c = old->listeners[i].certs[j];
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < all[i].ncerts; j++) {
+			struct cert *c = all[i].certs[j];
 
 			if (strcmp(c->cert_path, cert) == 0 && strcmp(c->key_path, key) == 0)
-				return (struct held){ c, old->listeners[i].waiting[j] };
+				return (struct held){ c, all[i].waiting[j] };
 		}
 	return (struct held){ NULL, NULL };
+}
+
+/* In the generation before. */
+static struct held
+find_held(const struct site *old, const char *cert, const char *key)
+{
+	return old != NULL ? find_among(old->listeners, old->nlisteners, cert, key)
+			   : (struct held){ NULL, NULL };
+}
+
+/* In the listeners of this generation that are loaded already. */
+static struct held
+find_twin(const struct site *s, const char *cert, const char *key)
+{
+	return find_among(s->listeners, s->nlisteners - 1, cert, key);
 }
 
 /* What was read from the files the last time. */
@@ -48,16 +63,27 @@ last_of(const struct held *h)
 	return h->waiting != NULL ? h->waiting : h->served;
 }
 
+/* It is what would be read from the files now. */
+static bool
+is_current(const struct cert *c, const struct certfile *f)
+{
+	return c != NULL && c->ocsp_path != NULL && strcmp(c->ocsp_path, f->ocsp) == 0 &&
+		cert_is_unchanged(c);
+}
+
+/* Listeners that name the same files share what was read from them. */
 static struct cert *
-load_files(const struct certfile *f, const struct held *held, const struct site_env *env,
-	struct err *err)
+load_files(const struct certfile *f, const struct held *held, const struct site *s,
+	const struct site_env *env, struct err *err)
 {
 	struct pem_error e;
 	struct daemon *d = (struct daemon *)(uintptr_t)env->daemon;
+	struct held twin = find_twin(s, f->cert, f->key);
 	struct cert *old = last_of(held);
 
-	if (old != NULL && old->ocsp_path != NULL && strcmp(old->ocsp_path, f->ocsp) == 0 &&
-		cert_is_unchanged(old))
+	if (is_current(last_of(&twin), f))
+		return cert_ref(last_of(&twin));
+	if (is_current(old, f))
 		return cert_ref(old);
 
 	struct cert *c = cert_load(f->cert, f->key, d != NULL ? passed_fd : NULL, d, &e);
@@ -81,18 +107,24 @@ load_files(const struct certfile *f, const struct held *held, const struct site_
 }
 
 static struct cert *
-load_self_signed(const struct certcfg *cfg, const struct daemon_cfg *dc, const struct site_env *env,
-	struct err *err)
+load_self_signed(const struct certcfg *cfg, const struct site *s, const struct daemon_cfg *dc,
+	const struct site_env *env, struct err *err)
 {
 	bool made;
 	struct cert *c =
 		selfsigned_get(dc->common.state_dir, &cfg->self_signed, env->uid, &made, err);
-	struct cert *old = c != NULL ? find_held(env->old, c->cert_path, c->key_path).served : NULL;
 
-	if (c != NULL && made)
+	if (c == NULL)
+		return NULL;
+	if (made)
 		LOG_WARN("cert_self_signed", L_STR("path", c->cert_path),
 			L_STR("text",
 				"a certificate was made that nobody trusts, for trials only"));
+
+	struct cert *twin = find_twin(s, c->cert_path, c->key_path).served;
+	struct cert *old =
+		twin != NULL ? twin : find_held(env->old, c->cert_path, c->key_path).served;
+
 	if (old != NULL && strcmp(old->fingerprint, c->fingerprint) == 0) {
 		cert_unref(c);
 		c = cert_ref(old);
@@ -169,7 +201,7 @@ load_entry(struct loading *g, const struct certcfg *cfg, const char *path)
 	struct err err = { "" };
 
 	if (cfg->self_signed.n > 0) {
-		struct cert *c = load_self_signed(cfg, g->dc, g->env, &err);
+		struct cert *c = load_self_signed(cfg, g->s, g->dc, g->env, &err);
 
 		take_cert(g, cfg, path, c, (struct held){ NULL, NULL }, &err);
 		return;
@@ -182,7 +214,7 @@ load_entry(struct loading *g, const struct certcfg *cfg, const char *path)
 		const struct certfile *f = &all.v[i];
 		struct held held = find_held(g->env->old, f->cert, f->key);
 
-		take_cert(g, cfg, path, load_files(f, &held, g->env, &err), held, &err);
+		take_cert(g, cfg, path, load_files(f, &held, g->s, g->env, &err), held, &err);
 	}
 	certfiles_fini(&all);
 }

@@ -105,6 +105,30 @@ X
 	[[ "$output" == *error*"a.key: the private key does not belong"* ]]
 }
 
+@test "a certificate that several listeners name is one: a cert reload that changes nothing says so" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  watch: 0
+  listen:
+    - { address: "127.0.0.1:0", to: web, certificates: [{ cert: site.crt, key: site.key }, { self_signed: [a.test] }] }
+    - { address: "127.0.0.2:0", to: web, certificates: [{ self_signed: [a.test] }, { cert: site.crt, key: site.key }] }
+X
+	tlsd_start
+	run "$BIN/proxyctl" -c weir.yaml cert reload
+	[ "$output" = "tlsd.0: nothing has changed" ]
+	cert site ec 60 DNS:localhost
+	run "$BIN/proxyctl" -c weir.yaml cert reload
+	[ "$output" = "tlsd.0: serves what has changed" ]
+	[ "$(events cert_changed)" = 2 ]
+	run "$BIN/proxyctl" -c weir.yaml cert reload
+	[ "$output" = "tlsd.0: nothing has changed" ]
+	# what is broken is told of each place that names it
+	echo x >site.crt
+	run "$BIN/proxyctl" -c weir.yaml cert reload
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"tls.listen[0].certificates[0]: "*"tls.listen[1].certificates[1]: "* ]]
+}
+
 @test "files that change are served without a reload; what is broken waits, and is told once" {
 	simple
 	sed -i 's/^tls:/tls:\n  watch: 200ms/' weir.yaml
