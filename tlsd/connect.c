@@ -145,7 +145,7 @@ connect_start(struct daemon *d, struct daemon_cfg *dc, struct errs *errs)
 		free_connector(s);
 		return NULL;
 	}
-	s->files_state = s->files_last = policies_files(s->policies);
+	s->files_state = s->files_last = policies_files_read(s->policies);
 	atomic_store(&is_running, true);
 	return s;
 }
@@ -346,7 +346,7 @@ connect_commit(void *self, void *candidate, struct daemon_cfg *dc)
 	(void)dc; /* the candidate has it */
 	s->is_prepared = false;
 	replace(s, candidate);
-	s->files_state = s->files_last = policies_files(s->policies);
+	s->files_state = s->files_last = policies_files_read(s->policies);
 	watch_files(s);
 	daemon_committed(s->daemon);
 }

@@ -15,6 +15,7 @@
 #include <uthash.h>
 
 #include "libcommon/addr.h"
+#include "libcommon/filestate.h"
 #include "libcommon/handoffmsg.h"
 #include "libcommon/mem.h"
 #include "tlsd/certs.h"
@@ -33,6 +34,7 @@ struct policies {
 	struct daemon_cfg *dc; /* ours */
 	struct policy *v;
 	size_t n;
+	uint64_t files_state; /* before they were read */
 	struct known *known;
 };
 
@@ -241,6 +243,22 @@ is_used(const struct commoncfg *common, const char *name)
 	return false;
 }
 
+uint64_t
+policies_files(const struct policies *p)
+{
+	uint64_t state = FILESTATE_NONE;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct tlspolicycfg *c = p->v[i].cfg;
+		const char *const files[] = { c->ca, c->crl, c->cert, c->key };
+
+		for (size_t k = 0; k < sizeof(files) / sizeof(*files); k++)
+			if (files[k] != NULL)
+				filestate_add(&state, files[k]);
+	}
+	return state;
+}
+
 static struct policies *
 make(struct daemon_cfg *dc, const struct daemon *d, const struct policies *old, bool is_check,
 	struct errs *errs)
@@ -255,6 +273,7 @@ make(struct daemon_cfg *dc, const struct daemon *d, const struct policies *old, 
 		s->v[s->n++].cfg = CFG_AT(struct tlspolicycfg, c->policies, i);
 	if (is_used(&dc->common, TLSPOLICY_DEFAULT) && by_name(s, TLSPOLICY_DEFAULT) == NULL)
 		s->v[s->n++].cfg = tlspolicy_find(c, TLSPOLICY_DEFAULT);
+	s->files_state = policies_files(s); /* later changes show at the next look */
 	for (size_t i = 0; i < s->n; i++) {
 		struct policy *p = &s->v[i];
 		struct err err = { .text = "" };
@@ -373,35 +392,10 @@ policies_at(const struct policies *p, size_t i)
 	return &p->v[i];
 }
 
-static uint64_t
-mix_file(uint64_t h, const char *path)
-{
-	struct stat st = { .st_size = 0 };
-
-	if (path == NULL || stat(path, &st) < 0)
-		memset(&st, 0, sizeof(st));
-
-	const uint64_t parts[] = { st.st_ino, st.st_dev, (uint64_t)st.st_size,
-		(uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec };
-
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		h = (h ^ parts[i]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
 uint64_t
-policies_files(const struct policies *p)
+policies_files_read(const struct policies *p)
 {
-	uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < p->n; i++) {
-		const struct tlspolicycfg *c = p->v[i].cfg;
-		const char *const files[] = { c->ca, c->crl, c->cert, c->key };
-
-		for (size_t k = 0; k < sizeof(files) / sizeof(*files); k++)
-			h = mix_file(h, files[k]);
-	}
-	return h;
+	return p->files_state;
 }
 
 const struct policy *

@@ -39,8 +39,9 @@ void policies_unref(struct policies *p);
 const struct daemon_cfg *policies_dc(const struct policies *p);
 size_t policies_count(const struct policies *p);
 const struct policy *policies_at(const struct policies *p, size_t i);
-/* A number that changes when one of their files does. */
+/* A number that changes when one of their files does: as they are now, and as they were read. */
 uint64_t policies_files(const struct policies *p);
+uint64_t policies_files_read(const struct policies *p);
 
 /* The policy of this name, when one of its pools has a server with this host; else NULL. */
 const struct policy *policies_find(const struct policies *p, struct slice name, struct slice host);

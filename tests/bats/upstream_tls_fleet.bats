@@ -269,3 +269,21 @@ assert s.recv(10) == b""
 	ctl tlsd.connect reload
 	ctl tlsd.connect json status | jq -e '.certificates.expiring == 0'
 }
+
+@test "a policy's file that changes between the phases of a reload is not lost" {
+	local hash
+	leaf me DNS:proxy.example
+	tls_site '' 'ca: ca.crt, cert: me.pem' 'address: "127.0.0.1:1"'
+	connect_start
+	hash=$(ctl tlsd.connect json status | jq -r .hash)
+	shown() { ctl tlsd.connect json cert list | jq -r '.[0].serial'; }
+	of_file() { openssl x509 -noout -serial -in me.pem | cut -d= -f2 | tr A-F a-f; }
+	[ "$(shown)" = "$(of_file)" ]
+	for end in commit abort; do
+		ctl tlsd.connect prepare "$hash" "$PWD/weir.yaml"
+		leaf me DNS:proxy.example
+		[ "$(shown)" != "$(of_file)" ]
+		ctl tlsd.connect $end
+		wait_for '[ "$(shown)" = "$(of_file)" ]'
+	done
+}
