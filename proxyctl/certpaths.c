@@ -19,15 +19,6 @@ path_at(const struct cfg *cfg, struct arena *a, const struct cfg_node *map, cons
 								   : NULL;
 }
 
-static bool
-ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s);
-	size_t k = strlen(end);
-
-	return n > k && strcmp(s + n - k, end) == 0;
-}
-
 /* NAME.pem, NAME.crt, NAME/fullchain.pem. */
 static void
 each_inside(const char *dir, struct arena *a, certpaths_fn fn, certpaths_unlisted_fn unlisted,
@@ -41,13 +32,13 @@ each_inside(const char *dir, struct arena *a, certpaths_fn fn, certpaths_unliste
 		return;
 	}
 	for (int i = 0; i < n; i++) {
-		const char *name = list[i]->d_name;
-		char *inside = arena_printf(a, "%s/%s/fullchain.pem", dir, name);
+		struct slice name = slice_str(list[i]->d_name);
+		bool is_file = slice_ends(name, SLICE(".pem")) || slice_ends(name, SLICE(".crt"));
+		char *path = arena_printf(
+			a, "%s/%s%s", dir, list[i]->d_name, is_file ? "" : "/fullchain.pem");
 
-		if (ends_with(name, ".pem") || ends_with(name, ".crt"))
-			fn(arg, arena_printf(a, "%s/%s", dir, name), NULL);
-		else if (access(inside, F_OK) == 0)
-			fn(arg, inside, NULL);
+		if (is_file || access(path, F_OK) == 0)
+			fn(arg, path, NULL);
 		free(list[i]);
 	}
 	free(list);
