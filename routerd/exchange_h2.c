@@ -141,7 +141,7 @@ h2s_closed(struct h2s *s, uint32_t error)
 	}
 	s->x.heard = s->x.heard || s->c->heard != s->heard;
 	/* What of it was right goes out before it is cut off. */
-	if (s->bad != NULL && s->c->fed == s) {
+	if (s->c->fed == s) {
 		h2s_fed(s->c);
 		if (s->is_done)
 			return;

@@ -115,6 +115,7 @@ X
 	[ "$(http -o got -w '%{http_code}' -H Expect: --data-binary @up "$URL/small_window")" = 504 ]
 	run http -o got "$URL/reset_later"
 	[ "$status" != 0 ]
+	[ "$(cat got)" = part ]
 	[ "$(http -o got -w '%{http_code}' -X POST -d x "$URL/drop")" = 502 ]
 	[ "$(http -o got -w '%{http_code}' "$URL/interims")" = 502 ]
 	http --raw "$URL/trailers" >got
