@@ -165,11 +165,7 @@ h2s_closed(struct h2s *s, uint32_t error)
 			error == NGHTTP2_HTTP_1_1_REQUIRED ? "http_1_1_required"
 							   : "reset_by_server");
 	} else {
-		s->x.events->failed(&s->x, EXCHANGE_BAD, 502,
-			error == NGHTTP2_PROTOCOL_ERROR && s->has_final && s->kind == BODY_LENGTH &&
-					s->in_bytes != s->length
-				? "content_length_mismatch"
-				: h2up_reason_of(error));
+		s->x.events->failed(&s->x, EXCHANGE_BAD, 502, h2up_reason_of(error));
 	}
 }
 
