@@ -17,13 +17,16 @@ stream_held(const struct h2_stream *st, uint64_t now_ms)
 	return (struct conn_held){ n, conn_score(n, now_ms - st->since_ms) };
 }
 
-/* What is staged and waits for the socket. */
+/* What is staged and waits for the socket: by reference, and copied. */
 static struct conn_held
 staged_held(const struct h2 *x, uint64_t now_ms)
 {
 	const struct h2_held *d = x->held;
-	size_t n = d != NULL ? h1_segs_held(d->seg + d->first, d->count) : 0;
+	size_t n = 0;
 
+	if (d != NULL)
+		n = h1_segs_held(d->seg + d->first, d->count) +
+			(d->copy != NULL ? d->copy->cap : 0);
 	return (struct conn_held){ n, conn_score(n, now_ms - x->sent_ms) };
 }
 

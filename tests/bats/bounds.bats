@@ -134,3 +134,17 @@ fast() {
 		rm access.log
 	done
 }
+
+@test "small answers that wait in frames count, too: a connection of HTTP/2 that takes none of them goes" {
+	origin o1
+	in_front 2m
+	sed -i "s|routes: \[|&{ path: /text, respond: { status: 200, body: \"$(printf '%04000d' 0)\" } }, |; s|limits: {|& h2_streams: 1000,|" weir.yaml
+	ctl routerd.0 reload
+	hold many "$PORT" h2 40 /text 1000
+	wait_for '[ "$(counter buffered_shed)" -ge 1 ]' 20
+	wait_for "at_rest $MB" 30
+	[ "$(counter buffered)" -le $((2 * MB)) ]
+	fast 20000000
+	kill "$(cat many.pid)"
+	wait_for '[ "$(counter buffered)" -lt 100000 ]'
+}

@@ -53,7 +53,7 @@ def read_h1(s):
 
 
 def connect_h2():
-    q = h2raw.Peer(port, settings=((1, 0), (4, LARGE if kind == "h2" else 0)))
+    q = h2raw.Peer(port, settings=((1, 0), (4, LARGE if kind == "h2" else 0)), rcvbuf=4096 if kind == "h2" else None)
     q.put(h2raw.WINDOW, 0, 0, struct.pack(">I", LARGE))
     q.open = {q.ask(h2raw.req(path)) for _ in range(streams)}
     return q
