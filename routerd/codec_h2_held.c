@@ -1,6 +1,6 @@
 /*
- * codec_h2_held: the memory of answers that a client of HTTP/2 asked for and does not take, and
- * what goes when a worker has too much of that (shed.c).
+ * codec_h2_held: the memory of what a client of HTTP/2 asked for and does not take, or sends and
+ * its servers do not take, and what goes when a worker has too much of that (shed.c).
  */
 #include "routerd/codec_h2_int.h"
 
@@ -14,6 +14,8 @@ stream_held(const struct h2_stream *st, uint64_t now_ms)
 
 	if (!st->is_done)
 		n = h1_segs_held(st->seg + st->seg_first, st->seg_count) + request_held(st->cl.req);
+	for (unsigned i = 0; i < st->in_count; i++)
+		n += st->in[i]->cap;
 	return (struct conn_held){ n, conn_score(n, now_ms - st->since_ms) };
 }
 
@@ -68,6 +70,7 @@ shed_streams(struct h2 *x, uint64_t now_ms)
 			continue;
 		/* It pays from its budget of resets, too. */
 		st->is_late = true;
+		h2_wait_drop(st);
 		request_shed(st->cl.req);
 	}
 	return true;

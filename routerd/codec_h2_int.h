@@ -7,7 +7,7 @@
  *   codec_h2_stream.c  one stream: the request's client side
  *   codec_h2_body.c    its body, to whoever takes it
  *   codec_h2_wait.c    bodies that nobody takes, and the memory that all of them may have
- *   codec_h2_held.c    the memory of answers that are not taken
+ *   codec_h2_held.c    the memory of all that is not taken, either way
  *   codec_h2_answer.c  its response, until there are frames for it
  *   codec_h2_guard.c   what peers may cost: budgets of frames and resets
  *

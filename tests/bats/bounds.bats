@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# limits.buffered: many clients who ask and do not read cost so much memory and no more; who reads is served as ever.
+# limits.buffered: many clients who ask and do not read, or send what no server takes, cost so much memory and no more;
+# who reads is served as ever.
 
 load tls_helper
 
@@ -147,4 +148,40 @@ fast() {
 	fast 20000000
 	kill "$(cat many.pid)"
 	wait_for '[ "$(counter buffered)" -lt 100000 ]'
+}
+
+@test "uploads in HTTP/2 that wait for a server are bounded by that, too: they go, and who reads does not" {
+	origin o1
+	# A server that does not take connections: its queue is full.
+	python3 - >dead 3>&- <<'X' &
+import socket, time
+s = socket.create_server(("127.0.0.1", 0), backlog=0)
+full = []
+for i in range(4):
+    full.append(socket.socket())
+    full[-1].setblocking(False)
+    full[-1].connect_ex(s.getsockname())
+print(s.getsockname()[1], flush=True)
+time.sleep(60)
+X
+	echo $! >proc/dead.pid
+	wait_for '[ -s dead ]'
+	in_front 2m
+	sed -i "s|routes: \[|&{ path: /dead, pool: dead }, |; s|^pools:|&\n  dead: { servers: [ \"127.0.0.1:$(cat dead)\" ] }|; s|limits:|timeouts: { connect: 60s }\n  &|" weir.yaml
+	ctl routerd.0 reload
+	mkfifo go
+	python3 "$TOOLS/h2raw.py" "$PORT" uploads /dead 60 /echo <go >got 3>&- &
+	client=$!
+	exec {go}>go
+	wait_for '[ "$(counter buffered_shed)" -ge 20 ]' 20
+	wait_for 'grep -qs "^status:200" got'
+	[ "$(counter buffered)" -le $((2 * MB)) ]
+	fast 20000000
+	echo >&$go
+	exec {go}>&-
+	wait $client
+	cat got
+	[ "$(grep -c '^status:503 end' got)" -ge 20 ]
+	refute grep -v '^open\|^status:200 end\|^status:503 end\|^waits' got
+	jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
 }
