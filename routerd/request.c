@@ -616,15 +616,30 @@ request_client_refused(struct request *r, const char *reason)
 size_t
 request_held(const struct request *r)
 {
-	return r->x != NULL ? r->x->ops->held(r->x) : 0;
+	return (r->collect.b != NULL ? r->collect.b->cap : 0) +
+		(r->kept.b != NULL ? r->kept.b->cap : 0) +
+		(r->x != NULL ? r->x->ops->held(r->x) : 0);
+}
+
+/* Nothing will be sent to a server: it goes now, not when the client has got its answer. */
+static void
+drop_body(struct request *r)
+{
+	if (r->state == REQ_COLLECT)
+		r->cl->ops->body_to(r->cl, &r->discard);
+	buf_unref(r->collect.b);
+	r->collect.b = NULL;
+	kept_drop(&r->kept);
 }
 
 void
 request_shed(struct request *r)
 {
 	worker_count(r->w, STAT_BUFFERED_SHED);
-	if (r->head_sent)
+	if (r->head_sent) {
 		request_client_refused(r, "buffer_memory");
-	else
-		request_fail(r, 503, "buffer_memory", 'P');
+		return;
+	}
+	drop_body(r);
+	request_fail(r, 503, "buffer_memory", 'P');
 }

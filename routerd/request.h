@@ -53,7 +53,8 @@ void request_client_left(struct request *r);
 void request_client_half_closed(struct request *r);
 /* The client was too slow: while sending its body, or while reading the answer. */
 void request_client_timeout(struct request *r, bool is_body);
-/* Memory in which its bytes wait at the server's side; and: there is none for it any more. */
+/* Memory in which its bytes wait for the server, or at the server's side; and: there is none for
+ * it any more. */
 size_t request_held(const struct request *r);
 void request_shed(struct request *r);
 /* Its connection is ended by us, for what it did; reason is a literal. */

@@ -150,9 +150,8 @@ fast() {
 	wait_for '[ "$(counter buffered)" -lt 100000 ]'
 }
 
-@test "uploads in HTTP/2 that wait for a server are bounded by that, too: they go, and who reads does not" {
-	origin o1
-	# A server that does not take connections: its queue is full.
+# in_front_of_dead BUFFERED: /dead leads to a server that does not take connections: its queue is full
+in_front_of_dead() {
 	python3 - >dead 3>&- <<'X' &
 import socket, time
 s = socket.create_server(("127.0.0.1", 0), backlog=0)
@@ -166,9 +165,14 @@ time.sleep(60)
 X
 	echo $! >proc/dead.pid
 	wait_for '[ -s dead ]'
-	in_front 2m
+	in_front "$1"
 	sed -i "s|routes: \[|&{ path: /dead, pool: dead }, |; s|^pools:|&\n  dead: { servers: [ \"127.0.0.1:$(cat dead)\" ] }|; s|limits:|timeouts: { connect: 60s }\n  &|" weir.yaml
 	ctl routerd.0 reload
+}
+
+@test "uploads in HTTP/2 that wait for a server are bounded by that, too: they go, and who reads does not" {
+	origin o1
+	in_front_of_dead 2m
 	mkfifo go
 	python3 "$TOOLS/h2raw.py" "$PORT" uploads /dead 60 /echo <go >got 3>&- &
 	client=$!
@@ -183,5 +187,19 @@ X
 	cat got
 	[ "$(grep -c '^status:503 end' got)" -ge 20 ]
 	refute grep -v '^open\|^status:200 end\|^status:503 end\|^waits' got
+	jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
+}
+
+@test "bodies that are kept for their server are bounded by that, too" {
+	origin o1
+	in_front_of_dead 2m
+	head -c 60000 /dev/zero >up
+	h2load -n 60 -c 1 -m 60 -d up "$URL/dead" >load.log 3>&- &
+	client=$!
+	wait_for '[ "$(counter buffered_shed)" -ge 20 ]' 20
+	[ "$(counter buffered)" -le $((2 * MB)) ]
+	fast 20000000
+	wait_for '[ $(($(counter responses_5xx) + $(counter requests_active))) = 60 ]'
+	kill $client
 	jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
 }
