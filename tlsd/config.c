@@ -115,7 +115,7 @@ static const struct cfg_row ticket_rows[] = {
 		.max = 7.0 * 86400 * 1000, .unit = "ms",
 		.help = "a new ticket key this often; the one before is accepted for one more "
 			"period"),
-	{ 0 },
+	CFG_END,
 };
 
 static const struct cfg_schema ticket_schema = {

@@ -28,7 +28,7 @@ static const struct cfg_row pass_rows[] = {
 	CFG_ROW(struct passcfg, idle_timeout_ms, "idle_timeout", CFGT_DURATION, .def = "10m",
 		.min = 0, .max = 30.0 * 86400 * 1000, .unit = "ms",
 		.help = "a connection without a byte in either direction ends; 0: never"),
-	{ 0 },
+	CFG_END,
 };
 
 const struct cfg_schema passcfg_schema = {

@@ -201,7 +201,6 @@ test_default(void **state)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* What a server may take for a name that is set or hidden goes, too. */
 /* What is asked by a known name is asked of who sent the message: rules' texts do not live as long.
  */
 static void
@@ -220,6 +219,7 @@ test_known_names(void **state)
 	rig_fini(&g);
 }
 
+/* What a server may take for a name that is set or hidden goes, too. */
 static void
 test_look_alikes(void **state)
 {
