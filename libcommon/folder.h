@@ -7,7 +7,8 @@
 
 #include <sys/types.h>
 
-/* mkdir(2), and those above it that are missing, with mode 0755: they belong to the system. */
+/* mkdir(2), and those above it that are missing, with mode 0755: they belong to the system. No
+ * slash at the end of path. */
 int folder_make(const char *path, mode_t mode);
 /* The same by `make`, which makes one folder: those above that are missing, from the top, and then
  * path, be it there or not. -1 at the first that fails. */

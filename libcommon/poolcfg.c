@@ -423,11 +423,26 @@ static const struct cfg_schema pool_schema = {
 
 /* --- the top level --- */
 
+/* "state/" is "state": what is inside and above is told by the slashes. */
+static void
+trim_folder(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
+{
+	char *dir = *(char **)field;
+	size_t n = strlen(dir);
+
+	(void)ctx;
+	(void)node;
+	(void)path;
+	while (n > 1 && dir[n - 1] == '/')
+		dir[--n] = '\0';
+}
+
 static void
 check_run_dir(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *field)
 {
 	const char *dir = *(char **)field;
 
+	trim_folder(ctx, node, path, field);
 	if (strlen(dir) > COMMONCFG_RUN_DIR_MAX)
 		cfg_error(ctx, node, path,
 			"\"%s\" has %zu bytes, expected at most %d, so that the sockets in it have "
@@ -474,7 +489,7 @@ static const struct cfg_row common_rows[] = {
 	CFG_ROW(struct commoncfg, run_dir, "run_dir", CFGT_PATH, .def = "run", .flags = CFG_RESTART,
 		.parse = check_run_dir, .help = "folder of the sockets by which the programs meet"),
 	CFG_ROW(struct commoncfg, state_dir, "state_dir", CFGT_PATH, .def = "state",
-		.flags = CFG_RESTART,
+		.flags = CFG_RESTART, .parse = trim_folder,
 		.help = "folder of what outlives a restart: operator decisions"),
 	CFG_ROW(struct commoncfg, control_group, "control_group", CFGT_STRING,
 		.flags = CFG_RESTART | CFG_NONEMPTY,

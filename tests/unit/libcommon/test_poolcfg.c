@@ -312,7 +312,7 @@ test_messages(void **state)
 	}
 }
 
-/* Too long by one, spelled out and as the default. */
+/* Too long by one, spelled out and as the default; with slashes behind. */
 static void
 test_run_dir(void **state)
 {
@@ -344,6 +344,15 @@ test_run_dir(void **state)
 	bind_in(&b, dir, "");
 	assert_int_equal(b.errs.n, 1);
 	assert_string_equal(b.errs.v[0].path, "run_dir");
+	unbind(&b);
+
+	bind_text(&b, "run_dir: run/a//\nstate_dir: /\n");
+	assert_int_equal(b.errs.n, 0);
+	assert_string_equal(b.common.run_dir, "/etc/weir/run/a");
+	assert_string_equal(b.common.state_dir, "/");
+	unbind(&b);
+	bind_text(&b, "state_dir: /a/state/\n");
+	assert_string_equal(b.common.state_dir, "/a/state");
 	unbind(&b);
 }
 
