@@ -102,9 +102,8 @@ overrides_json(const struct server *s)
 
 	jsonput_int(o, "entries", s->set.overrides.n);
 	jsonput_int(o, "unmatched", target_set_unmatched(&s->set));
-	json_object_set_new(o, "error",
-		s->set.overrides_error.text[0] ? json_string(s->set.overrides_error.text)
-					       : json_null());
+	jsonput_text(
+		o, "error", s->set.overrides_error.text[0] ? s->set.overrides_error.text : NULL);
 	return o;
 }
 
@@ -194,9 +193,8 @@ probe_json(const struct server *s, const struct target *t)
 	jsonput_text(o, "pool", t->pool->name);
 	jsonput_text(o, "server", t->name);
 	jsonput_text(o, "address", t->address);
-	json_object_set_new(o, "probed_address",
-		t->addr.len ? json_string(addr_format(&t->addr.sa, t->addr.len, addr))
-			    : json_null());
+	jsonput_text(o, "probed_address",
+		t->addr.len ? addr_format(&t->addr.sa, t->addr.len, addr) : NULL);
 	jsonput_text(o, "state", probe_state_name(t->rise.state));
 	jsonput_text(o, "reason", t->reason);
 	jsonput_int(o, "since_ms", target_age_ms(now_ms, t->since_ms));

@@ -4,9 +4,9 @@
  */
 #include "proxyctl/show.h"
 
-#include <jansson.h>
 #include <string.h>
 
+#include "libcommon/jsonput.h"
 #include "proxyctl/fleet.h"
 #include "proxyctl/table.h"
 
@@ -280,11 +280,11 @@ show_json(const struct fleet *f)
 		const struct member *m = &f->v[i];
 		json_t *o = m->state == MEMBER_OK ? json_deep_copy(m->answer) : json_object();
 
-		json_object_set_new(o, "name", json_string(m->name));
-		json_object_set_new(o, "socket", json_string(m->path));
-		json_object_set_new(o, "answer", json_string(states[m->state]));
+		jsonput_text(o, "name", m->name);
+		jsonput_text(o, "socket", m->path);
+		jsonput_text(o, "answer", states[m->state]);
 		if (m->why != NULL)
-			json_object_set_new(o, "why", json_string(m->why));
+			jsonput_text(o, "why", m->why);
 		json_array_append_new(daemons, o);
 	}
 	return json_pack("{s:o,s:o}", "daemons", daemons, "pools", show_pools(f));

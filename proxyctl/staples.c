@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/jsonput.h"
 #include "libcommon/units.h"
 #include "proxyctl/certpaths.h"
 #include "proxyctl/commands.h"
@@ -92,18 +92,18 @@ say_json(struct refresh *r, const struct one *c)
 	json_t *o = json_object();
 	char when[UNITS_TIME];
 
-	json_object_set_new(o, "cert", json_string(c->cert_path));
-	json_object_set_new(o, "ocsp", json_string(c->staple_path));
-	json_object_set_new(o, "state", json_string(words[c->out]));
+	jsonput_text(o, "cert", c->cert_path);
+	jsonput_text(o, "ocsp", c->staple_path);
+	jsonput_text(o, "state", words[c->out]);
 	if (c->cert != NULL && ocsp_responder(c->cert) != NULL)
-		json_object_set_new(o, "responder", json_string(ocsp_responder(c->cert)));
+		jsonput_text(o, "responder", ocsp_responder(c->cert));
 	if (c->why.text[0] != '\0')
-		json_object_set_new(o, "text", json_string(c->why.text));
+		jsonput_text(o, "text", c->why.text);
 	if (c->times.next_update > 0) {
 		units_format_time(c->times.this_update, when);
-		json_object_set_new(o, "this_update", json_string(when));
+		jsonput_text(o, "this_update", when);
 		units_format_time(c->times.next_update, when);
-		json_object_set_new(o, "next_update", json_string(when));
+		jsonput_text(o, "next_update", when);
 	}
 	json_array_append_new(r->json, o);
 }

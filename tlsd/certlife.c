@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "libcommon/jsonput.h"
 #include "libcommon/log.h"
 #include "libcommon/units.h"
 
@@ -120,17 +121,17 @@ staple_json(const struct cert *c, int64_t now)
 	json_t *o = json_object();
 	char when[UNITS_TIME];
 
-	json_object_set_new(o, "state", json_string(certlife_staple_word(c, now)));
-	json_object_set_new(o, "must", json_boolean(c->wants_staple));
+	jsonput_text(o, "state", certlife_staple_word(c, now));
+	jsonput_bool(o, "must", c->wants_staple);
 	if (c->ocsp_path != NULL)
-		json_object_set_new(o, "path", json_string(c->ocsp_path));
+		jsonput_text(o, "path", c->ocsp_path);
 	if (c->staple_state == STAPLE_OK) {
 		units_format_time(c->staple.times.this_update, when);
-		json_object_set_new(o, "this_update", json_string(when));
+		jsonput_text(o, "this_update", when);
 		units_format_time(c->staple.times.next_update, when);
-		json_object_set_new(o, "next_update", json_string(when));
+		jsonput_text(o, "next_update", when);
 	} else if (c->staple_err.text[0] != '\0') {
-		json_object_set_new(o, "text", json_string(c->staple_err.text));
+		jsonput_text(o, "text", c->staple_err.text);
 	}
 	return o;
 }
@@ -145,23 +146,23 @@ certlife_json(const struct cert *c, const struct certuse *use)
 
 	for (size_t i = 0; i < c->nnames; i++)
 		json_array_append_new(names, json_string(c->names[i]));
-	json_object_set_new(o, use->kind, json_string(use->name));
-	json_object_set_new(o, "path", json_string(c->cert_path));
-	json_object_set_new(o, "key_path", json_string(c->key_path));
-	json_object_set_new(o, "key_type", json_string(c->key_type));
+	jsonput_text(o, use->kind, use->name);
+	jsonput_text(o, "path", c->cert_path);
+	jsonput_text(o, "key_path", c->key_path);
+	jsonput_text(o, "key_type", c->key_type);
 	json_object_set_new(o, "names", names);
-	json_object_set_new(o, "issuer", json_string(c->issuer));
+	jsonput_text(o, "issuer", c->issuer);
 	units_format_time(c->not_before, when);
-	json_object_set_new(o, "not_before", json_string(when));
+	jsonput_text(o, "not_before", when);
 	units_format_time(c->not_after, when);
-	json_object_set_new(o, "not_after", json_string(when));
-	json_object_set_new(o, "days_left", json_integer((c->not_after - now) / DAY_S));
-	json_object_set_new(o, "expired", json_boolean(cert_is_expired(c, now)));
-	json_object_set_new(o, "waiting", json_boolean(use->is_waiting));
-	json_object_set_new(o, "for_trials_only", json_boolean(c->is_self_signed_own));
+	jsonput_text(o, "not_after", when);
+	jsonput_int(o, "days_left", (c->not_after - now) / DAY_S);
+	jsonput_bool(o, "expired", cert_is_expired(c, now));
+	jsonput_bool(o, "waiting", use->is_waiting);
+	jsonput_bool(o, "for_trials_only", c->is_self_signed_own);
 	json_object_set_new(o, "ocsp", staple_json(c, now));
-	json_object_set_new(o, "serial", json_string(c->serial));
-	json_object_set_new(o, "sha256", json_string(c->fingerprint));
+	jsonput_text(o, "serial", c->serial);
+	jsonput_text(o, "sha256", c->fingerprint);
 	return o;
 }
 
@@ -208,14 +209,14 @@ certlife_sum_json(const struct certlife_sum *sum)
 	json_t *o = json_object();
 	char when[UNITS_TIME];
 
-	json_object_set_new(o, "loaded", json_integer(sum->loaded));
-	json_object_set_new(o, "waiting", json_integer(sum->waiting));
-	json_object_set_new(o, "expired", json_integer(sum->expired));
-	json_object_set_new(o, "expiring", json_integer(sum->expiring));
+	jsonput_int(o, "loaded", sum->loaded);
+	jsonput_int(o, "waiting", sum->waiting);
+	jsonput_int(o, "expired", sum->expired);
+	jsonput_int(o, "expiring", sum->expiring);
 	if (sum->next != 0) {
 		units_format_time(sum->next, when);
-		json_object_set_new(o, "next_expiry", json_string(when));
-		json_object_set_new(o, "days_left", json_integer((sum->next - sum->now_s) / DAY_S));
+		jsonput_text(o, "next_expiry", when);
+		jsonput_int(o, "days_left", (sum->next - sum->now_s) / DAY_S);
 	}
 	return o;
 }
