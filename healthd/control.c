@@ -8,7 +8,6 @@
 
 #include "healthd/server.h"
 #include "libcommon/jsonput.h"
-#include "libcommon/mem.h"
 #include "libcommon/units.h"
 
 struct tally {

@@ -5,7 +5,6 @@
 #include "libcommon/cfg.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 
 /* What a message shows of one text at most. */
 #define QUOTE_MAX 64

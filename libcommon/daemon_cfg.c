@@ -3,7 +3,6 @@
  * bound and checked in one arena; and the three ways to print it.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,6 @@
  * worker has adopted it. The same steps serve SIGHUP, `reload`, and the two-phase words `prepare`
  * and `commit` by which several daemons change together or not at all.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>

@@ -5,7 +5,6 @@
  */
 #include "libcommon/loop.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -3,7 +3,6 @@
  */
 #include "libcommon/resolve_channel.h"
 
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

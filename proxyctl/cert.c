@@ -3,7 +3,6 @@
  * table; and loading the files anew. Run by root, a reload hands over files that tlsd may no longer
  * open.
  */
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>

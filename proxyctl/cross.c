@@ -6,7 +6,6 @@
 #include "proxyctl/cross.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "libcommon/addr.h"
 #include "libcommon/mem.h"

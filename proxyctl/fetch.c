@@ -18,7 +18,6 @@
 #include "libcommon/http1.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
-#include "proxyctl/fleet.h"
 
 #define HEAD_MAX 16384
 

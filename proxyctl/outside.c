@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "libcommon/clock.h"
-#include "proxyctl/fleet.h"
 
 #define USER           "nobody"
 #define PIPE           3 /* of the child: nothing else is open beyond stderr */

@@ -4,13 +4,10 @@
  * answered when the new ones are ready. Processes that stay are daemons with sockets of their own
  * and take part for themselves.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcommon/ctl.h"

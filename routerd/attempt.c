@@ -4,7 +4,6 @@
  * retry.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "routerd/exchange_h2.h"
 #include "routerd/exchange_h2_head.h"

@@ -4,7 +4,6 @@
  */
 #include "routerd/codec_h2.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "routerd/codec_h2_int.h"

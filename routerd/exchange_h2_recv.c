@@ -3,7 +3,6 @@
  * that ask for work and bring none are paid from a budget that fills with time and with useful
  * work.
  */
-#include <string.h>
 
 #include "routerd/exchange_h2_int.h"
 

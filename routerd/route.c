@@ -6,7 +6,6 @@
  */
 #include "routerd/route.h"
 
-#include <stdlib.h>
 #include <uthash.h>
 
 #define HOST_MAX   255

@@ -6,12 +6,10 @@
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "libcommon/addr.h"
 #include "libcommon/units.h"
-#include "tlsd/certs.h"
 
 static struct slice
 nothing(void)

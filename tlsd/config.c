@@ -4,13 +4,11 @@
  */
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcommon/handoffmsg.h"
 #include "libcommon/sbuf.h"
-#include "libcommon/sock.h"
 #include "tlsd/certfiles.h"
 #include "tlsd/certs.h"
 #include "tlsd/config.h"

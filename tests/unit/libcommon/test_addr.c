@@ -3,7 +3,6 @@
  */
 #include "libcommon/addr.h"
 
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -16,12 +16,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcommon/ctl.h"
 #include "libcommon/loop.h"
-#include "libcommon/mem.h"
 #include "tests/unit/libcommon/ctl_ask.h"
 
 struct fixture {

@@ -6,10 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
 #include "libcommon/log.h"
 #include "libcommon/poolcfg.h"
