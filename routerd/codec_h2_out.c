@@ -16,9 +16,7 @@
 /* Sends in one turn, before others get theirs. */
 #define TURN_SENDS 8
 
-/* --- staging
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- staging --- */
 
 static void
 put_bytes(struct h2_stage *g, const void *p, size_t n)
@@ -92,9 +90,7 @@ wake_producer(struct h2_stream *st)
 	loop_run_soon(st->cl.w->loop, item);
 }
 
-/* --- nghttp2's callbacks
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- nghttp2's callbacks --- */
 
 /* How much of the stream's response goes into the next DATA frame. */
 ssize_t
@@ -243,9 +239,7 @@ h2_out_callbacks(nghttp2_session_callbacks *cb)
 	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
 }
 
-/* --- sending
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 static void
 unref_all(const struct h1_seg *seg, unsigned count)

@@ -28,9 +28,7 @@ of_sink(struct sink *k)
 	return (struct h2s *)((char *)k - offsetof(struct h2s, out));
 }
 
-/* --- life
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 void
 h2s_link(struct h2s *s, struct h2up *c)
@@ -85,9 +83,7 @@ drop_out(struct h2s *s)
 	s->out_trailers = NULL;
 }
 
-/* --- ends
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- ends --- */
 
 static void
 let_go(struct h2s *s)
@@ -187,9 +183,7 @@ on_deadline(struct deadline *d)
 	s->x.events->expired(&s->x);
 }
 
-/* --- the request: a sink
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- the request: a sink --- */
 
 static enum sink_result
 out_head(struct sink *k, struct msg *m)
@@ -279,9 +273,7 @@ static const struct sink_ops out_ops = {
 	.head = out_head, .data = out_data, .end = out_end, .flush = out_flush
 };
 
-/* --- what an attempt asks for
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- what an attempt asks for --- */
 
 static void
 h2_send(struct exchange *x)

@@ -11,9 +11,7 @@
 /* A sink may be given so many pieces before it must be flushed. */
 #define FEED_MAX 4
 
-/* --- the body
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- the body --- */
 
 static void
 give_back(struct h2s *s)
@@ -195,9 +193,7 @@ again(struct run_item *item)
 		s->x.events->moved(&s->x);
 }
 
-/* --- heads and trailers
- * ----------------------------------------------------------------------------------------------
- */
+/* --- heads and trailers --- */
 
 void
 h2s_trailers(struct h2s *s, const struct msg *m, bool is_end)
@@ -253,9 +249,7 @@ h2s_head(struct h2s *s, bool is_end)
 	s->x.events->head(&s->x);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 void
 h2s_in_init(struct h2s *s)

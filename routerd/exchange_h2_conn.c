@@ -11,9 +11,7 @@
 
 static void run(struct run_item *item);
 
-/* --- what a worker has
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- what a worker has --- */
 
 struct exchange_h2_env *
 exchange_h2_env_new(struct worker *w)
@@ -81,9 +79,7 @@ h2up_list_of(struct exchange_h2_env *env, uint32_t id)
 	return &env->by_server[id];
 }
 
-/* --- the end
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 void
 h2up_set_idle(struct h2up *c, bool is_idle)
@@ -190,9 +186,7 @@ h2up_left(struct h2up *c)
 	deadline_set(c->w->loop, &c->u->dl, c->idle_timeout_ms);
 }
 
-/* --- frames both ways
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- frames both ways --- */
 
 const char *
 h2up_reason_of(uint32_t error)
@@ -323,9 +317,7 @@ run(struct run_item *item)
 	}
 }
 
-/* --- connecting
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- connecting --- */
 
 static uint32_t
 window_now(const struct h2up *c)
@@ -465,9 +457,7 @@ h2up_new(struct worker *w, struct server *server, const struct poolcfg *pool)
 	return c;
 }
 
-/* --- all of them
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- all of them --- */
 
 void
 exchange_h2_close_idle(struct worker *w, uint32_t server_id)

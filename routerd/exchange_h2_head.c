@@ -10,9 +10,7 @@
 #include "routerd/respond.h"
 #include "routerd/wskey.h"
 
-/* --- requests
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- requests --- */
 
 static nghttp2_nv
 nv_of(struct slice name, struct slice value, uint8_t flags)
@@ -105,9 +103,7 @@ exchange_h2_request(
 	return n;
 }
 
-/* --- answers
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 void
 h2_answer_init(struct h2_answer *a, struct msg *m, char *text, size_t cap,
@@ -240,9 +236,7 @@ h2_answer_end(struct h2_answer *a, enum method asked, bool is_end)
 	return frame_body(a, asked, is_end);
 }
 
-/* --- WebSocket
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- WebSocket --- */
 
 static void
 add(struct msg *m, struct slice name, struct slice value)

@@ -10,9 +10,7 @@
 /* A connection that was quiet for so long is read before it is used again: its end may be there. */
 #define JUST_USED_MS 1000
 
-/* --- one that is there
- * -----------------------------------------------------------------------------------------------
- */
+/* --- one that is there --- */
 
 /* What a pool wishes of its connections may change with a reload. */
 static void
@@ -122,9 +120,7 @@ exchange_h2_open(struct exchange **x, const struct exchange_open *how)
 	return 0;
 }
 
-/* --- those that wait
- * -------------------------------------------------------------------------------------------------
- */
+/* --- those that wait --- */
 
 /* The first exchange goes at once; the others when it is known how many the server takes: those
  * that are too many would only be refused. */

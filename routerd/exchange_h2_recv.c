@@ -20,9 +20,7 @@ stream_of(nghttp2_session *session, int32_t id)
 	return s != NULL && !s->is_done ? s : NULL;
 }
 
-/* --- what frames may cost
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- what frames may cost --- */
 
 void
 h2up_budget_init(struct h2up *c)
@@ -102,9 +100,7 @@ on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 	}
 }
 
-/* --- header sections
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- header sections --- */
 
 static int
 on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -173,9 +169,7 @@ headers_end(struct h2up *c, struct h2s *s, bool is_end)
 	give_text(c);
 }
 
-/* --- frames
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- frames --- */
 
 static int
 on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)

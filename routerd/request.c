@@ -60,8 +60,7 @@ request_us(const struct request *r)
 	return us > 0 ? us : 1;
 }
 
-/* --- sinks for bodies that go to no server
- * -------------------------------------------------------------------------------- */
+/* --- sinks for bodies that go to no server --- */
 
 static enum sink_result
 nothing_head(struct sink *k, struct msg *m)
@@ -116,9 +115,7 @@ static const struct sink_ops collect_ops = {
 	.head = nothing_head, .data = collect_data, .end = nothing_end, .flush = nothing_flush
 };
 
-/* --- life
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 struct request *
 request_new(struct worker *w)
@@ -373,9 +370,7 @@ request_check_done(struct request *r)
 	finish(r, CLIENT_KEEP);
 }
 
-/* --- COLLECT
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- COLLECT --- */
 
 static enum req_state
 do_collect(struct request *r)
@@ -386,9 +381,7 @@ do_collect(struct request *r)
 	return REQ_STAY;
 }
 
-/* --- LOCAL
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- LOCAL --- */
 
 struct respond_info
 request_info(struct request *r)
@@ -458,9 +451,7 @@ do_local(struct request *r)
 	return REQ_STAY;
 }
 
-/* --- early ends
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- early ends --- */
 
 static bool
 is_loud(uint16_t status)
@@ -532,9 +523,7 @@ request_end(struct request *r, const char *reason, char who, enum client_end how
 	finish(r, how);
 }
 
-/* --- what the client's codec reports
- * ------------------------------------------------------------------------------------------------
- */
+/* --- what the client's codec reports --- */
 
 void
 request_body_ended(struct request *r, enum body_end how, const char *reason)

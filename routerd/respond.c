@@ -93,9 +93,7 @@ respond_phrase(uint16_t status)
 	return phrases[status - 100];
 }
 
-/* --- parts of an answer
- * ---------------------------------------------------------------------------
- */
+/* --- parts of an answer --- */
 
 static void
 add(struct answer *out, struct slice name, struct slice value)
@@ -164,9 +162,7 @@ respond_error(struct answer *out, uint16_t status, const struct respond_info *in
 	finish(out, status_text(status, info, a), TEXT_TYPE);
 }
 
-/* --- gRPC
- * ------------------------------------------------------------------------------------------
- */
+/* --- gRPC --- */
 
 /* application/grpc, also with "+proto" and parameters; not application/grpc-web, which is HTTP like
  * any other. */
@@ -218,9 +214,7 @@ respond_grpc_error(struct answer *out, uint16_t status, const char *reason,
 	out->head.body = BODY_NONE;
 }
 
-/* --- fixed answers
- * ---------------------------------------------------------------------------------
- */
+/* --- fixed answers --- */
 
 /* A caller of gRPC hears of a refusal in its own words, unless the operator has said them already.
  */
@@ -283,9 +277,7 @@ respond_token(
 	finish(out, arena_dup(a, text), SLICE("application/octet-stream"));
 }
 
-/* --- redirects
- * -------------------------------------------------------------------------------------
- */
+/* --- redirects --- */
 
 /* What may not stand in a URI as it is (RFC 3986 §2); the parser lets none of it in, but it is not
  * the only way in. */
@@ -414,9 +406,7 @@ respond_redirect(struct answer *out, const struct route *r, const struct msg *re
 	finish(out, status_text(status, info, a), TEXT_TYPE);
 }
 
-/* --- echo
- * ------------------------------------------------------------------------------------------
- */
+/* --- echo --- */
 
 static void
 json_member(struct sbuf *b, const char *name, struct slice value)

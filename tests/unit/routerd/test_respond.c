@@ -204,9 +204,7 @@ test_redirect_relative(void **state)
 	bench_end(&b);
 }
 
-/* --- fixed answers
- * --------------------------------------------------------------------------------
- */
+/* --- fixed answers --- */
 
 static char plain[] = "text/plain; charset=utf-8", html[] = "text/html", hello[] = "hello",
 	    empty[] = "";
@@ -393,9 +391,7 @@ test_phrases(void **state)
 	assert_int_equal(respond_phrase(65535).n, 0);
 }
 
-/* --- echo
- * ------------------------------------------------------------------------------------------
- */
+/* --- echo --- */
 
 static const char echo_request[] = "POST /a%20b?c=\"d\" HTTP/1.1\r\n"
 				   "Host: h.example:81\r\n"
