@@ -4,9 +4,6 @@
 
 load tls_helper
 
-setup() { tls_setup; }
-teardown() { weir_teardown; }
-
 # routerd's, not tlsd's
 counter() { ctl routerd.0 json status | jq ".counters.$1"; }
 MB=$((1 << 20))

@@ -113,7 +113,6 @@ X
 	fine
 }
 
-# The three AEADs of both versions, by OpenSSL's names
 @test "clients: OpenSSL, curl, Python, Node, with every suite of both versions" {
 	local n=0
 	printf 'GET /bytes/70000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >request

@@ -29,7 +29,6 @@ pools:
 X
 }
 
-
 # A client per connection, each asks once for a path of its own; exit codes and answers to out.N
 clients() { # NAME PARALLEL EACH
 	for ((c = 0; c < $2; c++)); do

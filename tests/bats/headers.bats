@@ -3,9 +3,6 @@
 
 load helper
 
-setup() { weir_setup; }
-teardown() { weir_teardown; }
-
 # proxy ROUTES [HTTP [HOST]]: routes of the host, further keys of http and of the host; behind them an origin (pool
 # app), ourselves by HTTP/2 (pool two, an echo), and a server that is not there (pool gone)
 proxy() {

@@ -126,7 +126,7 @@ stapled() { s_client -status "$@" | grep -c 'OCSP Response Status: successful'; 
 serial_of() { openssl x509 -noout -serial -in "$1"; }
 served_serial() { s_client "$@" | openssl x509 -noout -serial; }
 
-# suites VERSION: those that can be handed over
+# suites VERSION: those that can be handed over, by OpenSSL's names
 suites() {
 	[ "$1" = 1.3 ] && echo TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256 ||
 		echo ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305
