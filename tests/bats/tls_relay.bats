@@ -224,11 +224,16 @@ X
 	# and short where places are few
 	sed -i 's/^tls:/&\n  max_connections: 4/' weir.yaml
 	tlsctl reload
-	for i in 1 2 3 4; do spawn "stays$i" python3 "$RELAY" nobody "$PORT" then=stay; done
-	for i in 1 2 3 4; do until_ok grep -q closed "proc/stays$i.log"; done
+	local a b c
+	exec {a}<>/dev/tcp/127.0.0.1/"$PORT" {b}<>/dev/tcp/127.0.0.1/"$PORT" {c}<>/dev/tcp/127.0.0.1/"$PORT"
+	until_ok eval '[ "$(open_now)" = 3 ]'
+	spawn last python3 "$RELAY" nobody "$PORT" then=stay
+	until_ok grep -q closed proc/last.log
 	local began=$(date +%s%3N)
-	until_ok none_open
+	until_ok eval '[ "$(open_now)" = 3 ]'
 	[ $(($(date +%s%3N) - began)) -lt 2000 ]
+	is_alive last
+	exec {a}>&- {b}>&- {c}>&-
 }
 
 @test "a client that leaves while it waits is noticed at once, and counted" {
