@@ -41,7 +41,7 @@ hold() {
 	echo $go >"$name.fd"
 	wait_for "grep -qs open $name.out" 30
 }
-# let_read NAME CUT: so many of its answers were cut off
+# let_read NAME [CUT]: as many of its answers were cut off as were shed
 let_read() {
 	local fd
 	fd=$(cat "$1.fd")
@@ -49,7 +49,7 @@ let_read() {
 	exec {fd}>&-
 	wait "$(cat "$1.pid")"
 	cat "$1.out"
-	[ "$(sed -n 's/^cut //p' "$1.out")" = "$2" ]
+	[ "$(sed -n 's/^cut //p' "$1.out")" = "${2:-$(counter buffered_shed)}" ]
 }
 # buffered comes to rest
 at_rest() {
@@ -70,7 +70,7 @@ fast() {
 		port=$PORT
 		[ $kind = h1 ] || port=$TLS_PORT
 		hold $kind "$port" $kind 80 /bytes/3000000
-		wait_for "at_rest $((4 * MB))" 30
+		wait_for "at_rest $((3 * MB))" 30
 		held=$(counter buffered)
 		echo "$kind: $held bytes for 80"
 		[ "$held" -le $((8 * MB)) ]
@@ -93,9 +93,10 @@ fast() {
 	wait_for "at_rest $MB" 30
 	[ "$(counter buffered)" -le $((2 * MB)) ]
 	for i in 1 2 3; do fast 20000000; done
+	# As they all begin at once, some stand still for longer than others. Most get all.
+	let_read many
 	shed=$(counter buffered_shed)
-	let_read many "$shed"
-	[ "$(counter buffered_shed)" = "$shed" ]
+	[ "$shed" -le 60 ]
 	wait_for "[ \$(jq -r 'select(.reason == \"buffer_memory\") | .status' access.log | grep -c 200) = $shed ]"
 	[ "$(ctl routerd.0 json status | jq .reasons.buffer_memory)" = "$shed" ]
 	grep -q 'warn buffer_memory peer=127.0.0.1 held=[0-9]* buffered=[0-9]* limit=2097152 ' "$(log_of routerd.0)"

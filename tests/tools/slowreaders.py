@@ -19,7 +19,7 @@ LARGE = 1 << 30
 
 def connect_h1():
     s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    h2raw.slow_reader(s)
     s.settimeout(30)
     s.connect(("127.0.0.1", port))
     if kind == "tls":
