@@ -37,6 +37,37 @@ json_text(struct slice s)
 	return j ? j : json_string("(not UTF-8)");
 }
 
+/*
+ * Text as a file has to say it (cfg_env.c): a dollar sign that is none of vars, the places of our
+ * variables, is written twice where it would begin something.
+ */
+static json_t *
+json_written(struct slice text, const uint32_t *vars, size_t var_count)
+{
+	struct sbuf out = { 0 };
+	size_t var = 0;
+	json_t *j;
+
+	for (size_t i = 0; i < text.n; i++) {
+		bool is_var = var < var_count && i == vars[var];
+
+		var += is_var;
+		if (!is_var && text.p[i] == '$' && i + 1 < text.n &&
+			(text.p[i + 1] == '$' || text.p[i + 1] == '{'))
+			sbuf_addc(&out, '$');
+		sbuf_addc(&out, text.p[i]);
+	}
+	j = json_text(sbuf_slice(&out));
+	sbuf_fini(&out);
+	return j;
+}
+
+static json_t *
+node_text(const struct cfg_node *node)
+{
+	return json_written(node->text, node->vars, node->var_count);
+}
+
 static json_t *
 json_quantity(void (*format)(struct sbuf *, uint64_t), uint64_t n)
 {
@@ -56,7 +87,7 @@ format_duration(struct sbuf *out, uint64_t n)
 }
 
 static json_t *
-json_of_value(const struct cfg_row *row, const union value *v, struct slice text)
+json_of_value(const struct cfg_row *row, const union value *v, const struct cfg_node *node)
 {
 	switch (row->type) {
 	case CFGT_BOOL: return json_boolean(v->b);
@@ -64,14 +95,14 @@ json_of_value(const struct cfg_row *row, const union value *v, struct slice text
 	case CFGT_DECIMAL: return json_real(v->d);
 	case CFGT_DURATION: return json_quantity(format_duration, (uint64_t)v->i);
 	case CFGT_SIZE: return json_quantity(units_format_size, v->u);
-	case CFGT_PATH: return json_text(slice_str(v->s));
+	case CFGT_PATH: return json_written(slice_str(v->s), NULL, 0);
 	case CFGT_ENUM: return json_string(row->choices[v->choice]);
-	default: return json_text(text);
+	default: return node_text(node);
 	}
 }
 
 static json_t *
-scalar_json(struct dumper *d, const struct cfg_row *row, struct slice text)
+scalar_json(struct dumper *d, const struct cfg_row *row, const struct cfg_node *node)
 {
 	struct sbuf why = { 0 };
 	union value v = { 0 };
@@ -79,10 +110,10 @@ scalar_json(struct dumper *d, const struct cfg_row *row, struct slice text)
 
 	if (row->flags & CFG_SECRET)
 		return json_string("***");
-	if (cfg_value_parse(d->cfg, &d->arena, row, text, &v, &why))
-		j = json_of_value(row, &v, text);
+	if (cfg_value_parse(d->cfg, &d->arena, row, node->text, &v, &why))
+		j = json_of_value(row, &v, node);
 	else
-		j = json_text(text);
+		j = node_text(node);
 	sbuf_fini(&why);
 	return j;
 }
@@ -94,7 +125,7 @@ node_json(const struct cfg_node *node)
 	json_t *j;
 
 	if (node->kind == CFG_SCALAR)
-		return node->is_null ? json_null() : json_text(node->text);
+		return node->is_null ? json_null() : node_text(node);
 	j = node->kind == CFG_SEQUENCE ? json_array() : json_object();
 	for (const struct cfg_node *n = node->first; n != NULL; n = n->next) {
 		if (node->kind == CFG_SEQUENCE)
@@ -109,6 +140,7 @@ node_json(const struct cfg_node *node)
 static json_t *
 leaf_json(struct dumper *d, const struct cfg_row *row, const struct cfg_node *node)
 {
+	const struct cfg_node otherwise = { .text = slice_str(row->def) };
 	bool is_alone = cfg_type_is_scalar_list(row->type);
 	json_t *j;
 
@@ -117,12 +149,11 @@ leaf_json(struct dumper *d, const struct cfg_row *row, const struct cfg_node *no
 			: row->type == CFGT_NAMED || row->type == CFGT_PAIRS ? json_object()
 									     : json_null();
 	if (node == NULL)
-		j = is_alone ? json_text(slice_str(row->def))
-			     : scalar_json(d, row, slice_str(row->def));
+		j = is_alone ? node_text(&otherwise) : scalar_json(d, row, &otherwise);
 	else if (row->flags & CFG_SECRET)
 		j = json_string("***");
 	else if (cfg_type_is_scalar(row->type) && node->kind == CFG_SCALAR && !node->is_null)
-		j = scalar_json(d, row, node->text);
+		j = scalar_json(d, row, node);
 	else
 		j = node_json(node);
 	if (is_alone && !json_is_array(j)) {

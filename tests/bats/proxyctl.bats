@@ -149,6 +149,53 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	[ "$(pctl config -j | jq -r '.[] | select(.path == "shutdown_timeout") | .value')" = 7s ]
 }
 
+# What `config -j` prints, on stdin, as a file that says the same.
+as_a_file() {
+	python3 -c '
+import json, re, sys
+root = {}
+for entry in json.load(sys.stdin):
+    if entry["value"] is None:
+        continue
+    at, keys = root, [int(k[1:-1]) if k[0] == "[" else json.loads(k) if k[0] == "\"" else k
+        for k in re.findall(r"\[[0-9]+\]|\"(?:[^\"\\]|\\.)*\"|[^.\[]+", entry["path"])]
+    for key, after in zip(keys, keys[1:] + [None]):
+        fresh = entry["value"] if after is None else [] if isinstance(after, int) else {}
+        if isinstance(at, list):
+            at += [fresh] * (key == len(at))
+        else:
+            at.setdefault(key, fresh)
+        at = at[key]
+json.dump(root, sys.stdout)'
+}
+
+@test "config: what it prints means the same when it is read again" {
+	config <<-'EOF'
+	run_dir: run
+	http:
+	  listen: [{ name: http, address: ":1" }]
+	  headers: { response: { set: { X-A: "$${host} $$${host} $$$${host} $ $$ $$$ a${WHO}b ${host}$" } } }
+	  hosts:
+	    - names: ["*"]
+	      routes:
+	        - { path: /r, redirect: { host: "${host}", path: "/${path}" } }
+	        - path: /t
+	          respond: { body: "$${host} is ${host}, $$5 and $$", headers: { X-B: ["$${x}", "${path}"] } }
+	        - { path: /, respond: { body: "$${host}" } }
+	EOF
+	# What the environment has is text, whatever it looks like.
+	export WHO='${host}$$'
+	pctl config -j | jq 'map(del(.origin))' >one.json
+	unset WHO
+	as_a_file <one.json >again.yaml
+	run "$BIN/proxyctl" -c again.yaml config -j
+	assert_success
+	diff one.json <(jq 'map(del(.origin))' <<<"$output")
+	# And it is not that nothing is told apart: the texts are those that were meant.
+	[ "$(jq -c '[.[] | select(.path | test("respond$|response.set$")) | .value] | map(select(. != null and . != {}))' one.json)" = \
+		'[{"X-A":"$${host} $$${host} $$$${host} $ $ $$$ a$${host}$$$b ${host}$"},{"body":"$${host} is ${host}, $5 and $","headers":{"X-B":["$${x}","${path}"]}},{"body":"$${host}"}]' ]
+}
+
 @test "status: a table of daemons, listeners and servers; JSON; names; colour only on a terminal" {
 	site
 	http "http://127.0.0.1:$PORT/hit"

@@ -686,6 +686,28 @@ test_dump(void **state)
 	unbind(&b);
 }
 
+/* A file that says what is shown says the same: a dollar sign that begins nothing is told from one
+ * that begins a variable. */
+static void
+test_dump_dollars(void **state)
+{
+	json_t *array = json_array();
+	struct bound b;
+
+	(void)state;
+	bind_text(&b,
+		"text: 'a$$$$b$'\npath: 'x$${y}'\ntexts: ['$${a}', '$5']\n"
+		"rules: {A: '$${a} ${a} $$${a}', B: ['$${a}', '$${']}\n");
+	cfg_dump(b.cfg, &schema, b.cfg->root, "", array);
+	check_entry(array, "text", "\"a$$$b$\"", "w.yaml:1");
+	check_entry(array, "path", "\"/etc/weir/x$${y}\"", "w.yaml:2");
+	check_entry(array, "texts", "[\"$${a}\",\"$5\"]", "w.yaml:3");
+	check_entry(array, "rules", "{\"A\":\"$${a} ${a} $$${a}\",\"B\":[\"$${a}\",\"$${\"]}",
+		"w.yaml:4");
+	json_decref(array);
+	unbind(&b);
+}
+
 struct diff_case {
 	const char *before;
 	const char *after;
@@ -789,6 +811,7 @@ main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_recovery),
 		cmocka_unit_test(test_dump),
+		cmocka_unit_test(test_dump_dollars),
 		cmocka_unit_test(test_restart_diff),
 		cmocka_unit_test(test_schema_dump),
 	};
