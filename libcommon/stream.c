@@ -40,16 +40,17 @@ plain_read(struct stream *s, void *p, size_t n)
 static ssize_t
 plain_write(struct stream *s, const struct iovec *v, int n)
 {
+	int flags = MSG_NOSIGNAL | (s->is_ending ? MSG_MORE : 0);
 	ssize_t sent;
 
 	do {
 		if (n == 1) {
-			sent = send(s->fd, v[0].iov_base, v[0].iov_len, MSG_NOSIGNAL);
+			sent = send(s->fd, v[0].iov_base, v[0].iov_len, flags);
 		} else {
 			struct msghdr mh = { .msg_iov = (struct iovec *)(uintptr_t)v,
 				.msg_iovlen = (size_t)n };
 
-			sent = sendmsg(s->fd, &mh, MSG_NOSIGNAL);
+			sent = sendmsg(s->fd, &mh, flags);
 		}
 	} while (sent < 0 && errno == EINTR);
 	return outcome(sent, &s->writable);
@@ -74,10 +75,12 @@ plain_shutdown(struct stream *s)
 	shutdown(s->fd, SHUT_WR);
 }
 
+/* What waits for the end goes with it; where bytes were left unread, close alone would drop it. */
 static void
 plain_close(struct stream *s)
 {
-	(void)s;
+	if (s->is_ending && !s->is_cut)
+		shutdown(s->fd, SHUT_WR);
 }
 
 const struct stream_ops stream_plain = {
@@ -118,6 +121,7 @@ stream_init(struct stream *s, struct event_base *base, int fd, const struct stre
 	s->peer_closed = false;
 	s->is_cut = false;
 	s->is_last = false;
+	s->is_ending = false;
 	s->layer = NULL;
 	event_assign(
 		&s->ev, base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s);

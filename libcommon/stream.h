@@ -55,9 +55,10 @@ struct stream {
 	bool peer_closed; /* the peer's end or a reset was announced: a short read is not the last
 			     one */
 	bool is_registered;
-	bool is_cut;  /* it is being reset: no goodbye */
-	bool is_last; /* nothing follows what is written now: a goodbye may go with it */
-	void *layer;  /* what the operations keep */
+	bool is_cut;    /* it is being reset: no goodbye */
+	bool is_last;   /* nothing follows what is written now: a goodbye may go with it */
+	bool is_ending; /* and the end follows at once: the same segment may tell of both */
+	void *layer;    /* what the operations keep */
 	struct event ev;
 };
 

@@ -99,12 +99,12 @@ hold(struct stream_layer *x, const char *p, size_t n)
 
 /* How many of p[0..n) the socket took, or STREAM_ERROR. */
 static ssize_t
-send_some(struct stream *s, const char *p, size_t n)
+send_some(struct stream *s, const char *p, size_t n, int flags)
 {
 	ssize_t sent;
 
 	do
-		sent = send(s->fd, p, n, MSG_NOSIGNAL);
+		sent = send(s->fd, p, n, MSG_NOSIGNAL | flags);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0 && errno != EAGAIN)
 		return STREAM_ERROR;
@@ -121,7 +121,7 @@ send_held(struct stream *s, struct stream_layer *x)
 		return 1;
 	x->is_waiting = false;
 
-	ssize_t sent = send_some(s, x->out + x->out_r, x->out_n - x->out_r);
+	ssize_t sent = send_some(s, x->out + x->out_r, x->out_n - x->out_r, 0);
 
 	if (sent < 0)
 		return STREAM_ERROR;
@@ -333,6 +333,7 @@ seal_and_send(struct stream *s, struct stream_layer *x, const struct iovec *v, i
 	bool is_tight = x->env->tight != NULL && *x->env->held >= *x->env->tight;
 	size_t room = tlsrec_room(&x->rec, is_tight ? QUOTA_MIN : x->quota);
 	size_t before = x->is_waiting ? take_waiting(x) : 0;
+	int flags = 0;
 	size_t taken;
 	ssize_t sealed = tlsrec_seal(&x->rec, v, n, done, x->env->out + before,
 		room < DATA_MAX ? room : DATA_MAX, &taken);
@@ -342,11 +343,13 @@ seal_and_send(struct stream *s, struct stream_layer *x, const struct iovec *v, i
 		return STREAM_ERROR;
 	}
 	sealed += (ssize_t)before;
-	if (s->is_last && done + taken == length_of(v, n))
+	if (s->is_last && done + taken == length_of(v, n)) {
 		sealed += (ssize_t)tlsrec_close(
 			&x->rec, TLSREC_CLOSE_NOTIFY, x->env->out + sealed, TLSREC_CONTROL_MAX);
+		flags = s->is_ending ? MSG_MORE : 0;
+	}
 
-	ssize_t sent = send_some(s, x->env->out, (size_t)sealed);
+	ssize_t sent = send_some(s, x->env->out, (size_t)sealed, flags);
 
 	if (sent < 0)
 		return STREAM_ERROR;

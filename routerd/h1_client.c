@@ -310,6 +310,7 @@ h1_client_new(struct conn *c, const struct msg *m)
 	h1_out_init(&x->out, w->loop, &c->s, &w->bufs, true);
 	x->out.peer_is_http10 = x->cl.is_http10;
 	x->out.asked_head = m->method == METHOD_HEAD;
+	x->out.asked_all = !x->has_body;
 	x->out.close_after = !m->keep_alive || w->is_draining;
 	c->client = x;
 	c->state = CONN_BUSY;

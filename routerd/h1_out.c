@@ -180,6 +180,7 @@ flush_all(struct h1_out *o)
 
 		/* All of the last message on this connection is in v. */
 		o->s->is_last = o->is_response && o->close_after && o->ended && !o->is_raw;
+		o->s->is_ending = o->s->is_last && o->asked_all;
 
 		ssize_t sent = stream_write(o->s, v, (int)o->seg_count);
 

@@ -38,6 +38,7 @@ struct h1_out {
 	bool peer_is_http10; /* response: no chunked coding, no 1xx */
 	bool asked_head;     /* response to HEAD: fields as for GET, no body */
 	bool close_after;    /* say Connection: close */
+	bool asked_all;      /* response: its request has come whole, so nothing outlasts it */
 	bool head_done;
 	bool ended; /* end() was called; done once the queue is empty */
 	bool is_gone;
