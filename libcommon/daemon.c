@@ -55,7 +55,8 @@ daemon_drained(struct daemon *d)
 {
 	if (!d->is_draining)
 		return;
-	LOG_INFO("drained", L_INT("after_ms", loop_now_ms(d->loop) - d->drain_began_ms));
+	if (!d->is_cut)
+		LOG_INFO("drained", L_INT("after_ms", loop_now_ms(d->loop) - d->drain_began_ms));
 	loop_stop(d->loop);
 }
 
@@ -64,8 +65,15 @@ on_drain_deadline(void *arg)
 {
 	struct daemon *d = arg;
 
-	LOG_WARN("drain_deadline", L_INT("after_ms", d->cfg->common.shutdown_timeout_ms));
-	loop_stop(d->loop);
+	if (!d->is_cut)
+		LOG_WARN("drain_deadline", L_INT("after_ms", d->cfg->common.shutdown_timeout_ms));
+	if (d->is_cut || d->ops->cut == NULL) {
+		loop_stop(d->loop);
+		return;
+	}
+	d->is_cut = true;
+	loop_timer_set(d->drain_timer, DAEMON_GOODBYE_MS, false);
+	d->ops->cut(d->self);
 }
 
 static void

@@ -50,6 +50,9 @@ struct daemon_cfg {
 	_Atomic unsigned refs;
 };
 
+/* For goodbyes to arrive, after shutdown_timeout. */
+#define DAEMON_GOODBYE_MS 1000
+
 struct daemon_ops {
 	const char *program;                /* "routerd" */
 	const char *usage;                  /* help for options of its own, which main takes out
@@ -83,6 +86,9 @@ struct daemon_ops {
 	/* Begin to drain: stop accepting, finish what is in flight, then daemon_drained(d). The
 	 * deadline is daemon.c's. */
 	void (*drain)(void *self);
+	/* That has passed: end what is left, in order. It stops in DAEMON_GOODBYE_MS, or with
+	 * daemon_drained(d). May be NULL. */
+	void (*cut)(void *self);
 	/* Reopen log files. May be NULL. */
 	void (*reopen)(void *self);
 	/* The `status` answer: JSON members into an object (json_t *), and text into out when out

@@ -61,6 +61,7 @@ struct daemon {
 	uint64_t started_ms;
 	struct daemon_reload reload;
 	bool is_draining;
+	bool is_cut; /* what was left when the time for that was over */
 	uint64_t drain_began_ms;
 	struct loop_timer *drain_timer;
 	char *file; /* the configuration, absolute */

@@ -587,6 +587,12 @@ attempt_body_refused(struct request *r)
 		request_check_done(r);
 }
 
+bool
+attempt_owes(const struct request *r)
+{
+	return r->x != NULL && r->x->ops->state(r->x).wait == EXCHANGE_SENDING;
+}
+
 /* One side of a tunnel was cut off: the other shall not take what it got for whole. */
 void
 attempt_cut(struct request *r)

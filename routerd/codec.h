@@ -19,6 +19,7 @@ struct timeouts;
 enum client_end {
 	CLIENT_KEEP,  /* the next request may come, if both sides wish; else goodbye (lingering) */
 	CLIENT_ABORT, /* cut it: what was sent must not be taken for whole */
+	CLIENT_CUT,   /* the same, because we end: goodbye (lingering) wherever that is no lie */
 };
 
 /* Payload so far, of a tunnel too: received, and taken by the kernel. */

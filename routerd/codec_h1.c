@@ -197,7 +197,8 @@ const struct conn_codec codec_h1 = {
 	.event = h1_client_event,
 	.deadline = h1_client_deadline,
 	.drain = h1_drain,
-	.abort = h1_client_abort,
+	.cut = h1_client_cut,
+	.abort = h1_client_cut,
 	.held = h1_client_held,
 	.shed = h1_client_shed,
 };

@@ -513,9 +513,41 @@ h2_drain(struct conn *c)
 }
 
 static void
+cut_streams(struct h2 *x)
+{
+	struct h2_stream *next;
+
+	for (struct h2_stream *st = x->streams; st != NULL; st = next) {
+		next = st->next;
+		if (!st->is_done)
+			request_cut(st->cl.req);
+	}
+}
+
+/* Twice: a 503 that the client gives no window for is cut, too. What the socket does not take now
+ * goes when it is ready. */
+static void
+h2_cut(struct conn *c)
+{
+	struct h2 *x = c->h2;
+
+	if (x->is_failed)
+		return;
+	cut_streams(x);
+	if (x->drain != H2_FINAL)
+		final_goaway(x);
+	if (!h2_out_flush(x)) {
+		die(x, false);
+		return;
+	}
+	cut_streams(x);
+	on_out(&x->out);
+}
+
+static void
 h2_abort(struct conn *c)
 {
-	die(c->h2, true);
+	die(c->h2, false);
 }
 
 static void
@@ -565,6 +597,7 @@ static const struct conn_codec codec_h2 = {
 	.event = h2_event,
 	.deadline = h2_late,
 	.drain = h2_drain,
+	.cut = h2_cut,
 	.abort = h2_abort,
 	.held = h2_untaken,
 	.shed = h2_shed,

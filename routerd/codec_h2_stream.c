@@ -131,7 +131,9 @@ stream_done(struct client *cl, enum client_end how)
 	free(st->trailers);
 	st->trailing = NULL;
 	st->trailers = NULL;
-	if (how == CLIENT_ABORT)
+	if (how == CLIENT_CUT && st->is_sent)
+		h2_stream_reset(st, NGHTTP2_NO_ERROR);
+	else if (how != CLIENT_KEEP)
 		h2_stream_reset(st,
 			st->bad != NULL       ? NGHTTP2_PROTOCOL_ERROR
 				: st->is_late ? NGHTTP2_CANCEL

@@ -122,7 +122,8 @@ conn_linger(struct conn *c)
 {
 	bool is_quiet = c->in == NULL || buf_len(c->in) == 0;
 
-	if (is_quiet && !c->s.readable && c->client == NULL && c->state != CONN_HEAD) {
+	if (is_quiet && !c->s.readable && c->client == NULL && c->state != CONN_HEAD &&
+		!c->w->is_ending) {
 		conn_close(c);
 		return;
 	}
@@ -175,12 +176,25 @@ conn_drain(struct conn *c)
 }
 
 void
+conn_cut(struct conn *c)
+{
+	switch ((enum conn_state)c->state) {
+	case CONN_BUSY: c->codec->cut(c); break;
+	case CONN_PROXY:
+	case CONN_IDLE:
+	case CONN_HEAD: conn_linger(c); break;
+	case CONN_LINGER:
+	case CONN_CLOSED: break;
+	}
+}
+
+void
 conn_abort(struct conn *c)
 {
+	conn_cut(c);
 	if (c->state == CONN_BUSY)
 		c->codec->abort(c);
-	else
-		conn_reset(c);
+	conn_close(c);
 }
 
 /* --- the PROXY header --- */

@@ -60,7 +60,9 @@ struct conn_codec {
 	void (*deadline)(struct conn *c);
 	/* CONN_BUSY: no more requests after those in progress. */
 	void (*drain)(struct conn *c);
-	/* CONN_BUSY: cut what is in progress, and the connection. */
+	/* CONN_BUSY: the process ends: cut what is in progress, and say goodbye. */
+	void (*cut)(struct conn *c);
+	/* CONN_BUSY, after cut: do not wait for anything. */
 	void (*abort)(struct conn *c);
 	/* CONN_BUSY: what is held for it; and end those of its requests that hold most. */
 	struct conn_held (*held)(const struct conn *c);
@@ -130,7 +132,9 @@ void conn_reset(struct conn *c);
 /* The codec has finished a request: look for the next one, say goodbye, or cut. */
 void conn_next(struct conn *c);
 void conn_linger(struct conn *c);
-/* The process ends. */
+/* The process ends: nothing goes on, and goodbye, for which the client still has a moment. */
+void conn_cut(struct conn *c);
+/* The same, and the moment has passed. */
 void conn_abort(struct conn *c);
 /* Draining, or its listener goes: idle ones go now, new ones soon, busy ones after their request.
  */

@@ -244,25 +244,33 @@ release(void *p)
 	freelist_give(&x->cl.w->clients, x);
 }
 
+/* Has all been passed on that there was to pass on? A tunnel has no end of its own. */
+static bool
+is_told(const struct h1_client *x)
+{
+	return x->out.queued == 0 && (x->is_tunnel || x->out.ended);
+}
+
 static void
 h1_done(struct client *cl, enum client_end how)
 {
 	struct h1_client *x = of(cl);
 	struct conn *c = x->c;
 	bool is_clean = cl->body_ended && x->keep_alive && !x->out.close_after;
-	bool is_body_left = !cl->body_ended;
+	/* Only where the end of the connection ends the body does only a reset tell that it was
+	 * cut. A tunnel's bytes have all been passed on, or they were cut, too. */
+	bool is_torn = x->out.framing == BODY_UNTIL_CLOSE && x->out.head_done &&
+		!(how == CLIENT_CUT && is_told(x));
+	bool is_body_left = !cl->body_ended || how == CLIENT_CUT;
 
 	h1_in_fini(&x->in);
 	h1_out_fini(&x->out);
 	c->client = NULL;
 	loop_defer(c->w->loop, release, x);
-	if (how == CLIENT_ABORT) {
-		/* Where only the end of the connection ends the body (a tunnel's bytes too), only a
-		 * reset tells that it was cut. */
-		if (x->out.framing == BODY_UNTIL_CLOSE && x->out.head_done)
-			conn_reset(c);
-		else
-			conn_close(c);
+	if (how != CLIENT_KEEP && is_torn) {
+		conn_reset(c);
+	} else if (how == CLIENT_ABORT) {
+		conn_close(c);
 	} else if (how == CLIENT_KEEP && is_clean) {
 		conn_next(c);
 	} else {
@@ -428,9 +436,9 @@ h1_client_deadline(struct conn *c)
 }
 
 void
-h1_client_abort(struct conn *c)
+h1_client_cut(struct conn *c)
 {
-	request_client_left(c->client->cl.req);
+	request_cut(c->client->cl.req);
 }
 
 size_t

@@ -23,7 +23,7 @@ void h1_client_arm(struct conn *c, const struct client *cl);
 /* While there is one. */
 void h1_client_event(struct conn *c);
 void h1_client_deadline(struct conn *c);
-void h1_client_abort(struct conn *c);
+void h1_client_cut(struct conn *c);
 struct conn_held h1_client_held(const struct conn *c);
 void h1_client_shed(struct conn *c);
 

@@ -417,6 +417,12 @@ drain(void *self)
 }
 
 static void
+cut(void *self)
+{
+	workers_cut(((struct routerd *)self)->workers);
+}
+
+static void
 reopen(void *self)
 {
 	struct routerd *r = self;
@@ -455,6 +461,7 @@ main(int argc, char **argv)
 		.commit = commit,
 		.discard = discard,
 		.drain = drain,
+		.cut = cut,
 		.reopen = reopen,
 		.status = status,
 		.stop = stop,

@@ -287,7 +287,7 @@ finish(struct request *r, enum client_end how)
 {
 	struct client *cl = r->cl;
 
-	if (r->is_tunnel && how == CLIENT_ABORT)
+	if (r->is_tunnel && (how == CLIENT_ABORT || (how == CLIENT_CUT && attempt_owes(r))))
 		attempt_cut(r);
 	attempt_end(r, r->reason == NULL ? SERVER_OK : SERVER_ABANDONED);
 	if (r->ask_token != NULL)
@@ -600,6 +600,19 @@ request_client_refused(struct request *r, const char *reason)
 	set_end(r, reason, 'P');
 	log_refusal(r, r->status);
 	finish(r, CLIENT_ABORT);
+}
+
+void
+request_cut(struct request *r)
+{
+	if (!r->head_sent) {
+		r->cl->ops->close_after(r->cl);
+		request_fail(r, 503, "shutdown", 'P');
+		return;
+	}
+	set_end(r, "shutdown", 'P');
+	log_refusal(r, r->status);
+	finish(r, CLIENT_CUT);
 }
 
 size_t

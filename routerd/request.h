@@ -57,6 +57,8 @@ void request_client_timeout(struct request *r, bool is_body);
  * it any more. */
 size_t request_held(const struct request *r);
 void request_shed(struct request *r);
+/* The process ends: it gets a 503 while it still can, and is cut else. */
+void request_cut(struct request *r);
 /* Its connection is ended by us, for what it did; reason is a literal. */
 void request_client_refused(struct request *r, const char *reason);
 

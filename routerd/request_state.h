@@ -161,6 +161,8 @@ enum req_state attempt_wait(struct request *r);
 /* The request body has ended, or its sink has gone. */
 void attempt_body_ended(struct request *r);
 void attempt_body_refused(struct request *r);
+/* Do bytes wait because the server does not take them? */
+bool attempt_owes(const struct request *r);
 /* Let go of the server with a reset, before attempt_end. Fine without one. */
 void attempt_cut(struct request *r);
 /* Let go of the server: how it went is an enum server_outcome. Fine without one. */

@@ -422,17 +422,37 @@ workers_drain(struct workers *ws, void (*done)(void *arg), void *arg)
 		loop_post(ws->v[i]->loop, drain_one, ws->v[i]);
 }
 
+static void
+cut_all(struct worker *w, void (*cut)(struct conn *c))
+{
+	struct conn *next;
+
+	w->is_ending = true;
+	for (struct conn *c = w->conn_list; c != NULL; c = next) {
+		next = c->next;
+		cut(c);
+	}
+}
+
+static void
+cut_one(void *arg)
+{
+	cut_all(arg, conn_cut);
+}
+
+void
+workers_cut(struct workers *ws)
+{
+	for (unsigned i = 0; i < ws->count; i++)
+		loop_post(ws->v[i]->loop, cut_one, ws->v[i]);
+}
+
 /* On the main thread, after the worker's own has ended. */
 static void
 worker_free(struct worker *w)
 {
-	struct conn *next;
-
 	w->is_draining = false;
-	for (struct conn *c = w->conn_list; c != NULL; c = next) {
-		next = c->next;
-		conn_abort(c);
-	}
+	cut_all(w, conn_abort);
 	upstream_close_all(w);
 	for (unsigned i = 0; i < w->listener_count; i++) {
 		if (w->listeners[i] != NULL && w->listeners[i]->is_watched)

@@ -83,6 +83,8 @@ void workers_set_kernel_tls(struct workers *ws, unsigned suites);
 unsigned workers_kernel_tls(const struct workers *ws);
 /* Stop accepting, close what is idle; done(arg) once every connection has ended. */
 void workers_drain(struct workers *ws, void (*done)(void *arg), void *arg);
+/* Draining takes too long: cut what is left, and wait no longer than for goodbyes. */
+void workers_cut(struct workers *ws);
 /* End the threads, cut what is left, free everything. */
 void workers_free(struct workers *ws);
 

@@ -75,6 +75,7 @@ struct worker {
 	unsigned id;
 	pthread_t thread;
 	bool is_draining;
+	bool is_ending;     /* connections are told goodbye, whatever they do */
 	bool is_paused;     /* accepting paused at a limit */
 	bool is_drained;    /* and it was told */
 	bool has_tls;       /* tls is set up */

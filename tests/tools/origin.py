@@ -19,6 +19,7 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /delay/MS           waits before the answer
   /drip/N/MS          N bytes, one every MS milliseconds (Content-Length)
   /stall/N            Content-Length 2N, N bytes, then nothing until the peer leaves
+  /open/N             N bytes without a length, then nothing until the peer leaves
   /silent             never answers
   /close              closes instead of answering       /reset   the same with a RST
   /half/N             Content-Length 2N, N bytes, then closes
@@ -41,6 +42,7 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /ws                 WebSocket: echoes frames, answers ping and close (RFC 6455)
   /upgrade            101 for the protocol asked for, then echoes bytes raw
   /upgrade-half/MS    101 and "end", closes its side; after MS reads to the end and logs "tunnel" with bytes
+  /upgrade-open/N     101 and N bytes, then nothing until the peer leaves
   /upgrade-reset      101 and "cut"; closes with a RST when a byte comes
   /health             200, or what PUT /set-health/CODE said last
   anything else       as /bytes/128
@@ -297,6 +299,11 @@ def m_stall(c, args, query):
     wait_gone(c)
 
 
+def m_open(c, args, query):
+    m_until_close(c, args, query)
+    wait_gone(c)
+
+
 def m_silent(c, args, query):
     c.read_body()
     wait_gone(c)
@@ -461,6 +468,11 @@ def m_upgrade_half(c, args, query):
     note(event="tunnel", bytes=total)
 
 
+def m_upgrade_open(c, args, query):
+    c.send(c.head(101, [("Upgrade", c.header("upgrade", "x")), ("Connection", "Upgrade")]) + pattern(int(args[0])))
+    wait_gone(c)
+
+
 def m_upgrade_reset(c, args, query):
     c.send(c.head(101, [("Upgrade", c.header("upgrade", "x")), ("Connection", "Upgrade")]) + b"cut")
     c.take(1)
@@ -481,7 +493,7 @@ def m_set_health(c, args, query):
 
 
 MODES = {name[2:].replace("_", "-"): fn for name, fn in list(globals().items()) if name.startswith("m_")}
-BODY_LATER = {"early", "early-keep", "continue", "refuse", "ws", "upgrade", "upgrade-reset", "upgrade-half", "slow-read", "late-continue"}
+BODY_LATER = {"early", "early-keep", "continue", "refuse", "ws", "upgrade", "upgrade-reset", "upgrade-half", "upgrade-open", "slow-read", "late-continue"}
 
 
 def one_request(c):
