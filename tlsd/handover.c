@@ -212,3 +212,9 @@ handover_late(struct session *s)
 			L_INT("not_logged", dropped));
 	return give_up(s);
 }
+
+int
+handover_cut(struct session *s)
+{
+	return give_up(s);
+}

@@ -26,5 +26,6 @@ bool handover_prepare(struct session *s);
 /* The state's step and what its deadline does: the next state or SESSION_WAIT. */
 int handover_step(struct session *s);
 int handover_late(struct session *s);
+int handover_cut(struct session *s);
 
 #endif

@@ -25,6 +25,7 @@ static const struct daemon_ops ops = {
 	.commit = server_commit,
 	.discard = server_discard,
 	.drain = server_drain,
+	.cut = server_cut,
 	.status = control_status,
 	.stop = server_stop,
 };

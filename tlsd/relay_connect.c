@@ -225,6 +225,16 @@ relay_connect(struct session *s)
 	return r == TARGET_PROGRESS ? hear_client(s) : connected(s);
 }
 
+/* Nothing was answered. */
+static int
+say_goodbye(struct session *s)
+{
+	if (s->wire.ssl != NULL)
+		wire_close_notify(&s->wire);
+	(void)wire_flush(&s->wire);
+	return SESSION_LINGER; /* unread bytes would make a reset of it */
+}
+
 int
 relay_connect_late(struct session *s)
 {
@@ -240,8 +250,12 @@ relay_connect_late(struct session *s)
 		target_failed(session_target(s), loop_now_ms(s->w->loop), s->backend);
 		s->backend = NULL;
 	}
-	if (s->wire.ssl != NULL)
-		wire_close_notify(&s->wire);
-	(void)wire_flush(&s->wire);
-	return SESSION_LINGER; /* unread bytes would make a reset of it */
+	return say_goodbye(s);
+}
+
+int
+relay_connect_cut(struct session *s)
+{
+	worker_unwait(s->w, s);
+	return say_goodbye(s);
 }

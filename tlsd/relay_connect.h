@@ -12,5 +12,7 @@ int relay_first(struct session *s);
 int relay_first_late(struct session *s);
 int relay_connect(struct session *s);
 int relay_connect_late(struct session *s);
+/* Of both. */
+int relay_connect_cut(struct session *s);
 
 #endif

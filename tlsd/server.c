@@ -454,6 +454,15 @@ server_drain(void *self)
 }
 
 void
+server_cut(void *self)
+{
+	struct server *s = self;
+
+	for (unsigned i = 0; i < s->nstarted; i++)
+		worker_cut(&s->workers[i]);
+}
+
+void
 server_stop(void *self)
 {
 	struct server *s = self;

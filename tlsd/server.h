@@ -45,6 +45,7 @@ void *server_prepare(void *self, struct daemon_cfg *dc, struct errs *errs);
 void server_commit(void *self, void *candidate, struct daemon_cfg *dc);
 void server_discard(void *self, void *candidate);
 void server_drain(void *self);
+void server_cut(void *self);
 void server_stop(void *self);
 
 /*

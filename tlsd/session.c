@@ -25,21 +25,25 @@
 
 static int do_linger(struct session *s);
 static int late_linger(struct session *s);
+static int cut_silent(struct session *s);
+static int cut_flow(struct session *s);
+static int cut_linger(struct session *s);
 
 static const struct state {
 	const char *name;
 	int (*step)(struct session *s);
 	int (*late)(struct session *s); /* the deadline passed: the next state */
+	int (*cut)(struct session *s);  /* the process ends: the next state */
 } states[] = {
-	[SESSION_HELLO] = { "hello", peek_step, handshake_late },
-	[SESSION_HANDSHAKE] = { "handshake", handshake_step, handshake_late },
-	[SESSION_FIRST] = { "first", relay_first, relay_first_late },
-	[SESSION_CONNECT] = { "connect", relay_connect, relay_connect_late },
-	[SESSION_HANDOVER] = { "handover", handover_step, handover_late },
-	[SESSION_RELAY] = { "relay", relay_step, relay_late },
-	[SESSION_PASS_CONNECT] = { "pass_connect", pass_connect, pass_connect_late },
-	[SESSION_PASS] = { "pass", pass_step, relay_late },
-	[SESSION_LINGER] = { "linger", do_linger, late_linger },
+	[SESSION_HELLO] = { "hello", peek_step, handshake_late, cut_silent },
+	[SESSION_HANDSHAKE] = { "handshake", handshake_step, handshake_late, cut_silent },
+	[SESSION_FIRST] = { "first", relay_first, relay_first_late, relay_connect_cut },
+	[SESSION_CONNECT] = { "connect", relay_connect, relay_connect_late, relay_connect_cut },
+	[SESSION_HANDOVER] = { "handover", handover_step, handover_late, handover_cut },
+	[SESSION_RELAY] = { "relay", relay_step, relay_late, cut_flow },
+	[SESSION_PASS_CONNECT] = { "pass_connect", pass_connect, pass_connect_late, cut_flow },
+	[SESSION_PASS] = { "pass", pass_step, relay_late, cut_flow },
+	[SESSION_LINGER] = { "linger", do_linger, late_linger, cut_linger },
 };
 
 /* ---- events ---- */
@@ -320,6 +324,12 @@ session_retry(struct session *s)
 	s->is_retry = false;
 }
 
+void
+session_cut(struct session *s)
+{
+	drive(s, states[s->state].cut(s));
+}
+
 int
 session_closed_for(_Atomic uint64_t *counter)
 {
@@ -359,6 +369,32 @@ late_linger(struct session *s)
 {
 	(void)s;
 	return SESSION_CLOSED;
+}
+
+static int
+cut_linger(struct session *s)
+{
+	(void)s;
+	return WAIT;
+}
+
+/* ---- cut ---- */
+
+/* The client knows by itself that a handshake has not ended. */
+static int
+cut_silent(struct session *s)
+{
+	(void)s;
+	return SESSION_CLOSED;
+}
+
+/* Nobody here knows whether the bytes that went by are whole, so there is no close_notify: the end
+ * is a cut for whoever asks TLS. A reset would say the same, and take away what is not read yet. */
+static int
+cut_flow(struct session *s)
+{
+	s->is_cut = false;
+	return SESSION_LINGER;
 }
 
 /* ---- the beginning ---- */

@@ -106,6 +106,8 @@ void session_new(struct worker *w, struct site_listener *l, int fd, const struct
 void session_drive(struct session *s, int next);
 /* Somebody may listen now. */
 void session_retry(struct session *s);
+/* The process ends: in order, as far as that goes without waiting for anybody but the client. */
+void session_cut(struct session *s);
 /* At once, whatever it does. */
 void session_kill(struct session *s);
 /* Memory of sessions that ended. */

@@ -453,6 +453,24 @@ worker_drain(struct worker *w, void (*on_drained)(void *arg))
 }
 
 static void
+cut_all(void *arg)
+{
+	struct worker *w = arg;
+	struct session *next;
+
+	for (struct session *s = w->sessions; s != NULL; s = next) {
+		next = s->next;
+		session_cut(s);
+	}
+}
+
+void
+worker_cut(struct worker *w)
+{
+	loop_post(w->loop, cut_all, w);
+}
+
+static void
 end_all(void *arg)
 {
 	struct worker *w = arg;
@@ -465,6 +483,7 @@ end_all(void *arg)
 		listener_watch(l, false);
 		free(l);
 	}
+	cut_all(w);
 	while (w->sessions != NULL)
 		session_kill(w->sessions);
 	channels_free_all(&w->channels);

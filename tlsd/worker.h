@@ -82,6 +82,8 @@ void worker_adopt(struct worker *w, struct site *site, void (*on_adopted)(void *
 /* From the main thread: stop accepting; on_drained(arg) runs on the main loop when the last
  * session has ended. */
 void worker_drain(struct worker *w, void (*on_drained)(void *arg));
+/* From the main thread: draining takes too long; end what is left, and wait for goodbyes only. */
+void worker_cut(struct worker *w);
 /* From the main thread: end every session and the thread; releases everything. */
 void worker_stop(struct worker *w);
 

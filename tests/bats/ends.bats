@@ -116,3 +116,62 @@ compare() { # EXPECTED
 	_reap chat 5; [ "$status" -eq 0 ]
 	refute grep -E 'read:errno|unexpected eof' proc/chat.log
 }
+
+# tlsd sees bytes, not messages.
+ended_by_tlsd() {
+	cat <<X
+head truncated - 0
+waiting truncated - 0
+length truncated 200 1000
+chunked truncated 200 1007
+old truncated 200 1000
+upload truncated - 0
+stuffed truncated - 0
+tunnel truncated 101 5
+unread close_notify 200 50000
+h2 truncated 3:200 5:200
+windowless truncated
+X
+}
+
+@test "tlsd: relays that are not done are truncated, without a reset; those that nobody took end well" {
+	ending relay
+	clients $PORT tls $KINDS
+	stop tlsd.0
+	compare ended_by_tlsd
+	grep -q '^flooded truncated 101' saw
+	stop routerd.0
+	for seam in relay handoff; do
+		sed -i "s/seam: [a-z]*/seam: $seam/; s/handoff_timeout: .*/handoff_timeout: 1m/" weir.yaml
+		sed -i 's/^  workers: 1\n  listen/&/; /^tls:/a\  handoff_timeout: 1m' weir.yaml
+		tlsd_start
+		PORT=$(tls_port 0)
+		clients $PORT tls head waiting
+		wait_for '[ "$(tlsctl json status | jq .connections.waiting)" = 2 ]'
+		stop tlsd.0
+		compare printf '%s close_notify - 0\n' head waiting
+		sed -i '/handoff_timeout/d' weir.yaml
+	done
+}
+
+@test "tlsd: what passes through untouched ends with a FIN on both sides" {
+	cert site ec 30 DNS:localhost
+	origin o --tls site.pem
+	config <<X
+run_dir: run
+shutdown_timeout: 300ms
+tls:
+  workers: 1
+  listen:
+    - address: "127.0.0.1:0"
+      to: web
+      certificates: [{ cert: site.pem }]
+      passthrough: [{ names: [localhost], to: ["127.0.0.1:$(port_of o)"] }]
+X
+	tlsd_start
+	PORT=$(tls_port 0)
+	clients $PORT tls length old stuffed tunnel
+	stop tlsd.0
+	compare printf '%s\n' 'length truncated 200 1000' 'old truncated 200 1000' \
+		'stuffed truncated - 0' 'tunnel truncated 101 5'
+}
