@@ -178,6 +178,10 @@ certctl_reload(struct ctl_req *req)
 	struct server *s = req->arg;
 	struct errs errs = { 0 };
 
+	if (daemon_is_draining(s->daemon)) {
+		ctl_fail(req, "this daemon is ending");
+		return;
+	}
 	if (s->waiting != NULL || s->is_prepared || s->is_committing) {
 		ctl_fail(req, "a reload is under way");
 		return;

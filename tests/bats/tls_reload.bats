@@ -78,6 +78,11 @@ X
 	refused() { ! (exec 3<>"/dev/tcp/127.0.0.1/$PORT"); }
 	until_ok refused
 	kill -0 "$TLSD"
+	# What is loaded now would be served to nobody.
+	cert site ec 60 DNS:localhost
+	[ "$(tlsctl cert reload)" = "error: this daemon is ending" ]
+	[ "$(tlsctl reload)" = "error: this daemon is ending" ]
+	refute grep -q cert_changed "$LOG"
 	touch go
 	until_ok grep -q 'went on' proc/keep.log
 	_reap tlsd.0 10
