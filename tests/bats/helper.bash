@@ -10,7 +10,7 @@
 #   origin NAME [ARGS..]     start tests/tools/origin.py (see there for what its paths do);
 #                            its port is then `port_of NAME`, its log `requests NAME` (JSON lines)
 #   port_of NAME             the port that a spawned program printed as "port N"
-#   free_port                a port that the kernel says is free
+#   free_port                a port that nobody has, never the same one twice (tests/tools/freeport.py)
 #   pid_of NAME, log_of NAME its process and the file with its stdout and stderr
 #   is_alive NAME            runs and is no zombie
 #   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (10 s); $status is its exit code
@@ -140,9 +140,7 @@ origin() {
 requests() { cat "$T/proc/$1.requests" 2>/dev/null; }
 port_of() { sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/$1.log" | head -1; }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
+free_port() { python3 "$TOOLS/freeport.py" "${WEIR_PORTS:-$BATS_RUN_TMPDIR/ports}"; }
 
 wait_for() {
 	local seconds=$((${2:-10} * SLOWNESS))
