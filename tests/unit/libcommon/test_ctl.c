@@ -336,7 +336,7 @@ subscribe(const char *line)
 
 	assert_true(fd >= 0);
 	expect("echo", "ok\n"); /* the loop has seen the earlier line by then */
-	usleep(20000);
+	usleep(100000);
 	return fd;
 }
 
