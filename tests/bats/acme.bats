@@ -108,7 +108,7 @@ made() {
 	issued_for www.new.test
 	[ "$(http -k --resolve "new.test:$PORT:127.0.0.1" "https://new.test:$PORT/")" = "served here" ]
 	[ "$(count acme_answered)" -ge 2 ]
-	grep -q '"route":"acme-challenge"' access.log
+	until_ok grep -q '"route":"acme-challenge"' access.log
 	[ -z "$(ls tokens)" ]
 }
 
@@ -133,7 +133,7 @@ made() {
 	[ "$status" -eq 0 ] || { echo "$output"; false; }
 	until_ok issued_for new.test
 	[ "$(counter acme_answered)" -ge 1 ]
-	grep -q ' acme_challenge name=new.test ' "$LOG"
+	until_ok grep -q ' acme_challenge name=new.test ' "$LOG"
 }
 
 @test "what the README shows works as it stands there, with certbot and with dehydrated" {
@@ -216,7 +216,7 @@ made() {
 	done
 	[ "$(challenge fits | wc -c)" = 1024 ]
 	until_ok grep -q 'acme_token_unreadable path=.*/tokens/link text="is a symbolic link"' proc/routerd.0.log
-	grep -q 'acme_token_unreadable path=.*/tokens/large' proc/routerd.0.log
+	until_ok grep -q 'acme_token_unreadable path=.*/tokens/large' proc/routerd.0.log
 }
 
 @test "a folder that is not there is a warning" {
@@ -265,7 +265,11 @@ alpn() { s_client -alpn "$1" -servername "$2" "${@:3}"; }
 	[[ "$(alpn acme-tls/1 A.test)" == *"CN = a.test"* ]]
 	until_ok reached acme_answered 7
 	# it ends by itself, and serves nothing
-	run bash -c "(printf 'GET / HTTP/1.0\r\n\r\n'; sleep 5) | timeout 4 openssl s_client -quiet -connect 127.0.0.1:$PORT -alpn acme-tls/1 -servername a.test 2>/dev/null"
+	mkfifo asks
+	exec 6<>asks
+	printf 'GET / HTTP/1.0\r\n\r\n' >&6
+	run timeout 60 openssl s_client -quiet -connect "127.0.0.1:$PORT" -alpn acme-tls/1 -servername a.test <asks
+	exec 6>&-
 	[ "$status" -ne 124 ]
 	[[ "$output" != *"served here"* ]]
 	# others, too: not a CA
@@ -291,7 +295,7 @@ alpn() { s_client -alpn "$1" -servername "$2" "${@:3}"; }
 	tlsctl reload
 	made a.test alpn/a.test.pem
 	[[ "$(alpn acme-tls/1 a.test)" == *"no application protocol"* ]]
-	[ "$(failures acme_challenge)" -ge 3 ]
+	until_ok failed_reached acme_challenge 3
 	until_ok failed_reached alpn 1
 }
 

@@ -33,13 +33,13 @@ load pools_helper
 		c $(at c)
 	X
 	start routerd
-	seq 140 | xargs -P 8 -I{} curl -q -sS -m 10 --noproxy '*' -o /dev/null "http://127.0.0.1:$PORT/"
+	seq 140 | xargs -P 8 -I{} curl -q -sS -m 60 --noproxy '*' -o /dev/null "http://127.0.0.1:$PORT/"
 	[ "$(count a) $(count b) $(count c)" = "100 20 20" ]
 }
 
 @test "a backup gets nothing while a primary is usable, and all of them share when none is" {
 	origins a b c
-	pool 'check: { http: { path: /health }, interval: 200ms, fall: 1, rise: 1 }' <<-X
+	pool 'check: { http: { path: /health }, interval: 200ms, timeout: 10s, fall: 1, rise: 1 }' <<-X
 		a $(at a)
 		b $(at b) backup: true
 		c $(at c) backup: true

@@ -134,7 +134,7 @@ accepted() {
 	} >weir.yaml
 	# Sanitizers need their own memory.
 	[[ "$BIN" == *san* ]] || ulimit -v 1000000
-	run timeout 10 "$BIN/healthd" -t -c weir.yaml
+	run timeout 60 "$BIN/healthd" -t -c weir.yaml
 	[ "$status" -eq 2 ]
 	[ "$(jq length <<<"$output")" = 1 ]
 	[[ "$(jq -r '.[0].text' <<<"$output")" == "the document has over 1000000 values, aliases counted"* ]]

@@ -22,6 +22,7 @@ ${1:-}
         - { path: /, pool: app }
         - { path: /local, respond: "from weir" }
         - { path: /big, strip: /big, pool: app, max_body: 500m }
+        - { path: /slow, strip: /slow, pool: app, max_body: 500m, timeouts: { send: 1m } }
         - { path: /patient, strip: /patient, pool: app, timeouts: { response: 1m, read: 1m, body: 1m, send: 1m } }
         - { path: /slow-server, strip: /slow-server, pool: app, timeouts: { response: 2500ms } }
 pools:
@@ -33,9 +34,9 @@ X
 }
 
 lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]" 30; }
-# What a time-out of a second comes to at most; a sanitizer moves megabytes slowly before it begins.
-SOON=9000
-case ${BUILD:-} in *san*) SOON=25000 ;; esac
+# What a time-out of a second comes to at most; slow machines and sanitizers move megabytes slowly before it begins.
+SOON=20000
+case ${BUILD:-} in *san*) SOON=40000 ;; esac
 # jq over the N-th line of the access log.
 logged() { jq -e -s ".[$1] | $2" access.log; }
 EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n'
@@ -43,7 +44,7 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 @test "a client that does not read its answer is cut off after the send timeout, whatever the answer's size" {
 	proxy
 	for n in 12000000 16000000 20000000 50000000; do
-		raw --read-after 60000 --timeout 50 "GET /big/bytes/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
+		raw --small --read-after 60000 --timeout 50 "GET /big/bytes/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
 		echo $! >>pids
 	done
 	lines 4
@@ -55,7 +56,7 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 @test "a client that stalls in its upload gets 408, also when the server was the slower one before" {
 	proxy
 	for n in 1000000 3000000 4500000 6000000 8000000; do
-		raw --timeout 25 "POST /big/slow-read/700 HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" "@repeat:$((n / 100)):$(printf 'x%.0s' {1..100})" >"$T/out.$n" 3>&- &
+		raw --timeout 60 "POST /slow/slow-read/700 HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" "@repeat:$((n / 100)):$(printf 'x%.0s' {1..100})" >"$T/out.$n" 3>&- &
 	done
 	lines 5
 	jq -e -s --argjson soon $SOON 'all(.reason == "body_timeout" and .status == 408 and .termination[0:1] == "c" and .ms.end < $soon)' access.log
@@ -65,7 +66,7 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 @test "a server that stalls in its answer is given up, also when the client was the slower one before" {
 	proxy
 	for n in 500000 2000000 4000000 8000000; do
-		raw --read-after 700 --timeout 25 "GET /big/stall/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
+		raw --read-after 700 --timeout 60 "GET /slow/stall/$n HTTP/1.1\r\nHost: a\r\n\r\n" >/dev/null 3>&- &
 	done
 	lines 4
 	jq -e -s --argjson soon $SOON 'all(.reason == "read_timeout" and .termination == "sD" and .ms.end < $soon)' access.log
@@ -83,19 +84,19 @@ EMPTY_TUNNEL='GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade
 
 @test "a server that answers an expectation with silence is to blame, not the client that waits" {
 	proxy
-	run raw --timeout 6 'POST /slow-server/late-continue/9000 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
+	run raw --timeout 30 'POST /slow-server/late-continue/9000 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
 	assert_output --partial 'HTTP/1.1 504 '
 	lines 1
 	logged 0 '.reason == "response_timeout" and .termination == "sH"'
 	# One that was told to go on and does not is to blame itself.
-	run raw --timeout 6 'POST /slow-server/continue HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
+	run raw --timeout 30 'POST /slow-server/continue HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n'
 	assert_output --partial '100 Continue'
 	assert_output --partial 'HTTP/1.1 408 '
 }
 
 @test "a client's rate does not count while the server has not said 100 Continue" {
 	proxy
-	run raw --timeout 14 'POST /patient/late-continue/10500 HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n' '@wait:100 Continue' abc @200 def
+	run raw --timeout 40 'POST /patient/late-continue/10500 HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n' '@wait:100 Continue' abc @200 def
 	assert_output --partial '"body": "abcdef"'
 }
 
@@ -171,17 +172,23 @@ X
 
 @test "what is left of the idle race is a 502 with its own reason, and no failure of the server's" {
 	proxy
-	http -o /dev/null "$URL/drop-next"
-	[ "$(http -o /dev/null -w '%{http_code}' -d abc "$URL/echo")" = 502 ]
-	lines 2
-	logged 1 '.reason == "idle_close_race" and .termination == "SH" and .reused'
+	# Only one that was just used is taken for it: whoever comes later than that gets another one, and his answer.
+	local i
+	for i in 1 2 3 4 5 6 7 8; do
+		http -o /dev/null "$URL/drop-next"
+		code=$(http -o /dev/null -w '%{http_code}' -d abc "$URL/echo")
+		[ "$code" = 200 ] || break
+	done
+	[ "$code" = 502 ]
+	lines $((2 * i))
+	logged $((2 * i - 1)) '.reason == "idle_close_race" and .termination == "SH" and .reused'
 	[ "$(counter upstream_broken)" = 0 ]
 }
 
 @test "a client that asks and leaves at once is noticed" {
 	proxy
 	raw 'GET /patient/silent HTTP/1.1\r\nHost: a\r\n\r\n' @close || true
-	wait_for 'requests o1 | grep -q "\"gone\""' 5
+	wait_for 'requests o1 | grep -q "\"gone\""'
 	lines 1
 	logged 0 '.reason == "client_left" and .status == 499 and .termination == "CH"'
 	wait_for all_is_quiet
@@ -196,7 +203,7 @@ X
 
 @test "a tunnel may carry more than a body may have" {
 	proxy
-	run raw --timeout 8 "$EMPTY_TUNNEL" '@wait:101' '@repeat:30000:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef' '@half'
+	run raw --timeout 60 "$EMPTY_TUNNEL" '@wait:101' '@repeat:30000:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef' '@half'
 	assert_success
 	[ "${#output}" -gt 2400000 ]
 	lines 1
@@ -214,7 +221,7 @@ X
 	logged 1 '.reason == null and .termination == "--"'
 	sed -i 's/tunnel: 1m/tunnel: 300ms/' weir.yaml
 	ctl routerd.0 reload
-	run raw --timeout 5 "$EMPTY_TUNNEL" '@wait:101'
+	run raw --timeout 30 "$EMPTY_TUNNEL" '@wait:101'
 	lines 3
 	logged 2 '.reason == "tunnel_timeout" and .status == 101'
 	[ "$(counter upstream_broken)" = 0 ]
@@ -225,7 +232,7 @@ X
 
 @test "a side of a tunnel that is cut off is no clean end for the other" {
 	proxy
-	run raw --timeout 5 'GET /upgrade-reset HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n' '@wait:cut' x
+	run raw --timeout 30 'GET /upgrade-reset HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n' '@wait:cut' x
 	assert_equal "$status" 4
 	lines 1
 	logged 0 '.reason == "tunnel_reset" and .termination == "SD" and .status == 101'
@@ -256,7 +263,7 @@ X
 		assert_success
 	done
 	lines 2
-	jq -e -s 'all(.reason == null and .status == 101 and .request_bytes == 9000000 and .bytes == 3)' access.log
+	until_ok jq -e -s 'all(.reason == null and .status == 101 and .request_bytes == 9000000 and .bytes == 3)' access.log
 	requests o1 | jq -e -s '[.[] | select(.event == "tunnel") | .bytes] == [9000000, 9000000]'
 }
 
@@ -268,15 +275,13 @@ X
 		wait_for "grep -aqs one$i '$T/tunnel.$i'"
 		for _ in $(seq 20); do ctl routerd.0 reload >/dev/null; done
 	done
-	run generations
-	assert_output '[61,61]'
+	wait_for '[ "$(generations)" = "[61,61]" ]'
 	# The server's old life is over: another address, another name.
 	origin o2
 	sed -i "s/name: o1, address: \"127.0.0.1:$(port_of o1)\"/name: o2, address: \"127.0.0.1:$(port_of o2)\"/" weir.yaml
 	ctl routerd.0 reload
 	http -o /dev/null "$URL/bytes/1"
-	run generations
-	assert_output '[62,62]'
+	wait_for '[ "$(generations)" = "[62,62]" ]'
 	kill -TERM "$(pid_of o1)"
 	lines 4
 	jq -e -s 'map(select(.status == 101)) | length == 3 and all(.server == "o1" and .pool == "app" and .route == "*/")' access.log
@@ -285,10 +290,10 @@ X
 
 @test "the log counts what was sent, also when the client leaves in the middle" {
 	proxy
-	raw --until 'xx' --timeout 2 'GET /patient/stall/100000 HTTP/1.1\r\nHost: a\r\n\r\n' @wait @500 @reset >/dev/null || true
+	raw --timeout 30 'GET /patient/stall/100000 HTTP/1.1\r\nHost: a\r\n\r\n' @body:100000 @reset >/dev/null || true
 	lines 1
 	logged 0 '.reason == "client_left" and .bytes == 100000'
-	raw --timeout 2 'POST /patient/slow-read/60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n' '@repeat:100000:x' @500 @reset >/dev/null || true
+	raw --timeout 30 'POST /patient/slow-read/60000 HTTP/1.1\r\nHost: a\r\nContent-Length: 700000\r\n\r\n' '@repeat:100000:x' @2000 @reset >/dev/null || true
 	lines 2
 	logged 1 '.reason == "client_left" and .request_bytes == 100000'
 	run http -I "$URL/bytes/77" -o /dev/null
@@ -298,15 +303,15 @@ X
 
 @test "phases are counted from the request's first byte, pipelined or behind a PROXY header" {
 	proxy '  trusted_proxies: ["192.0.2.0/24"]'
-	raw 'GET /local HTTP/1.1\r\nHost: a\r\n\r\nGET /delay/200 HTTP/1.1\r\nHost: a\r\n\r\nGET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >/dev/null
+	raw 'GET /local HTTP/1.1\r\nHost: a\r\n\r\nGET /delay/4500 HTTP/1.1\r\nHost: a\r\n\r\nGET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' --timeout 30 >/dev/null
 	lines 3
-	jq -e -s 'all(.ms.head < 1000 and .ms.end < 1000)' access.log
+	until_ok jq -e -s 'all(.ms.head < 4000) and .[0].ms.end < 4000 and .[2].ms.end < 4000' access.log
 	sed -i 's/{ name: http, /{ name: http, accept_proxy: ["127.0.0.0\/8"], /' weir.yaml
 	stop routerd.0
 	start routerd
 	raw --proxy2 192.0.2.7:1 'GET /local HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >/dev/null
 	lines 4
-	logged 3 '.client == "192.0.2.7" and .ms.head < 1000 and .ms.end < 1000'
+	logged 3 '.client == "192.0.2.7" and .ms.head < 4000 and .ms.end < 4000'
 }
 
 @test "a PROXY header, a request and the end of both in one piece" {
@@ -389,7 +394,7 @@ for i in range(4):  # nobody accepts: the queue is full, and SYNs are dropped
     except BlockingIOError: pass
     full.append(c)
 print(s.getsockname()[1], flush=True)
-time.sleep(60)
+time.sleep(600)
 X
 	echo $! >proc/full.pid
 	wait_for '[ -s port.dead ]'
@@ -407,11 +412,11 @@ X
 	local pids
 	for path in bytes/10 status/204 close reset half/1000 half-chunk silent stall/1000 raw?garbage early/413 last drop-after info/103 interims/40/5; do
 		pids=
-		raw --timeout 4 "GET /$path HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >/dev/null 3>&- & pids+=" $!"
-		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123456789" >/dev/null 3>&- & pids+=" $!"
-		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" @100 @reset >/dev/null 3>&- & pids+=" $!"
-		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloBAD" >/dev/null 3>&- & pids+=" $!"
-		raw --timeout 4 "POST /$path HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nfew" @50 @reset >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 20 "GET /$path HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 20 "POST /$path HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123456789" >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 20 "POST /$path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" @100 @reset >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 20 "POST /$path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloBAD" >/dev/null 3>&- & pids+=" $!"
+		raw --timeout 20 "POST /$path HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nfew" @50 @reset >/dev/null 3>&- & pids+=" $!"
 		wait $pids || true
 	done
 	wait_for all_is_quiet
@@ -435,9 +440,9 @@ X
 	wait_for all_is_quiet 30
 	wait_for '[ "$(counter connections)" = 0 ]' 40
 	wait_for '[ "$(counter requests)" = "$(wc -l <access.log)" ]'
-	ctl routerd.0 json status | jq -e '[.. | objects | select(has("generation"))][0] | .generation == 10 and .oldest_generation == 10'
+	wait_for "ctl routerd.0 json status | jq -e '[.. | objects | select(has(\"generation\"))][0] | .generation == 10 and .oldest_generation == 10'"
 	[ "$(http "$URL/local")" = "from weir" ]
-	jq -e -s 'all(.ms.end != null and (.reason != null or .termination == "--" or .termination == "LR"))' access.log
+	until_ok jq -e -s 'all(.ms.end != null and (.reason != null or .termination == "--" or .termination == "LR"))' access.log
 }
 
 @test "an idle connection holds no buffer: two thousand cost less than 2 kB each" {

@@ -55,7 +55,7 @@ in_front_of() { app_behind "servers: [ { name: $1, address: \"127.0.0.1:$(port_o
 	modes tunnel
 	exec 6<>/dev/tcp/127.0.0.1/$PORT
 	printf 'GET /tunnel HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n' >&6
-	read -r -t 5 line <&6
+	read -r -t 30 line <&6
 	[[ $line == "HTTP/1.1 101"* ]]
 	for i in 1 2 3; do
 		sed -i "s/response: [0-9]*s/response: 1${i}s/" weir.yaml
@@ -65,7 +65,7 @@ in_front_of() { app_behind "servers: [ { name: $1, address: \"127.0.0.1:$(port_o
 	[ "$(counter tunnels)" = 1 ]
 	# The server answers it with trailers.
 	printf x >&6
-	timeout 5 cat <&6 >rest
+	timeout 30 cat <&6 >rest
 	exec 6>&-
 	wait_for all_is_quiet
 }
@@ -147,7 +147,7 @@ unread_by_o1() {
 	python3 "$TOOLS/h2raw.py" "$PORT" uploads /slow-read/60000 20 /echo <go >got 3>&- &
 	client=$!
 	exec 5>go
-	wait_for '[ "$(wc -l <got)" = 2 ]' 20
+	wait_for '[ "$(wc -l <got)" = 2 ]'
 	cat got
 	[ "$(head -1 got)" = "open 20 stalled" ]
 	[ "$(tail -1 got)" = "status:200 end" ]
@@ -166,22 +166,22 @@ unread_by_o1() {
 	python3 "$TOOLS/h2raw.py" "$PORT" uploads /slow-read/60000 2 /echo <few >got.few 3>&- &
 	modest=$!
 	exec 6>few
-	wait_for '[ "$(wc -l <got.few)" = 2 ]' 20
+	wait_for '[ "$(wc -l <got.few)" = 2 ]'
 	python3 "$TOOLS/h2raw.py" "$PORT" uploads /slow-read/60000 30 /echo <go >got 3>&- &
 	greedy=$!
 	exec 5>go
-	wait_for '[ "$(wc -l <got)" = 2 ]' 20
+	wait_for '[ "$(wc -l <got)" = 2 ]'
 	[ "$(tail -1 got)" = "status:200 end" ]
 	[ "$(counter h2_body_memory)" -le 2097152 ]
 	shed=$(counter h2_bodies_shed)
 	[ "$shed" -ge 5 ]
-	grep -q 'warn h2_body_memory .*limit=2097152' "$(log_of routerd.0)"
+	wait_for "grep -q 'warn h2_body_memory .*limit=2097152' '$(log_of routerd.0)'"
 	exec 5>&- 6>&-
 	wait $greedy
 	wait $modest
 	[ "$(grep -c '^status:503 end' got)" = "$shed" ]
 	[ "$(grep -c '^waits' got)" = $((30 - shed)) ]
 	[ "$(grep -c '^waits' got.few)" = 2 ]
-	[ "$(grep -c '"reason":"h2_body_memory"' access.log)" = "$shed" ]
+	wait_for '[ "$(grep -c "\"reason\":\"h2_body_memory\"" access.log)" = "$shed" ]'
 	wait_for '[ "$(counter h2_body_memory)" = 0 ]'
 }

@@ -48,7 +48,7 @@ nghttpd_start() {
 	[ "$(code)" = 502 ]
 	[ "$(reason)" = tls_no_protocol ]
 	[ "$(tls_failed no_protocol)" = 1 ]
-	grep -q 'upstream_tls_failed.*server=h1 reason=tls_no_protocol detail=no_protocol' proc/routerd.0.log
+	wait_for "grep -q 'upstream_tls_failed.*server=h1 reason=tls_no_protocol detail=no_protocol' proc/routerd.0.log"
 	[ "$(requests h1 | grep -c '"request"')" = 0 ]
 	tls_site "$(printf 'protocol: h2\n    retries: 0')" '' "name: silent, address: \"127.0.0.1:$np\""
 	ctl routerd.0 reload && ctl tlsd.connect reload
@@ -86,7 +86,7 @@ nghttpd_start() {
 	python3 - "$PORT" <<'P'
 import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-s.settimeout(10)
+s.settimeout(30)
 s.sendall(b"GET /chat HTTP/1.1\r\nHost: h.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
           b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n")
 got = b""
@@ -195,7 +195,7 @@ X
 # gRPC's own stack at both ends, TLS on both sides
 grpc() {
 	spawn grpc /usr/bin/python3 "$TOOLS/grpc_peer.py" server "$@"
-	wait_for "grep -qs '^ready' '$T/proc/grpc.log'" 20
+	wait_for "grep -qs '^ready' '$T/proc/grpc.log'"
 }
 
 @test "gRPC over TLS from end to end: unary, streams of each kind, deadlines, and cancelling reaches the server" {
@@ -215,7 +215,7 @@ grpc() {
 	wait_for '[ "$(ctl routerd.0 json status | jq .counters.requests_active)" = 0 ]'
 	# two workers, and 128 calls of one client at a time take two connections of 100 streams
 	[ "$(ctl routerd.0 json status | jq .counters.h2_upstream_connections)" -le 4 ]
-	jq -e -s 'all(.version == "2.0" and .tls != false)' access.log
+	until_ok jq -e -s 'all(.version == "2.0" and .tls != false)' access.log
 }
 
 @test "grpc-timeout is passed on, and the server is told by RST_STREAM when the caller gives up" {

@@ -33,7 +33,7 @@ X
 clients() { # NAME PARALLEL EACH
 	for ((c = 0; c < $2; c++)); do
 		spawn "$1$c" bash -c "for ((i = 0; i < $3; i++)); do
-			curl -q -sS -k -m 15 --noproxy '*' -o /dev/null -w '%{http_code}\n' 'https://localhost:$PORT/status/204?$1-$c-'\$i >>'$T/$1.$c.out' 2>>'$T/$1.$c.err' || echo failed >>'$T/$1.$c.out'
+			curl -q -sS -k -m 60 --noproxy '*' -o /dev/null -w '%{http_code}\n' 'https://localhost:$PORT/status/204?$1-$c-'\$i >>'$T/$1.$c.out' 2>>'$T/$1.$c.err' || echo failed >>'$T/$1.$c.out'
 		done"
 	done
 }
@@ -51,7 +51,8 @@ die_at() {
 	tlsd_start
 	PORT=$(tls_port 0)
 	spawn strace strace -f -qq -o /dev/null -e trace="$1" -e inject="$1:signal=SIGKILL:when=$2" -p "$(pid_of routerd.0)"
-	wait_for 'grep -q "TracerPid:.[1-9]" "/proc/$(pid_of routerd.0)/status"'
+	# Each of its threads.
+	wait_for '! grep -q "TracerPid:.0" /proc/$(pid_of routerd.0)/task/*/status'
 	clients "$name" 4 6
 	wait_clients "$name" 4
 	! is_alive routerd.0 || { echo "routerd.0 was not killed"; return 1; }
@@ -130,7 +131,7 @@ P
 	_reap many 60
 	exec 8>&-
 	[ "$status" = 0 ]
-	grep -q done proc/many.log
+	until_ok grep -q done proc/many.log
 	[ "$(handed 0)" = 401 ]
 }
 
@@ -159,7 +160,7 @@ P
 	for i in 0 b; do
 		n=$(handed $i)
 		[ "$n" -ge 40 ] && [ "$n" -le 80 ] || { echo "routerd.$i has $n of 120"; false; }
-		[ "$(ctl tlsd.$i json status | jq .counters.handed_over)" = 60 ]
+		wait_for "[ \"\$(ctl tlsd.$i json status | jq .counters.handed_over)\" = 60 ]"
 		# each worker has about half of them
 		ctl routerd.$i json status | jq -e '.worker_connections | length == 2 and (max - min) <= 4'
 	done

@@ -17,7 +17,7 @@ pool_of() {
 	pools:
 	  app:
 	    servers: [ { name: a, address: "127.0.0.1:$1" } ]
-	    check: { http: { path: /health, status: 200 }, interval: 100ms, timeout: 500ms, fall: 3, rise: 2${2:+, $2} }
+	    check: { http: { path: /health, status: 200 }, interval: 100ms, timeout: 5s, fall: 3, rise: 2${2:+, $2} }
 	YAML
 }
 
@@ -33,7 +33,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	pool_of "$(port_of o)" "interval: 1h" 2>/dev/null || true
 	sed -i 's/interval: 100ms/interval: 1h/; s/, interval: 1h }/ }/' weir.yaml
 	start healthd
-	wait_for 'state_is up' 3
+	wait_for 'state_is up'
 	[ "$(health_requests)" -eq 1 ]
 }
 
@@ -45,10 +45,10 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	set_health 503
 	wait_for 'state_is down'
 	reason_is http_503
-	grep -q 'server_down pool=app server=a .*reason=http_503 fall=3 ' "$(log_of healthd.0)"
+	until_ok grep -q 'server_down pool=app server=a .*reason=http_503 fall=3 ' "$(log_of healthd.0)"
 	set_health 200
 	wait_for 'state_is up'
-	grep -q 'server_up pool=app server=a .*rise=2 ' "$(log_of healthd.0)"
+	until_ok grep -q 'server_up pool=app server=a .*rise=2 ' "$(log_of healthd.0)"
 	reason_is ""
 }
 
@@ -70,12 +70,12 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 @test "while a state is about to change, probes come at the fast interval" {
 	origin o
 	pool_of "$(port_of o)" "fast_interval: 50ms"
-	sed -i 's/interval: 100ms/interval: 2s/; s/fall: 3/fall: 10/' weir.yaml
+	sed -i 's/interval: 100ms/interval: 5s/; s/fall: 3/fall: 10/' weir.yaml
 	start healthd
 	wait_for 'state_is up'
 	set_health 500
-	# ten failures at the plain interval would take twenty seconds
-	wait_for 'state_is down' 8
+	# ten failures at the plain interval would take fifty seconds
+	wait_for 'state_is down'
 }
 
 @test "the status list decides what is good: ranges and single codes" {
@@ -207,7 +207,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	    check: { http: { path: /health }, interval: 100ms }
 	YAML
 	start healthd
-	wait_for 'state_is up 0 && reason_is no_address 1' 20
+	wait_for 'state_is up 0 && reason_is no_address 1'
 	state_is unknown 1
 	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].first_round_done")" = true ]'
 }
@@ -218,32 +218,42 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	set_health 503
 	start healthd
 	wait_for 'state_is down'
-	dump -n 1 -t 3 run/bus "health.app " >got
+	dump -n 1 -t 30 run/bus "health.app " >got
 	grep -q '^health.app {' got
 	sed 's/^[^ ]* //' got | jq -e '
 		.v == 1 and .who == "healthd.0" and .ttl_ms == 5000 and .shard == 0 and .shards == 1
 		and .round_done and (.servers | length) == 1
 		and .servers[0].name == "a" and .servers[0].state == "down"
 		and .servers[0].reason == "http_503" and .servers[0].fall >= 1'
-	dump -n 1 -t 3 run/bus hello.healthd | sed 's/^[^ ]* //' |
+	dump -n 1 -t 30 run/bus hello.healthd | sed 's/^[^ ]* //' |
 		jq -e --arg h "$(ctl healthd.0 json status | jq -r .hash)" '.config == $h'
 }
+
+# of what `dump` heard: each state that a message was the first to tell, and for how long it had been so
+changes() { sed -n 's/^health.app //p' got | jq -r '.servers[0] | "\(.state) \(.since_ms)"' 2>/dev/null | awk '$1 != was; { was = $1 }'; }
 
 @test "a change is on the bus at once, not only with the next heartbeat" {
 	origin o
 	pool_of "$(port_of o)"
 	sed -i 's/fall: 3/fall: 1/' weir.yaml
+	sed -i 's/rise: 2/rise: 1/' weir.yaml
 	start healthd
 	wait_for 'state_is up'
-	dump -t 5 run/bus "health.app " >got &
-	local pid=$! n
+	dump -t 100 run/bus "health.app " >got &
+	local pid=$! i
 	wait_for 'grep -q up got'
-	set_health 503
-	wait_for 'grep -q http_503 got'
+	for i in 1 2 3 4 5; do
+		set_health 503
+		wait_for "[ \"\$(changes | grep -c down)\" = $i ]"
+		set_health 200
+		wait_for "[ \"\$(changes | grep -c up)\" = $((i + 1)) ]"
+	done
+	kill $pid
 	wait $pid || true
-	# the first message that says down was sent when it was news
-	n=$(grep -m1 '"state":"down"' got | sed 's/^[^ ]* //' | jq '.servers[0].since_ms')
-	[ "$n" -lt 300 ]
+	# Each time the first message that says so was sent when it was news: with heartbeats of a second it would be by
+	# chance. One may have been when the machine stood still.
+	changes
+	[ "$(changes | tail -n +2 | awk '$2 < 300' | wc -l)" -ge 9 ]
 }
 
 @test "two subscribers: the number of probes does not double" {
@@ -252,19 +262,26 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	sed -i 's/interval: 100ms/interval: 200ms, jitter: 0/' weir.yaml
 	start healthd
 	wait_for 'state_is up'
-	local before one two first second
-	before=$(health_requests); dump -q -t 3 run/bus; one=$(($(health_requests) - before))
-	before=$(health_requests)
-	dump -q -t 3 run/bus >a &
-	first=$!
-	dump -q -t 3 run/bus >b &
-	second=$!
-	wait $first $second
-	two=$(($(health_requests) - before))
-	[ "$(sed 's/messages //' a)" -ge 3 ]
-	[ "$(sed 's/messages //' b)" -ge 3 ]
+	# probes in a hundred seconds of healthd's clock, while these run
+	rate() {
+		local before
+		before=$(ctl healthd.0 json status | jq -c '[.uptime_ms, .probes.started]')
+		"$@"
+		ctl healthd.0 json status | jq "((.probes.started - ($before)[1]) * 100000 / (.uptime_ms - ($before)[0])) | floor"
+	}
+	both() {
+		dump -q -t 3 run/bus >a &
+		local first=$!
+		dump -q -t 3 run/bus >b
+		wait $first
+	}
+	local one two
+	one=$(rate dump -q -t 3 run/bus | tail -1)
+	two=$(rate both)
+	[ "$(sed 's/messages //' a)" -ge 1 ]
+	[ "$(sed 's/messages //' b)" -ge 1 ]
 	echo "one $one two $two"
-	[ "$one" -ge 9 ] && [ "$two" -le $((one + one / 2)) ]
+	[ "$one" -ge 200 ] && [ "$two" -le $((one + one / 2)) ]
 }
 
 @test "evidence from a router leads to an early probe, but not to a storm" {
@@ -279,7 +296,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	n=$(health_requests)
 	# published five times a second for three seconds; one probe a second follows
 	[ "$n" -ge 2 ]
-	[ "$n" -le 5 ]
+	[ "$n" -le 8 ]
 	[ "$(ctl healthd.0 json status | jq .probes.early)" -ge 1 ]
 	[ "$(ctl healthd.0 json status | jq .bus.evidence_unknown_server)" -ge 1 ]
 }
@@ -292,7 +309,8 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	dump -q -t 2 -p 'evidence.app {' -p 'evidence.app {"v":99}' -p 'evidence.%% x' -p 'weather.x y' -p 'no-topic' run/bus
 	[ "$(ctl healthd.0 json status | jq .bus.evidence_malformed)" -ge 3 ]
 	is_alive healthd.0
-	[ "$(grep -c bus_message_malformed "$(log_of healthd.0)")" -le 12 ]
+	# forty were published
+	[ "$(grep -c bus_message_malformed "$(log_of healthd.0)")" -le 20 ]
 }
 
 @test "kill -9 and a new start: subscribers come back by themselves, stale sockets stop nobody" {
@@ -300,7 +318,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	pool_of "$(port_of o)"
 	start healthd
 	wait_for 'state_is up'
-	dump -t 30 run/bus health. >got &
+	dump -t 200 run/bus health. >got &
 	local pid=$!
 	wait_for 'grep -q up got'
 	local epoch
@@ -318,7 +336,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	pool_of "$(port_of o)"
 	start healthd
 	wait_for 'state_is up'
-	dump -t 30 run/bus health. >got &
+	dump -t 200 run/bus health. >got &
 	local pid=$! name
 	wait_for 'grep -q up got'
 	for name in pub sub; do
@@ -374,7 +392,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	n=$(health_requests)
 	printf 'overrides: [' >state/overrides.yaml
 	ctl healthd.0 overrides reload | grep '^error: .*overrides.yaml'
-	grep -q 'error overrides_unreadable' "$(log_of healthd.0)"
+	until_ok grep -q 'error overrides_unreadable' "$(log_of healthd.0)"
 	[ "$(probe paused)" = disabled ]
 	# six intervals without a probe
 	wait_for '[ "$(ctl healthd.0 json status | jq .uptime_ms)" -gt 2500 ]'
@@ -389,10 +407,10 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	pool_of "$(port_of o)"
 	mkdir -p state
 	printf 'overrides:\n  - { pool: app, server: a, action: disable, expires: "%s" }\n' \
-		"$(date -u -d '+3 seconds' +%Y-%m-%dT%H:%M:%SZ)" >state/overrides.yaml
+		"$(date -u -d '+6 seconds' +%Y-%m-%dT%H:%M:%SZ)" >state/overrides.yaml
 	start healthd
 	[ "$(probe paused)" = disabled ]
-	wait_for 'state_is up' 8
+	wait_for 'state_is up'
 }
 
 @test "a reload keeps what is known, probes what is new, forgets what is gone" {
@@ -448,14 +466,17 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	local shards
 	shards=$(ctl healthd.0 json status | jq .bus.shards)
 	[ "$shards" -ge 20 ]
-	dump -t 4 run/bus health.big >got
-	[ "$(sed 's/^[^ ]* //' got | jq -r '.servers[].name' | sort -u | wc -l)" = 5000 ]
+	dump -t 100 run/bus health.big >got &
+	local pid=$!
+	wait_for '[ "$(sed "s/^[^ ]* //" got | jq -r ".servers[].name" | sort -u | wc -l)" = 5000 ]'
+	kill $pid
+	wait $pid || true
 	[ "$(awk 'length > 65536' got | wc -l)" = 0 ]
 	for i in 1 2500 4999; do echo "127.1.$((i / 250)).$((i % 250 + 1))"; done >sick.new
 	mv sick.new sick
-	dump -t 12 run/bus health.big >got &
-	local pid=$!
-	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 3 ]' 15
+	dump -t 100 run/bus health.big >got &
+	pid=$!
+	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 3 ]'
 	wait_for 'for s in s1 s2500 s4999; do sed "s/^[^ ]* //" got | jq -e --arg s $s "[.servers[] | select(.name == \$s and .state == \"down\")] | length > 0" | grep -q true || exit 1; done'
 	kill $pid 2>/dev/null || true # it may have ended by itself
 	wait $pid || true
@@ -475,8 +496,11 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	} >weir.yaml
 	start healthd
 	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 600 ]'
-	dump -t 3 run/bus health.big >got
-	[ "$(sed 's/^[^ ]* //' got | jq -r '.servers[].name' | sort -u | wc -l)" = 600 ]
+	dump -t 100 run/bus health.big >got &
+	local pid=$!
+	wait_for '[ "$(sed "s/^[^ ]* //" got | jq -r ".servers[].name" | sort -u | wc -l)" = 600 ]'
+	kill $pid
+	wait $pid || true
 	[ "$(awk 'length > 65536' got | wc -l)" = 0 ]
 	ctl healthd.0 json status | jq -e '.bus.refused == 0 and .bus.shards > 3'
 }
@@ -490,7 +514,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	[[ "$output" == *"$(pid_of healthd.0)"* ]]
 	is_alive healthd.0
 	start healthd -i two
-	dump -n 4 -t 5 run/bus "health.app " | grep -q '"who":"healthd.two"'
+	wait_for "dump -n 4 -t 5 run/bus 'health.app ' | grep -q '\"who\":\"healthd.two\"'"
 }
 
 @test "a rate that cannot carry the pools is warned of" {
@@ -525,13 +549,16 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 		curl -q -sS -X PUT http://127.0.0.1:$P/set-health/503 >/dev/null; sleep 0.05
 		curl -q -sS -X PUT http://127.0.0.1:$P/set-health/200 >/dev/null; sleep 0.05; done"
 	wait_for '[ "$(grep -c server_down "$(log_of healthd.0)")" -ge 20 ]'
-	dump -t 4 run/bus health.app >got
-	[ "$(wc -l <got)" -ge 8 ]
-	[ "$(wc -l <got)" -le 50 ]
+	local from_ms
+	from_ms=$(ctl healthd.0 json status | jq .uptime_ms)
+	dump -n 20 -t 100 run/bus health.app >got
+	# and not 1,000: those of one second more, as its seconds begin elsewhere than ours
+	ctl healthd.0 json status | jq -e "(.uptime_ms - $from_ms) / 100 + 10 >= 20"
+	[ "$(jq -s 'length' <(sed 's/^[^ ]* //' got))" = 20 ]
 	kill_hard flip
 	set_health 503
 	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].down")" = 100 ]'
-	dump -t 2 run/bus health.app | tail -1 | sed 's/^[^ ]* //' | jq -e '[.servers[].state] | unique == ["down"]'
+	dump -n 3 -t 30 run/bus health.app | tail -1 | sed 's/^[^ ]* //' | jq -e '[.servers[].state] | unique == ["down"]'
 }
 
 @test "who lives says hello: program, version, configuration" {
@@ -551,7 +578,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	wait_for '[ "$(ctl healthd.0 json status | jq ".bus.subscribers")" -ge 1 ]'
 	local hash
 	hash=$(ctl healthd.0 json status | jq -r .hash)
-	dump -t 4 run/bus hello. >got
+	dump -n 1 -t 30 run/bus 'hello.healthd ' >got
 	grep '^hello.healthd ' got | head -1 | sed 's/^[^ ]* //' | jq -e --arg h "$hash" '.config == $h and (.version | length > 0)'
 	# routerd and tlsd say it to whoever listens as healthd does: nanomsg's bytes by hand.
 	cat >ear.py <<-'PY'
@@ -570,7 +597,7 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	spawn ear python3 ear.py
 	local who
 	for who in routerd tlsd; do
-		wait_for "grep -q '^hello.$who ' '$(log_of ear)'" 20
+		wait_for "grep -q '^hello.$who ' '$(log_of ear)'"
 		grep "^hello.$who " "$(log_of ear)" | head -1 | sed 's/^[^ ]* //' |
 			jq -e --arg h "$hash" --arg w "$who.0" '.config == $h and (.version | length > 0) and .who == $w'
 	done

@@ -7,7 +7,7 @@ peer() {
 	local name=$1
 	shift
 	spawn "$name" /usr/bin/python3 "$TOOLS/grpc_peer.py" server "$@"
-	wait_for "grep -qs '^ready' '$T/proc/$name.log'" 20
+	wait_for "grep -qs '^ready' '$T/proc/$name.log'"
 }
 # pool NAME CHECK KEYS SERVER..
 pool() {
@@ -40,7 +40,7 @@ probes() { ctl healthd.0 json show probes | jq -c '[.[] | [.pool, .server, .stat
 	probe_is '["long", "a", "down", "bad_answer"]'
 	probe_is '["others", "h2", "down", "no_grpc"]'
 	wait_for "probes | jq -e 'any(.[0:3] == [\"others\", \"o\", \"down\"])'"
-	grep -q '^health a.Nobody ' proc/a.log
+	until_ok grep -q '^health a.Nobody ' proc/a.log
 	kill_hard a
 	wait_for "probes | jq -e 'any(.[0:3] == [\"whole\", \"a\", \"down\"])'"
 }

@@ -10,19 +10,24 @@
 #   origin NAME [ARGS..]     start tests/tools/origin.py (see there for what its paths do);
 #                            its port is then `port_of NAME`, its log `requests NAME` (JSON lines)
 #   port_of NAME             the port that a spawned program printed as "port N"
+#   release NAME KEY         let origin NAME answer what asked for its /held/KEY
 #   free_port                a port that nobody has, never the same one twice (tests/tools/freeport.py)
 #   pid_of NAME, log_of NAME its process and the file with its stdout and stderr
 #   is_alive NAME            runs and is no zombie
-#   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (10 s); $status is its exit code
+#   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (20 s); $status is its exit code
 #   kill_hard NAME           kill -9, and wait for its end
 #   ctl PROGRAM.INSTANCE WORDS..   one line to its control socket ($T/run/..sock), the answer on stdout
 #   pctl WORDS..             proxyctl with that configuration
 #   pid_by_name NAME         the process of a daemon that `pctl status` shows
 #   counter NAME             a counter of routerd.0; all_is_quiet: nothing is in progress in it
 #   raw ARGS..               tests/tools/rawclient.py to $PORT
-#   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (10) seconds,
+#   wait_for 'CONDITION' [S] repeat a shell condition until it is true; fails after S (30) seconds,
 #                            SLOWNESS times as many (2 when a sanitizer slows the build down)
-#   http ARGS..              curl: silent, 10 s at most, no proxies, no configuration
+#   until_ok COMMAND..       the same of a command: what others write into logs may come a moment later
+#   http ARGS..              curl: silent, 30 s at most, no proxies, no configuration
+#
+# Machines stand still for a second now and then. Deadlines are for what never comes: long ones cost a
+# test that passes nothing. What must be soon is asked of clocks and counters, with room for that.
 #
 # $BIN is the folder of the built programs, $ROOT the project, $TOOLS tests/tools. setup and teardown
 # are here already; a file that defines its own calls weir_setup and weir_teardown. Teardown ends what
@@ -108,7 +113,7 @@ start() {
 	"$BIN/$program" -c "$conf" -i "$instance" -r 9 "${args[@]}" \
 		</dev/null >>"$T/proc/$name.log" 2>&1 3>&- 4>&- &
 	echo $! >"$T/proc/$name.pid"
-	local deadline=$((SECONDS + 20 * SLOWNESS))
+	local deadline=$((SECONDS + 40 * SLOWNESS))
 	while [ $SECONDS -lt $deadline ]; do
 		# The time may be up in the middle of the line: what was read counts.
 		if read -r -t 0.2 -u 9 part; then
@@ -123,7 +128,7 @@ start() {
 	done
 	exec 9>&-
 	if is_alive "$name"; then
-		echo "$name was not ready within $((20 * SLOWNESS)) s" >&2
+		echo "$name was not ready within $((40 * SLOWNESS)) s" >&2
 	else
 		wait "$(pid_of "$name")" 2>/dev/null
 		echo "$name ended with $? before it was ready" >&2
@@ -138,18 +143,27 @@ origin() {
 	wait_for "grep -qs '^ready' '$T/proc/$name.log'"
 }
 requests() { cat "$T/proc/$1.requests" 2>/dev/null; }
+release() { http -o /dev/null "http://127.0.0.1:$(port_of "$1")/release/$2"; }
 port_of() { sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/$1.log" | head -1; }
 
 free_port() { python3 "$TOOLS/freeport.py" "${WEIR_PORTS:-$BATS_RUN_TMPDIR/ports}"; }
 
 wait_for() {
-	local seconds=$((${2:-10} * SLOWNESS))
+	local seconds=$((${2:-30} * SLOWNESS))
 	local deadline=$((SECONDS + seconds))
 	until eval "$1" >/dev/null 2>&1; do
 		if [ $SECONDS -ge $deadline ]; then
 			echo "still not true after $seconds s: $1" >&2
 			return 1
 		fi
+		sleep 0.05
+	done
+}
+
+until_ok() {
+	local deadline=$((SECONDS + 30 * SLOWNESS))
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $deadline ] || { echo "never came true: $*"; return 1; }
 		sleep 0.05
 	done
 }
@@ -169,8 +183,8 @@ _reap() { # NAME SECONDS
 
 stop() {
 	kill "-${2:-TERM}" "$(pid_of "$1")" || return 1
-	_reap "$1" 10 && return 0
-	echo "$1 did not end within 10 s" >&2
+	_reap "$1" $((20 * SLOWNESS)) && return 0
+	echo "$1 did not end within $((20 * SLOWNESS)) s" >&2
 	return 1
 }
 
@@ -182,7 +196,7 @@ kill_hard() {
 ctl() {
 	local to=$1
 	shift
-	echo "$*" | socat -t $((10 * SLOWNESS)) -T $((20 * SLOWNESS)) stdio "UNIX-CONNECT:$T/run/$to.sock"
+	echo "$*" | socat -t $((30 * SLOWNESS)) -T $((30 * SLOWNESS)) stdio "UNIX-CONNECT:$T/run/$to.sock"
 }
 
 pctl() { "$BIN/proxyctl" -c "$T/weir.yaml" "$@"; }
@@ -194,7 +208,7 @@ all_is_quiet() {
 }
 
 raw() { python3 "$TOOLS/rawclient.py" "$PORT" "$@"; }
-http() { curl -q -sS -m 10 --noproxy '*' "$@"; }
+http() { curl -q -sS -m 30 --noproxy '*' "$@"; }
 
 weir_teardown() {
 	local f name code=0 is_daemon

@@ -46,7 +46,10 @@ h2() { http --http2-prior-knowledge "$@"; }
 raw() { python3 "$TOOLS/h2raw.py" "$PORT" "$@"; }
 node2() { node "$TOOLS/h2client.js" "$URL" "$@"; }
 reason() { ctl routerd.0 json status | jq ".reasons.$1 // 0"; }
-event() { echo "events recent" | timeout 0.5 socat -t 5 - UNIX-CONNECT:run/routerd.0.sock | grep -q "$1"; }
+recent() { echo "events recent" | timeout 0.5 socat -t 5 - UNIX-CONNECT:run/routerd.0.sock; }
+event() { recent | grep -q "$1"; }
+# An event that is there already, or comes
+told() { wait_for "event '$1'"; }
 log_has() { grep -q "$1" "$(log_of routerd.0)"; }
 served() { requests o1 | grep -c . || true; }
 
@@ -121,7 +124,7 @@ served() { requests o1 | grep -c . || true; }
 	command -v strace >/dev/null || skip "strace is not installed"
 	proxy
 	spawn strace strace -f -qq -o /dev/null -e trace=getrandom -e inject=getrandom:error=ENOSYS -p "$(pid_of routerd.0)"
-	wait_for 'grep -q "TracerPid:.[1-9]" "/proc/$(pid_of routerd.0)/status"'
+	wait_for '! grep -q "TracerPid:.0" /proc/$(pid_of routerd.0)/task/*/status' # each of its threads
 	[ "$(node2 ws-refused /ws | jq .status)" = 500 ]
 	[ "$(h2 "$URL/local")" = "from weir" ]
 	stop strace
@@ -165,7 +168,7 @@ s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 for c in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0":
     s.sendall(bytes([c]))
     time.sleep(0.002)
-s.settimeout(5)
+s.settimeout(30)
 got = s.recv(9)
 print(got[3])
 X
@@ -237,15 +240,15 @@ is_told() { # ATTACK REASON
 	proxy
 	[ "$(raw attack slow_header_section)" = goaway:ENHANCE_YOUR_CALM ]
 	[ "$(raw attack silent_after_connect)" = goaway:ENHANCE_YOUR_CALM ]
-	log_has 'h2_closed.*reason=head_timeout'
+	wait_for "log_has 'h2_closed.*reason=head_timeout'"
 	[ "$(raw attack no_window)" = status:200+rst:CANCEL+alive ]
 	[ "$(counter h2_stalls)" = 1 ]
-	event '"request_refused".*"reason":"client_send_timeout","status":200' || fail "no event of a stalled window"
+	told '"request_refused".*"reason":"client_send_timeout","status":200' || fail "no event of a stalled window"
 	[ "$(raw attack no_reading)" = close ]
 	wait_for '[ "$(counter requests_active)" = 0 ]'
 	# The connection; and of its streams those whose time was over a moment before.
 	[ "$(counter h2_stalls)" -ge 2 ]
-	event '"h2_closed".*"reason":"send_timeout"' || fail "no event of a client that does not read"
+	told '"h2_closed".*"reason":"send_timeout"' || fail "no event of a client that does not read"
 	# Whose requests they were is told too, and that it was not they who left.
 	[ "$(reason client_send_timeout)" = 21 ]
 	[ "$(reason client_left)" = 0 ]
@@ -262,26 +265,29 @@ is_told() { # ATTACK REASON
 	run node2 get /delay/300 /delay/300 /delay/300
 	[ "$(grep -c '"status":200' <<<"$output")" = 3 ]
 	run raw conform more_streams_than_announced
-	event '"h2_error".*max concurrent streams exceeded' || fail "no event of a client that goes beyond the limit"
+	told '"h2_error".*max concurrent streams exceeded' || fail "no event of a client that goes beyond the limit"
 	run raw attack more_streams_at_once
 	[[ "$output" == *rst:REFUSED_STREAM*alive ]] || fail "$output"
 	[ "$(counter h2_refused)" -gt 0 ]
-	event '"h2_stream_refused".*"limit":3' || fail "no event of refused streams"
+	told '"h2_stream_refused".*"limit":3' || fail "no event of refused streams"
 	[ "$(raw attack rapid_reset)" = goaway:ENHANCE_YOUR_CALM ]
 	[ "$(counter h2_cancelled)" -le 30 ]
 }
 
 @test "draining names the last stream in two steps and finishes what is in progress" {
 	proxy
-	spawn stay node "$TOOLS/h2client.js" "$URL" stay /local 10000
-	spawn slow node "$TOOLS/h2client.js" "$URL" get /delay/1500
+	spawn stay node "$TOOLS/h2client.js" "$URL" stay /local 60000
+	spawn slow node "$TOOLS/h2client.js" "$URL" get /held/one
 	spawn plain python3 "$TOOLS/h2raw.py" "$PORT" drained
 	wait_for "grep -q open '$T/proc/plain.log' && grep -q status '$T/proc/stay.log' && [ \"\$(counter requests_active)\" = 1 ]"
-	stop routerd.0
+	kill -TERM "$(pid_of routerd.0)"
+	wait_for "grep -q goaway '$T/proc/plain.log'"
+	release o1 one
+	_reap routerd.0 30
 	[ "$status" -eq 0 ]
 	wait_for "grep -q closed '$T/proc/stay.log'"
 	[ "$(grep -c '"goaway":0' "$T/proc/stay.log")" -ge 1 ]
-	grep -q '"last":2147483647' "$T/proc/stay.log"
+	until_ok grep -q '"last":2147483647' "$T/proc/stay.log"
 	[ "$(jq .status "$T/proc/slow.log")" = 200 ]
 	diff - "$T/proc/plain.log" <<<"open
 goaway:NO_ERROR last:2147483647
@@ -298,12 +304,13 @@ close"
 	start routerd
 	spawn stay python3 "$TOOLS/h2raw.py" "$OLD" drained
 	spawn idle python3 "$TOOLS/h2raw.py" "$PORT" drained
-	spawn slow python3 "$TOOLS/h2raw.py" "$PORT" drained /delay/1500
+	spawn slow python3 "$TOOLS/h2raw.py" "$PORT" drained /held/one
 	wait_for "grep -q open '$T/proc/stay.log' && grep -q open '$T/proc/idle.log' && [ \"\$(counter requests_active)\" = 1 ]"
 	# What stays is not disturbed.
 	ctl routerd.0 reload
 	sed -i "/name: web/d" weir.yaml
 	ctl routerd.0 reload
+	release o1 one
 	wait_for "grep -q close '$T/proc/idle.log' && grep -q close '$T/proc/slow.log'"
 	diff - "$T/proc/idle.log" <<<"open
 goaway:NO_ERROR last:2147483647
@@ -317,7 +324,7 @@ close"
 @test "an idle connection is closed after keepalive, politely" {
 	TIMEOUTS='keepalive: 1s'
 	proxy
-	run node2 stay /local 8000
+	run node2 stay /local 30000
 	assert_line --partial '"goaway":0'
 	assert_line '{"closed":true}'
 }

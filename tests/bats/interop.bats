@@ -20,7 +20,7 @@ X
 
 # From an address that only a PROXY header can tell: whoever connects to the server is 127.0.0.1 or nobody.
 ME=127.0.0.9
-get() { curl -sS -m 20 --cacert site.crt --interface $ME --connect-to "localhost:$PORT:127.0.0.1:$PORT" "$@"; }
+get() { curl -sS -m 60 --cacert site.crt --interface $ME --connect-to "localhost:$PORT:127.0.0.1:$PORT" "$@"; }
 url() { echo "https://localhost:$PORT$1"; }
 
 big() { head -c 3000000 /dev/urandom >big.bin; }
@@ -101,9 +101,9 @@ X
 	cat >haproxy.cfg <<X
 defaults
   mode http
-  timeout client 10s
-  timeout server 10s
-  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+  timeout connect 10s
 frontend f
   bind $RUN/h.sock accept-proxy
   http-request return status 200 content-type text/plain lf-string "%ci %cp %[fc_pp_authority] %[fc_pp_unique_id,length]\n" if { path /who }
@@ -268,9 +268,9 @@ X
 	cat >haproxy.cfg <<X
 defaults
   mode tcp
-  timeout client 10s
-  timeout server 10s
-  timeout connect 1s
+  timeout client 60s
+  timeout server 60s
+  timeout connect 10s
 listen with
   bind 127.0.0.1:$PORT ssl crt $D/site.pem alpn http/1.1
   server r unix@$RUN/https/0.sock send-proxy-v2-ssl
@@ -311,7 +311,7 @@ X
 	done
 	[ "$(http "http://127.0.0.1:$PORT/stream/20" | tail -1)" = "chunk 19" ]
 	# The first event is here before the last one has been made.
-	spawn events curl -q -sS -N -m 20 --noproxy '*' "http://127.0.0.1:$PORT/events/300"
+	spawn events curl -q -sS -N -m 60 --noproxy '*' "http://127.0.0.1:$PORT/events/300"
 	until_ok grep -q 'data: event 0' proc/events.log
 	refute grep -q 'data: event 299' proc/events.log
 	run python3 "$TOOLS/rawclient.py" "$PORT" 'GET /trailers HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'

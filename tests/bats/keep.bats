@@ -26,13 +26,13 @@ site() {
 
 up() {
 	spawn up "$BIN/proxyctl" -c weir.yaml up
-	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up' 30
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up'
 	is_alive up
 }
 
 # Its successor is there.
 comes_back() { # NAME OLD-PID
-	wait_for "[ -n \"\$(pid_by_name $1)\" ] && [ \"\$(pid_by_name $1)\" != $2 ]" 20
+	wait_for "[ -n \"\$(pid_by_name $1)\" ] && [ \"\$(pid_by_name $1)\" != $2 ]"
 }
 
 @test "tlsd killed: who connects before and after waits, is served by the next one, and who was handed over notices nothing" {
@@ -97,7 +97,7 @@ comes_back() { # NAME OLD-PID
 	done
 	[ "$(kept routerd.0)" = 2 ]
 	# Many connections: the kernel spreads them over the sockets, so that no worker stands idle.
-	seq 80 | xargs -P 8 -I{} curl -q -sSf -m 10 --noproxy '*' -o /dev/null "http://127.0.0.1:$HTTP/"
+	seq 80 | xargs -P 8 -I{} curl -q -sSf -m 60 --noproxy '*' -o /dev/null "http://127.0.0.1:$HTTP/"
 	[ "$(ss -Hltn "sport = :$HTTP" | wc -l)" = 2 ]
 	! grep -q inherited_unused "$(log_of up)"
 }
@@ -112,12 +112,12 @@ comes_back() { # NAME OLD-PID
 	run http -k "https://127.0.0.1:$HTTPS/"
 	[ "$status" -ne 0 ]
 	[ "$status" -ne 28 ]
-	grep -q "up warn listeners_closed name=tlsd.0 sockets=2 after_ms=5000" "$(log_of up)"
+	wait_for 'grep -q "up warn listeners_closed name=tlsd.0 sockets=2 after_ms=5000" "$(log_of up)"'
 	is_refused "https://127.0.0.1:$HTTPS/"
 	[ "$(kept tlsd.0)" = 0 ]
 	[ "$(http "http://127.0.0.1:$HTTP/")" = hello ]
 	cp good.yaml weir.yaml
-	wait_for '[ "$(http -k "https://127.0.0.1:$HTTPS/")" = hello ]' 20
+	wait_for '[ "$(http -k "https://127.0.0.1:$HTTPS/")" = hello ]'
 	[ "$(kept tlsd.0)" = 2 ]
 }
 
@@ -188,7 +188,7 @@ comes_back() { # NAME OLD-PID
 	up
 	[ "$(kept routerd.app)" = 3 ]
 	spawn load bash -c "while :; do
-		curl -q -sS -f -m 10 --noproxy '*' http://127.0.0.1:$PORT/ >>words || echo failed; done"
+		curl -q -sS -f -m 60 --noproxy '*' http://127.0.0.1:$PORT/ >>words || echo failed; done"
 	wait_for 'grep -q one words'
 	sed -i 's/WORD: one, WORKERS: "3"/WORD: two, WORKERS: "2"/' weir.yaml
 	run pctl reload
@@ -252,7 +252,7 @@ comes_back() { # NAME OLD-PID
 	EOF
 	FDSTORE=16 spawn keeper python3 keeper.py "$BIN/routerd" -c weir.yaml
 	wait_for 'grep -q "^READY=1 0" "$(log_of keeper)"'
-	grep -q "^FDSTORE=1 FDNAME=127.0.0.1_$HTTP 2 " "$(log_of keeper)"
+	until_ok grep -q "^FDSTORE=1 FDNAME=127.0.0.1_$HTTP 2 " "$(log_of keeper)"
 	local pid i
 	for i in 1 2; do
 		pid=$(ctl routerd.0 json status | jq .pid)

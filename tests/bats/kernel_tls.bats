@@ -50,7 +50,7 @@ curl_opts() { # VERSION SUITE
 
 @test "auto says what the kernel has, off leaves it alone, and either serves" {
 	both auto
-	grep -q 'kernel_tls versions=\(none reason=no_module\|none reason=no_ciphers\|tls1\.2\)' proc/routerd.0.log
+	until_ok grep -q 'kernel_tls versions=\(none reason=no_module\|none reason=no_ciphers\|tls1\.2\)' proc/routerd.0.log
 	versions=$(sed -n 's/.*kernel_tls versions=\([^ ]*\).*/\1/p' proc/routerd.0.log)
 	[ "$(routers kernel_tls)" = "$versions" ]
 	[ "$(http -k --tls-max 1.2 "https://127.0.0.1:$PORT/bytes/$LARGE" | sum)" = "$(real $LARGE)" ]
@@ -66,7 +66,7 @@ curl_opts() { # VERSION SUITE
 	stop routerd.0
 	: >proc/routerd.0.log
 	start routerd
-	grep -q 'kernel_tls versions=none reason=off' proc/routerd.0.log
+	until_ok grep -q 'kernel_tls versions=none reason=off' proc/routerd.0.log
 	ctl routerd.0 reload
 	[ "$(grep -c ' kernel_tls ' proc/routerd.0.log)" = 1 ]
 	# what it had not tried at its start it tries when it is wanted
@@ -175,7 +175,7 @@ while True:
 print(len(got.split(b"\r\n\r\n", 1)[1]) == n)
 P
 	reader=$!
-	wait_for '[ -e reading ]' 30
+	wait_for '[ -e reading ]'
 	[ "$(taken)" = 1 ]
 	kill -TERM "$(pid_of routerd.0)"
 	wait_for 'grep -q draining proc/routerd.0.log'
@@ -196,12 +196,12 @@ P
 	# large answers on one connection, and new keys asked for after each
 	for i in 1 2 3; do
 		printf 'GET /bytes/%d HTTP/1.1\r\nHost: localhost\r\n\r\n' $LARGE >&8
-		wait_for '[ "$(wc -c <got)" -gt $((i * LARGE)) ]' 30
+		wait_for '[ "$(wc -c <got)" -gt $((i * LARGE)) ]'
 		printf 'K\n' >&8
-		wait_for '[ "$(cat got said | grep -ac KEYUPDATE)" = $i ]' 30
+		wait_for '[ "$(cat got said | grep -ac KEYUPDATE)" = $i ]'
 	done
 	printf 'GET /status/204 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&8
-	wait_for "grep -aq '204 No Content' got" 30
+	wait_for "grep -aq '204 No Content' got"
 	exec 8>&-
 	wait $!
 	refute grep -q 'bad record\|alert' said

@@ -164,7 +164,7 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	[[ "$output" == */site.crt": revoked, holds until "*": the certificate is revoked: keyCompromise" ]]
 	until_ok eval '[ "$(state 0)" = revoked ]'
 	[ "$(stapled)" = 0 ]
-	grep -q ' error cert_revoked ' "$LOG"
+	until_ok grep -q ' error cert_revoked ' "$LOG"
 	# and it is asked for again each time, should that change
 	book V site
 	stop responder KILL
@@ -197,10 +197,10 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	{ cat old; echo more; } >answers/trailing
 	answer site answers/older
 	python3 "$TOOLS/ocsptimes.py" answers/older ca.key 86400 -86400
-	fails() { # PATH TEXT
+	fails() { # PATH TEXT [TIMEOUT]
 		issue "$1"
 		cp old site.crt.ocsp
-		refresh --force --timeout 1s
+		refresh --force --timeout "${3:-20s}"
 		[ "$status" -eq 1 ] || { echo "$1: $output"; false; }
 		[[ "$output" == *"$2"* ]] || { echo "$1: $output"; false; }
 		cmp old site.crt.ocsp
@@ -229,8 +229,8 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	fails html "is no application/ocsp-response"
 	fails huge "larger than 65536 bytes"
 	fails endless "larger than 65536 bytes"
-	fails slow "no answer in time"
-	fails silent "no answer in time"
+	fails slow "no answer in time" 1s
+	fails silent "no answer in time" 1s
 	fails cut "ends in the middle"
 	issue x "http://127.0.0.1:$(free_port)/"
 	refresh --force
@@ -259,7 +259,7 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	issued live "http://localhost:$OCSP/live"
 	answer live answers/live
 	names '{ cert: dead1.crt, key: dead1.key }, { cert: dead2.crt, key: dead2.key }, { cert: dead3.crt, key: dead3.key }, { cert: live.crt, key: live.key }'
-	refresh --timeout 500ms
+	refresh --timeout 3s
 	[ "$status" -eq 1 ]
 	[[ "${lines[0]}" == *"no answer in time" ]]
 	[[ "${lines[1]}" == *"not asked again: it has just failed" ]]
@@ -353,7 +353,7 @@ state() { tlsctl json cert list | jq -r ".[$1].ocsp.state"; }
 	tlsd_start
 	PORT=$(tls_port 0)
 	[ "$(state 0)" = missing ]
-	grep -q ' cert_must_staple ' "$LOG"
+	until_ok grep -q ' cert_must_staple ' "$LOG"
 	responder
 	refresh
 	[ "$status" -eq 0 ]
@@ -440,7 +440,7 @@ strict() { gnutls-cli --x509cafile ca.crt --sni-hostname site --verify-hostname 
 		openssl ca -batch -config ca/ca.cnf -selfsign -keyfile "$1.key" -in "$1.csr" -out "$1.crt" -notext -startdate "$2" -enddate "$3" -extfile "$1.ext"
 	}
 	names '{ cert: site.crt, key: site.key }' '  # first'
-	sign_between site 20200101000000Z "$(date -u -d '+14 seconds' +%Y%m%d%H%M%SZ)"
+	sign_between site 20200101000000Z "$(date -u -d '+20 seconds' +%Y%m%d%H%M%SZ)"
 	tlsd_start
 	PORT=$(tls_port 0)
 	old=$(served_serial)
@@ -451,11 +451,11 @@ strict() { gnutls-cli --x509cafile ca.crt --sni-hostname site --verify-hostname 
 	run "$BIN/proxyctl" -c weir.yaml reload
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"site.crt: waits for its staple, and the certificate in force stays"* ]]
-	grep -q ' warn cert_waiting path=.*/site.crt .* reason=missing .*old_not_after=' "$LOG"
+	until_ok grep -q ' warn cert_waiting path=.*/site.crt .* reason=missing .*old_not_after=' "$LOG"
 	[ "$(served_serial)" = "$old" ]
 	until_ok eval '[ "$(served_serial)" = "$(serial_of site.crt)" ]'
-	grep -q ' info cert_changed ' "$LOG"
-	grep -q ' warn cert_must_staple ' "$LOG"
+	until_ok grep -q ' info cert_changed ' "$LOG"
+	until_ok grep -q ' warn cert_must_staple ' "$LOG"
 	grep -q ' cert_expired ' "$LOG" && false
 	[ "$(serials)" = '[[false,"missing"]]' ]
 }
@@ -520,7 +520,7 @@ strict() { gnutls-cli --x509cafile ca.crt --sni-hostname site --verify-hostname 
 	done
 	# the staple comes, and later is over
 	answer site staple
-	python3 "$TOOLS/ocsptimes.py" staple ca.key 12
+	python3 "$TOOLS/ocsptimes.py" staple ca.key 16
 	mv staple site.crt.ocsp
 	until_ok eval '[ "$(served -tls1_2 -servername site)" = site ]'
 	[ "$(served -tls1_3 -servername site)" = site ]
@@ -585,7 +585,7 @@ up_by() { # NAME CONFIG: nothing stands behind tlsd
 	stop responder KILL # it reads the book once
 	responder
 	live site site.pem
-	local deadline=$((SECONDS + 15))
+	local deadline=$((SECONDS + 60))
 	until [ "$(served_serial -servername site)" = "$(serial_of site.leaf)" ]; do
 		[ $SECONDS -lt $deadline ]
 		strict
@@ -617,6 +617,7 @@ up_by() { # NAME CONFIG: nothing stands behind tlsd
 	names '{ dir: folder }'
 	sed 's/: run$/: run2/; s/: state$/: state2/; s/folder/lonely/' weir.yaml >other.yaml
 	mkdir run2
+	local began=$SECONDS
 	up_by up weir.yaml
 	up_by other other.yaml
 	for name in up other; do until_ok grep -q ' warn ocsp_refresh_failed retry_in_ms=10000' proc/$name.log; done
@@ -628,11 +629,14 @@ up_by() { # NAME CONFIG: nothing stands behind tlsd
 		live $name folder/$name.pem
 		until_ok eval '[ "$(grep -c " info certs_changed" proc/up.log)" -gt "$before" ]'
 	done
-	[ "$(cut -d' ' -f2 answers/log | sort | xargs)" = "/alone /late" ]
+	# Where all that takes longer than the 10 s, it may be asked once more.
+	[ $((SECONDS - began)) -gt 8 ] || [ "$(cut -d' ' -f2 answers/log | sort | xargs)" = "/alone /late" ]
 	cp late.answer answers/late
 	cp alone.answer answers/alone
 	for name in folder/late folder/one folder/two folder/three lonely/alone; do until_ok test -f $name.pem.ocsp; done
-	[ "$(cut -d' ' -f2 answers/log | sort | xargs)" = "/alone /alone /late /late /one /three /two" ]
+	[ "$(cut -d' ' -f2 answers/log | sort -u | xargs)" = "/alone /late /one /three /two" ]
+	# a time for each pause of 10 s
+	[ "$(grep -c . answers/log)" -le $((7 + 2 * (SECONDS - began - 10) / 10)) ]
 	[ "$(grep -c certs_changed proc/other.log)" = 0 ]
 }
 
@@ -657,5 +661,5 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.53', 53))
 	[[ "${lines[0]}" == *"no answer in time" ]]
 	[[ "${lines[1]}" == *"not asked again: it has just failed" ]]
 	[[ "${lines[2]}" == *"not asked again: it has just failed" ]]
-	[ $((SECONDS - began)) -lt 20 ]
+	[ $((SECONDS - began)) -lt 30 ]
 }

@@ -7,7 +7,7 @@ load pools_helper
 	origins b
 	local dead
 	dead=$(free_port)
-	pool 'passive: { max_fails: 2, fail_timeout: 2500ms }' <<-X
+	pool 'passive: { max_fails: 2, fail_timeout: 5s }' <<-X
 		a 127.0.0.1:$dead
 		b $(at b)
 	X
@@ -32,8 +32,8 @@ load pools_helper
 	[ "$(field a errors)" = 3 ]
 	[ "$(field a fails)" = 0 ]
 	case $(names 4) in abab | baba) ;; *) return 1 ;; esac
-	grep -q 'warn server_down pool=app server=a reason=passive by=passive' "$(log_of routerd.0)"
-	grep -q 'info server_up pool=app server=a' "$(log_of routerd.0)"
+	until_ok grep -q 'warn server_down pool=app server=a reason=passive by=passive' "$(log_of routerd.0)"
+	until_ok grep -q 'info server_up pool=app server=a' "$(log_of routerd.0)"
 }
 
 @test "a server that accepts and closes is taken out too, and no client sees it" {
@@ -72,7 +72,7 @@ while True:
 @test "a pool that is out as a whole recovers by fail_timeout" {
 	local dead
 	dead=$(free_port)
-	pool 'passive: { max_fails: 1, fail_timeout: 1s }' <<-X
+	pool 'passive: { max_fails: 1, fail_timeout: 4s }' <<-X
 		a 127.0.0.1:$dead
 		b 127.0.0.1:$(free_port)
 	X
@@ -81,9 +81,9 @@ while True:
 	[ "$(code)" = 503 ]
 	spawn back python3 "$TOOLS/origin.py" --name a --port "$dead"
 	wait_for "grep -qs ^ready '$T/proc/back.log'"
-	wait_for '[ "$(code)" = 200 ]' 5
+	wait_for '[ "$(code)" = 200 ]'
 	[ "$(names 3)" = aaa ]
-	grep -q 'info pool_recovered pool=app' "$(log_of routerd.0)"
+	until_ok grep -q 'info pool_recovered pool=app' "$(log_of routerd.0)"
 }
 
 @test "max_fails: 0 switches it off" {
@@ -110,6 +110,6 @@ while True:
 	kill_hard a
 	for _ in 1 2; do [ "$(code)" = 200 ]; done
 	# 60 s till the next probe: only the evidence can have called it.
-	wait_for '[ "$(field a verdict) $(field a reason)" = "down connect_refused" ]' 5
+	wait_for '[ "$(field a verdict) $(field a reason)" = "down connect_refused" ]'
 	[ "$(names 4)" = bbbb ]
 }

@@ -49,7 +49,7 @@ per_connection() {
 @test "idle_timeout: an idle connection is closed after that" {
 	serve <<<'idle_timeout: 300ms'
 	http -o /dev/null "http://127.0.0.1:$PORT/"
-	wait_for "requests o | jq -e 'select(.event == \"close\")'" 5
+	wait_for "requests o | jq -e 'select(.event == \"close\")'"
 	http -o /dev/null "http://127.0.0.1:$PORT/"
 	[ "$(per_connection)" = "[1,1]" ]
 }

@@ -54,7 +54,7 @@ two() {
 @test "proxyctl reload: a daemon that hangs is named, and nothing is changed" {
 	two
 	kill -STOP "$(pid_of tlsd.b)"
-	run timeout 20 "$BIN/proxyctl" -c weir.yaml reload
+	run timeout 60 "$BIN/proxyctl" -c weir.yaml reload
 	kill -CONT "$(pid_of tlsd.b)"
 	[ "$status" -eq 1 ]
 	assert_output --partial "tlsd.b: "
@@ -70,7 +70,7 @@ two() {
 	wait_for 'ctl tlsd.0 reload >reply; grep -q config_rejected "$(log_of events)"'
 	grep -q "error: the configuration was refused, generation 1 stays in force" reply
 	grep -q "weir.yaml:8:1: nonsense: " reply
-	grep -q 'tlsd.0 error config_finding at=.*weir.yaml:8:1 path=nonsense' "$(log_of tlsd.0)"
+	until_ok grep -q 'tlsd.0 error config_finding at=.*weir.yaml:8:1 path=nonsense' "$(log_of tlsd.0)"
 }
 
 @test "a refused reload is known by the hash of its bytes, also when they are no YAML" {
@@ -341,8 +341,8 @@ proxy() {
 		EOF
 	}
 	spawn load bash -c "while :; do
-		curl -q -sSf -m 10 --noproxy '*' -o /dev/null http://127.0.0.1:$PORT/bytes/1000 || echo lost
-		curl -q -ksSf -m 10 --noproxy '*' -o /dev/null https://127.0.0.1:$TLS/bytes/1000 || echo lost
+		curl -q -sSf -m 60 --noproxy '*' -o /dev/null http://127.0.0.1:$PORT/bytes/1000 || echo lost
+		curl -q -ksSf -m 60 --noproxy '*' -o /dev/null https://127.0.0.1:$TLS/bytes/1000 || echo lost
 	done"
 	many 200
 	local name
@@ -386,7 +386,7 @@ s = socket.create_connection(('127.0.0.1', $PORT))
 s.sendall(b'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n')
 head = s.recv(4096)
 print(head.split(b'\r\n')[0].decode(), flush=True)
-s.settimeout(20)
+s.settimeout(60)
 n = 0
 while True:
     s.sendall(b'\x81\x84\0\0\0\0ping')
@@ -418,7 +418,7 @@ while True:
 	kill_hard tunnel
 	wait_for 'grep -q /ws access.log'
 	[ "$(jq -r 'select(.target == "/ws") | [.status, .pool, .server, .client] | join(" ")' access.log)" = "101 app 127.0.0.1:$(port_of ws) 127.0.0.1" ]
-	[ "$(ctl routerd.0 json status | jq .counters.tunnels)" = 0 ]
+	wait_for '[ "$(ctl routerd.0 json status | jq .counters.tunnels)" = 0 ]'
 }
 
 @test "reloads at the same time: each is taken by all or by none" {

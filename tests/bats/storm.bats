@@ -56,7 +56,7 @@ left() {
 		    passive: { max_fails: 2, fail_timeout: 500ms }
 	X
 	spawn up "$BIN/proxyctl" -c weir.yaml up
-	wait_for 'grep -q "^ready: " "$(log_of up)"' 30
+	wait_for 'grep -q "^ready: " "$(log_of up)"'
 	local plain="./load -p $HTTP -w 0 -d 2" tls="./load -p $HTTPS -T -w 0 -d 2"
 	again small $plain -c 16 -u /128 -n 128
 	again large $plain -c 4 -u /1000000 -n 1000000
@@ -92,9 +92,9 @@ left() {
 	done
 	touch over
 	for name in small large chunked short posts tunnels tls tls_short leaves slow tls_slow reloads looks drains; do
-		wait_for "! is_alive $name" 20
+		wait_for "! is_alive $name"
 	done
-	wait_for '[ "$(left)" = "[0]" ]' 20
+	wait_for '[ "$(left)" = "[0]" ]'
 	# It was a storm, and the only one who died is who was killed.
 	[ "$(ctl routerd.0 json status | jq .counters.requests)" -gt 1000 ]
 	[ "$(ctl routerd.0 json status | jq .generation)" -gt 5 ]

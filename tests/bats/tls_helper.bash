@@ -15,15 +15,6 @@ tls_setup() {
 }
 setup() { tls_setup; }
 
-# until_ok COMMAND...: until it succeeds, 15 s at most
-until_ok() {
-	local deadline=$((SECONDS + 15))
-	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $deadline ] || { echo "never came true: $*"; return 1; }
-		sleep 0.05
-	done
-}
-
 # tlsd_config <LINES: weir.yaml with run_dir, state_dir and the given section
 tlsd_config() {
 	local lines

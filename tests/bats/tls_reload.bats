@@ -85,9 +85,9 @@ X
 	refute grep -q cert_changed "$LOG"
 	touch go
 	until_ok grep -q 'went on' proc/keep.log
-	_reap tlsd.0 10
+	_reap tlsd.0 30
 	[ "$status" = 0 ]
-	grep -q ' drained ' "$LOG"
+	until_ok grep -q ' drained ' "$LOG"
 }
 
 @test "a second SIGTERM ends at once" {
@@ -97,7 +97,7 @@ X
 	kill -TERM "$TLSD"
 	until_ok grep -q draining "$LOG"
 	kill -TERM "$TLSD"
-	_reap tlsd.0 3
+	_reap tlsd.0 15
 }
 
 @test "listeners can be inherited by LISTEN_FDS" {

@@ -46,9 +46,9 @@ while True:
 	start healthd
 	wait_for '[[ "$(probe good)" = up* ]]'
 	kill_hard tlsd.connect
-	wait_for '[ "$(ctl healthd.0 json status | jq ".probes.not_made // .counters.not_made // 0")" -ge 3 ]' 15
+	wait_for '[ "$(ctl healthd.0 json status | jq ".probes.not_made // .counters.not_made // 0")" -ge 3 ]'
 	[[ "$(probe good)" = up* ]]
-	grep -q 'probe_not_made.*reason=tls_unavailable' proc/healthd.0.log
+	until_ok grep -q 'probe_not_made.*reason=tls_unavailable' proc/healthd.0.log
 	connect_start
 	http -X PUT --cacert ca.crt "https://localhost:$(port_of good)/set-health/500"
 	wait_for '[ "$(probe good)" = "down http_500" ]'
@@ -171,7 +171,7 @@ X
 	tls_site "$CHECK" '' "$(server_of a)"
 	cp weir.yaml tls.yaml
 	spawn up "$BIN/proxyctl" -c weir.yaml up
-	wait_for 'grep -q ^ready: proc/up.log' 20
+	wait_for 'grep -q ^ready: proc/up.log'
 	[ "$(code)" = 200 ]
 	run "$BIN/proxyctl" -c weir.yaml status
 	[[ "$output" = *tlsd.connect* ]]
@@ -250,13 +250,13 @@ assert s.recv(10) == b""
 	[[ "${lines[3]}" =~ ^over\.example\ +policy\ r\ .*\ expired\  ]]
 	"$BIN/proxyctl" -c weir.yaml cert list -j |
 		jq -e 'map([.policy, .daemon, .expired]) == [["p","tlsd.connect",false],["q","tlsd.connect",false],["r","tlsd.connect",true]] and all(has("listen") | not)'
-	grep -q ' cert_loaded path=.*/me.pem policy=p key=ECDSA' proc/tlsd.connect.log
-	grep -q ' cert_expires_soon path=.*/soon.pem policy=q .*days_left=5' proc/tlsd.connect.log
-	grep -q ' cert_expired path=.*/over.pem policy=r' proc/tlsd.connect.log
+	until_ok grep -q ' cert_loaded path=.*/me.pem policy=p key=ECDSA' proc/tlsd.connect.log
+	until_ok grep -q ' cert_expires_soon path=.*/soon.pem policy=q .*days_left=5' proc/tlsd.connect.log
+	until_ok grep -q ' cert_expired path=.*/over.pem policy=r' proc/tlsd.connect.log
 	refute grep -q 'cert_expires_soon.*policy=p' proc/tlsd.connect.log
 	ctl tlsd.connect json status | jq -e '.certificates | .loaded == 3 and .expired == 1 and .expiring == 1 and .days_left == 5'
 	# the end of one that is in use, as it comes
-	leaf brief DNS:brief.example ca 20200101000000Z "$(date -u -d '+4 seconds' +%Y%m%d%H%M%SZ)"
+	leaf brief DNS:brief.example ca 20200101000000Z "$(date -u -d '+8 seconds' +%Y%m%d%H%M%SZ)"
 	mv brief.pem me.pem
 	wait_for 'grep -q "cert_changed path=.*/me.pem policy=p.*old_not_after=" proc/tlsd.connect.log'
 	wait_for 'grep -q "cert_expired path=.*/me.pem policy=p" proc/tlsd.connect.log'

@@ -3,7 +3,7 @@
 #
 #   authority NAME          NAME.crt, NAME.key: a certificate authority
 #   leaf NAME SAN [CA] [START END]   NAME.pem (certificate and key) of that authority (ca); dates as 20200101000000Z
-#   tls_site [KEYS] [POLICY] [SERVERS]  weir.yaml: pool `app` with KEYS (flow YAML lines), policy `p`, the servers
+#   tls_site [KEYS] [POLICY] [SERVERS]  (TLS_TIMEOUT: what connecting and handshakes have) weir.yaml: pool `app` with KEYS (flow YAML lines), policy `p`, the servers
 #   both                    start tlsd in the role connect, then routerd; $PORT is its listener
 #   connect_start           the first of them
 
@@ -62,7 +62,7 @@ tls_site() { # [KEYS] [POLICY] [SERVERS..]
 		state_dir: state
 		http:
 		  workers: 1
-		  timeouts: { connect: 2s, tls: 2s }
+		  timeouts: { connect: ${TLS_TIMEOUT:-20s}, tls: ${TLS_TIMEOUT:-20s} }
 		  access_log: { path: access.log, format: json }
 		  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
 		  hosts: [{ names: ["*"], routes: [{ path: /, pool: app }] }]

@@ -16,7 +16,7 @@ const [url, word, ...args] = process.argv.slice(2);
 const say = (o) => console.log(JSON.stringify(o));
 const session = http2.connect(url, { rejectUnauthorized: false });
 session.on('error', (e) => say({ session_error: e.code || e.message }));
-setTimeout(() => { say({ timeout: true }); process.exit(1); }, 15000).unref();
+setTimeout(() => { say({ timeout: true }); process.exit(1); }, 100000).unref();
 
 function collect(req) {
 	return new Promise((resolve) => {

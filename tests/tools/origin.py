@@ -17,6 +17,7 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /cut/N              the same over TLS, but closed without close_notify
   /status/CODE        that status, a short body where one is allowed
   /delay/MS           waits before the answer
+  /held/KEY           answers when somebody has asked for /release/KEY
   /drip/N/MS          N bytes, one every MS milliseconds (Content-Length)
   /stall/N            Content-Length 2N, N bytes, then nothing until the peer leaves
   /open/N             N bytes without a length, then nothing until the peer leaves
@@ -52,7 +53,7 @@ of /echo, without body), "gone" when its peer left before the answer was out, "r
 with a RST, "open" and "close" of connections; over TLS "open" tells version, sni, alpn, cipher and client (the
 subject of its certificate), "refused" a handshake that failed.
 """
-import argparse, base64, hashlib, json, os, signal, socket, ssl, struct, sys, threading, time, urllib.parse
+import argparse, base64, hashlib, json, os, select, signal, socket, ssl, struct, sys, threading, time, urllib.parse
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--port", type=int, default=0)
@@ -70,6 +71,7 @@ opt = ap.parse_args()
 
 lock = threading.Lock()
 state = {"health": 200, "conns": 0}
+released = set()
 log_file = open(opt.log, "a", buffering=1) if opt.log else None
 PATTERN = bytes((i * 7 + i // 251) % 256 for i in range(65536))
 REASONS = {200: "OK", 204: "No Content", 304: "Not Modified", 404: "Not Found", 500: "Internal Server Error",
@@ -274,6 +276,28 @@ def m_delay(c, args, query):
         raise Gone
     c.sock.settimeout(opt.idle or None)
     c.answer(200, b"late\n", kind="text/plain")
+    return True
+
+
+def m_held(c, args, query):
+    c.read_body()
+    while args[0] not in released:
+        if not select.select([c.sock], [], [], 0.05)[0]:
+            continue
+        try:
+            if c.sock.recv(1, socket.MSG_PEEK) == b"":
+                raise Gone
+        except OSError:
+            raise Gone
+        time.sleep(0.05)
+    c.answer(200, b"late\n", kind="text/plain")
+    return True
+
+
+def m_release(c, args, query):
+    c.read_body()
+    released.add(args[0])
+    c.answer(204)
     return True
 
 

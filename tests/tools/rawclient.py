@@ -9,6 +9,7 @@ escapes are understood: '\\r\\n', '\\x00', '\\\\'. In between may stand:
   @MS        pause MS milliseconds
   @wait      until some more of the answer has arrived
   @wait:S    until the answer so far contains S
+  @body:N    until N bytes stand behind the answer's first head
   @half      shut down the sending side
   @reset     close with a RST, at once
   @close     close
@@ -21,6 +22,7 @@ escapes are understood: '\\r\\n', '\\x00', '\\\\'. In between may stand:
   --until S       stop when the answer contains S instead of when the connection ends
   --read-after MS do not read for that long (what arrives meanwhile stays in the socket)
   --read-rate N   read at most N bytes per second
+  --small         neither its socket nor the peer's takes much that is not read
   --tls           TLS without verification    --sni NAME    --alpn A,B
   --proxy2 SRC    put a PROXY v2 header for SRC (address:port) in front
   --events        what happens goes to stderr: "sent N", "end", "reset", "timeout"
@@ -32,7 +34,7 @@ import argparse, socket, ssl, struct, sys, threading, time
 ap = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
 ap.add_argument("target")
 ap.add_argument("texts", nargs="*")
-for flag in ("--raw", "--tls", "--events"):
+for flag in ("--raw", "--tls", "--events", "--small"):
     ap.add_argument(flag, action="store_true")
 for name, kind, default in (("--split", int, 0), ("--slow", float, 0), ("--timeout", float, 5), ("--until", str, None),
                             ("--read-after", float, 0), ("--read-rate", int, 0), ("--sni", str, None),
@@ -58,7 +60,12 @@ def connect():
         s.connect(opt.target[5:])
     else:
         host, _, port = opt.target.rpartition(":")
-        s = socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), opt.timeout)
+        s = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
+        if opt.small:  # before it connects: see slow_reader in h2raw.py
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+        s.settimeout(opt.timeout)
+        s.connect((host.strip("[]") or "127.0.0.1", int(port)))
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     s.settimeout(None)
     if opt.proxy2:
@@ -127,6 +134,8 @@ def act(s, text):
         time.sleep(float(word) / 1000)
     elif word == "wait" and rest:
         wait(lambda: unescape(rest) in got)
+    elif word == "body":
+        wait(lambda: len(got.partition(b"\r\n\r\n")[2]) >= int(rest))
     elif word == "wait":
         before = len(got)
         wait(lambda: len(got) > before)

@@ -3,7 +3,7 @@
 steadyload.py judge LOG KILLS                  were only those requests lost that a kill may cost?
 
 Four loops: plain and TLS, each with a connection per request and with one that is kept. A line of LOG is
-KIND START END RESULT (seconds; `ok` or what went wrong). A line of KILLS is NAME KILLED BACK.
+KIND START END RESULT (seconds; `ok` or what went wrong). A line of KILLS is NAME KILLED GONE BACK.
 
 What a kill may cost (design: static stability), under `proxyctl up`, which keeps the listeners of those that it runs:
   routerd   requests that were under way. Not a connection that was begun afterwards: it waits for the next routerd.
@@ -13,7 +13,6 @@ Nobody is ever refused.
 """
 import http.client, signal, ssl, sys, threading, time
 
-GRACE = 0.15  # between the signal and the end of the process
 TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
 
@@ -72,17 +71,17 @@ def run(http_port, https_port, path):
 
 
 def may_fail(kind, start, end, kill):
-    name, killed, back = kill
+    name, killed, gone, back = kill
     if end < killed or start > back:
         return False
     if name.startswith("tlsd"):
-        return kind.startswith("https") and start < killed + GRACE
+        return kind.startswith("https") and start < gone
     # One that is kept finds out by its next request that it is no more.
-    return name == "routerd.0" and (kind.endswith("keep") or start < killed + GRACE)
+    return name == "routerd.0" and (kind.endswith("keep") or start < gone)
 
 
 def judge(path, kills_path):
-    kills = [(n, float(a), float(b)) for n, a, b in (line.split() for line in open(kills_path))]
+    kills = [(n, *map(float, times)) for n, *times in (line.split() for line in open(kills_path))]
     seen, lost, bad = {}, {}, 0
     for line in open(path):
         kind, start, end, result = line.split()

@@ -7,7 +7,7 @@ The relay is expected to send nothing in front of the bytes (`relay: none`), exc
 """
 import hashlib, os, select, socket, ssl, struct, sys, threading, time
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 def fail(text):
@@ -258,7 +258,7 @@ def closed_unread(port, where, **kw):
         t = time.time()
         got, clean = client.recv_all()
         check(got == b"413 too large" or where[0] != "/", "the answer was lost: %r" % got)
-        check(time.time() - t < 5, "the end took %.1f s" % (time.time() - t))
+        check(time.time() - t < 15, "the end took %.1f s" % (time.time() - t))
         client.close()
 
 
@@ -274,7 +274,7 @@ def client_reset(port, where, **kw):
             read_eof(conn)
         except ConnectionResetError:
             pass
-        check(time.time() - t < 5, "the server was told after %.1f s" % (time.time() - t))
+        check(time.time() - t < 15, "the server was told after %.1f s" % (time.time() - t))
 
 
 def hello_reset(port, where="", **kw):
@@ -510,7 +510,7 @@ def waits_left(port, where, how="", **kw):
     """Nobody listens and the client leaves: by a reset, or by a FIN without close_notify."""
     client = Client(port, **kw)
     client.send(b"patience")
-    time.sleep(0.3)
+    time.sleep(1)
     if how == "reset":
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
@@ -544,10 +544,10 @@ def waits_half_closed(port, where, **kw):
 
 
 def waits_young(port, where, **kw):
-    """handoff_timeout is 2 s. One whose time is over but whose client stays holds up nobody."""
+    """handoff_timeout is 4 s. One whose time is over but whose client stays holds up nobody."""
     old = Client(port, **kw)
     old.send(b"old")
-    time.sleep(1.5)
+    time.sleep(3)
     young = Client(port, **kw)
     young.send(b"young")
     got, _ = old.recv_all()
@@ -555,7 +555,7 @@ def waits_young(port, where, **kw):
     t = time.time()
     conn = accept(listen(where))
     check(conn.recv(64) == b"young", "another one")
-    check(time.time() - t < 0.7, "it waited for %.1f s" % (time.time() - t))
+    check(time.time() - t < 2, "it waited for %.1f s" % (time.time() - t))
     old.close()
 
 
