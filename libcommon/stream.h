@@ -39,6 +39,8 @@ struct stream_ops {
 	/* Where write_pipe is NULL: n bytes follow that could come out of a pipe; true when they
 	 * may from now on. The operations are others then. May be NULL. */
 	bool (*open_pipe)(struct stream *s, uint64_t n);
+	/* Would it be worth a try? With open_pipe. */
+	bool (*wants_pipe)(const struct stream *s, uint64_t n);
 	/* An event has come, before the owner hears of it; `what` is libevent's. May be NULL. */
 	void (*ready)(struct stream *s, short what);
 };
@@ -86,6 +88,14 @@ static inline bool
 stream_takes_pipe(struct stream *s, uint64_t n)
 {
 	return s->ops->write_pipe != NULL || (s->ops->open_pipe != NULL && s->ops->open_pipe(s, n));
+}
+
+/* The same, as far as it can be told without a beginning. */
+static inline bool
+stream_wants_pipe(const struct stream *s, uint64_t n)
+{
+	return s->ops->write_pipe != NULL ||
+		(s->ops->wants_pipe != NULL && s->ops->wants_pipe(s, n));
 }
 
 /* Both are fine on a closed stream. */

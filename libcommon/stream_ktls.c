@@ -392,6 +392,12 @@ is_suitable(const struct stream_layer *x)
 }
 
 bool
+stream_ktls_wants(const struct stream *s, uint64_t n)
+{
+	return n >= KERNEL_MIN && is_suitable(stream_layer_of(s));
+}
+
+bool
 stream_ktls_open(struct stream *s, uint64_t n)
 {
 	struct stream_layer *x = stream_layer_of(s);
@@ -399,7 +405,7 @@ stream_ktls_open(struct stream *s, uint64_t n)
 	uint64_t given;
 	uint64_t acknowledged;
 
-	if (n < KERNEL_MIN || !is_suitable(x))
+	if (!stream_ktls_wants(s, n))
 		return false;
 	if (!ktls_tcp_bytes(s->fd, &given, &acknowledged) || !ktls_begin(s->fd, t)) {
 		x->is_no_kernel = true;

@@ -459,6 +459,7 @@ static const struct stream_ops stream_tls = {
 	.close = tls_close,
 	.ready = tls_ready,
 	.open_pipe = stream_ktls_open,
+	.wants_pipe = stream_ktls_wants,
 };
 
 bool

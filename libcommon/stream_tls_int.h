@@ -47,6 +47,7 @@ stream_layer_of(const struct stream *s)
 /* As the operations say. */
 ssize_t stream_tls_read(struct stream *s, void *p, size_t n);
 bool stream_ktls_open(struct stream *s, uint64_t n);
+bool stream_ktls_wants(const struct stream *s, uint64_t n);
 /* Keys and memory of a stream that is being closed. */
 void stream_tls_release(struct stream *s);
 /* What a broken write returns: reading tells why, and no event need have come. */

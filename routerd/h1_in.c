@@ -273,34 +273,64 @@ wait_for_sink(struct h1_in *in)
 	in->to->producer = &in->again;
 }
 
+/* The first read of a body is a small one; what was behind it can go with it. */
+static bool
+may_wait(struct h1_in *in)
+{
+	bool is_pullable = in->kind == BODY_LENGTH && in->left >= PULL_MIN;
+
+	return in->is_bulk && in->s->readable && in->to->ops->gathers != NULL &&
+		in->to->ops->gathers(in->to, is_pullable ? in->s : NULL);
+}
+
+/* Bytes to the sink, once; false: there were none. */
+static bool
+move_once(struct h1_in *in, enum take *out)
+{
+	bool moved = true;
+
+	if (!has_bytes(in)) {
+		if (pull(in, out, &moved))
+			return moved;
+		if (!read_some(in, out))
+			return false;
+	}
+	*out = take(in, *in->inbuf);
+	return true;
+}
+
 /* Move bytes until something stops it; the result says what. */
 static enum take
 move(struct h1_in *in)
 {
 	uint64_t stop_at = in->bytes + TURN_BYTES;
+	bool has_waiting = false;
 
 	for (;;) {
 		enum take t;
-		bool moved = true;
+		bool moved = move_once(in, &t);
 
-		if (has_bytes(in)) {
-			t = take(in, *in->inbuf);
-		} else if (!pull(in, &t, &moved)) {
-			moved = read_some(in, &t);
-			if (moved)
-				t = take(in, *in->inbuf);
+		if (moved && t == TAKE_MORE && may_wait(in)) {
+			has_waiting = true;
+			continue;
 		}
-		if (t != TAKE_MORE || !moved)
+		/* The end goes with what waits, its owner sees to that. */
+		if (t == TAKE_ENDED || (!has_waiting && (t == TAKE_FAILED || !moved)))
 			return t;
+		has_waiting = false;
 
 		enum sink_result r = in->to->ops->flush(in->to);
 
+		if (t == TAKE_FAILED)
+			return t;
 		if (r == SINK_GONE)
 			return fail(in, H1_IN_SINK_GONE);
 		if (r == SINK_FULL) {
 			wait_for_sink(in);
 			return TAKE_MORE;
 		}
+		if (!moved)
+			return t;
 		if (in->bytes >= stop_at) {
 			loop_run_soon(in->loop, &in->again);
 			return TAKE_MORE;

@@ -44,6 +44,11 @@ struct sink_ops {
 	 * (of `from`), or SINK_NO_PULL: not this message, or not now; read and call data.
 	 */
 	ssize_t (*pull)(struct sink *k, struct stream *from, size_t n);
+	/*
+	 * Shall what is queued wait for bytes that can be had at once, and go with them? NULL:
+	 * never. `from` is the stream that they could be pulled from, NULL if that is not worth it.
+	 */
+	bool (*gathers)(const struct sink *k, const struct stream *from);
 };
 
 struct sink {
