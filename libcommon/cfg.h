@@ -60,9 +60,25 @@ struct cfg *cfg_load(const char *path, struct errs *errs);
 /* The same, and the hash of the bytes, which is known too when they are no YAML; "" when they could
  * not be read. */
 struct cfg *cfg_load_hash(const char *path, char hash[static CFG_HASH], struct errs *errs);
+/* The same of what stands in fd, as if it stood in the file `path`: names and relative paths in it
+ * mean that one. Where fd can be read from its beginning, its offset stays. dir: of the file,
+ * absolute, where it may not be looked up any more; else NULL. fd < 0: errno says why there is
+ * none. */
+struct cfg *cfg_load_fd(
+	int fd, const char *path, const char *dir, char hash[static CFG_HASH], struct errs *errs);
+/* As cfg_parse_rest of a file; NULL, too, when it cannot be read. */
+struct cfg *cfg_load_rest(const char *path);
+/* The bytes alone: at most one more than CFG_BYTES_MAX. -1 with errno. */
+int cfg_read(int fd, struct sbuf *out);
 void cfg_hash(struct slice text, char out[static CFG_HASH]);
 /* The same from memory, for tests and fuzzing; name stands for the file in messages. */
 struct cfg *cfg_parse(const char *name, const char *dir, struct slice text, struct errs *errs);
+/*
+ * Of a text that cannot be read as a whole: what stands in it beside the broken part. Parts are the
+ * keys at the left margin, with what is below each. For who only looks: run_dir is there. NULL when
+ * nothing is left.
+ */
+struct cfg *cfg_parse_rest(const char *name, const char *dir, struct slice text);
 void cfg_free(struct cfg *c);
 /* Child of a mapping; NULL where there is none, and of what is no mapping, or NULL. */
 struct cfg_node *cfg_get(const struct cfg_node *map, const char *key);

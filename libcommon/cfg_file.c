@@ -54,27 +54,27 @@ cfg_free(struct cfg *c)
 	free(c);
 }
 
-/* All of a file, at most one byte more than the limit. -1 with errno. */
-static int
-read_file(const char *path, struct sbuf *out)
+/* A pipe has no places in it: what comes next is all there is. */
+static ssize_t
+read_some(int fd, char *to, size_t room, size_t at)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = pread(fd, to, room, (off_t)at);
+
+	return n < 0 && errno == ESPIPE ? read(fd, to, room) : n;
+}
+
+int
+cfg_read(int fd, struct sbuf *out)
+{
 	ssize_t n = 1;
 
-	if (fd < 0)
-		return -1;
 	while (n > 0 && out->n <= CFG_BYTES_MAX) {
-		n = read(fd, sbuf_reserve(out, 64 * 1024), 64 * 1024);
+		n = read_some(fd, sbuf_reserve(out, 64 * 1024), 64 * 1024, out->n);
 		if (n > 0)
 			out->n += (size_t)n;
 		else if (n < 0 && errno == EINTR)
 			n = 1;
 	}
-
-	int saved = errno;
-
-	close(fd);
-	errno = saved;
 	return n < 0 ? -1 : 0;
 }
 
@@ -95,20 +95,51 @@ folder_of(const char *path)
 }
 
 struct cfg *
-cfg_load_hash(const char *path, char hash[static CFG_HASH], struct errs *errs)
+cfg_load_fd(
+	int fd, const char *path, const char *dir, char hash[static CFG_HASH], struct errs *errs)
 {
 	struct sbuf text = { 0 };
 	struct cfg *c = NULL;
-	char *dir = NULL;
+	char *found = dir != NULL ? xstrdup(dir) : NULL;
 
 	hash[0] = '\0';
-	if (read_file(path, &text) < 0 || (dir = folder_of(path)) == NULL)
+	if (fd < 0 || cfg_read(fd, &text) < 0 ||
+		(found == NULL && (found = folder_of(path)) == NULL)) {
 		cfg_report(errs, (struct err_at){ .file = path }, "", "cannot read: %s",
 			strerror(errno));
-	else
-		c = cfg_parse(path, dir, sbuf_slice(&text), errs);
-	if (dir != NULL && text.n <= CFG_BYTES_MAX)
-		cfg_hash(sbuf_slice(&text), hash);
+	} else {
+		c = cfg_parse(path, found, sbuf_slice(&text), errs);
+		if (text.n <= CFG_BYTES_MAX)
+			cfg_hash(sbuf_slice(&text), hash);
+	}
+	free(found);
+	sbuf_fini(&text);
+	return c;
+}
+
+struct cfg *
+cfg_load_hash(const char *path, char hash[static CFG_HASH], struct errs *errs)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct cfg *c = cfg_load_fd(fd, path, NULL, hash, errs);
+
+	if (fd >= 0)
+		close(fd);
+	return c;
+}
+
+struct cfg *
+cfg_load_rest(const char *path)
+{
+	struct sbuf text = { 0 };
+	struct cfg *c = NULL;
+	char *dir = folder_of(path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && dir != NULL && cfg_read(fd, &text) == 0 && text.n <= CFG_BYTES_MAX)
+		c = cfg_parse_rest(path, dir, sbuf_slice(&text));
+	if (fd >= 0)
+		close(fd);
 	free(dir);
 	sbuf_fini(&text);
 	return c;

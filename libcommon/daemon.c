@@ -235,12 +235,14 @@ print_findings(const struct errs *errs)
 }
 
 static int
-read_config(struct daemon *d)
+read_config(struct daemon *d, const struct daemon_source *source)
 {
 	struct errs errs = { 0 };
 	char hash[CFG_HASH];
 
-	d->cfg = daemon_cfg_load(d->ops, NULL, d->args.file, hash, &errs);
+	d->cfg = daemon_cfg_load(d->ops, source, hash, &errs);
+	if (source->fd >= 0)
+		close(source->fd);
 	if (d->cfg == NULL) {
 		print_findings(&errs);
 		errs_fini(&errs);
@@ -369,10 +371,10 @@ finish(struct daemon *d)
 }
 
 static int
-run(struct daemon *d)
+run(struct daemon *d, const struct daemon_source *source)
 {
 	struct err err = { 0 };
-	int code = read_config(d);
+	int code = read_config(d, source);
 
 	if (code == 0 && start(d, &err) < 0) {
 		LOG_ERROR("start_failed", L_STR("reason", err.text));
@@ -400,15 +402,18 @@ daemon_main(const struct daemon_ops *ops, int argc, char **argv)
 	signal(SIGUSR1, SIG_IGN);
 	umask(0007);
 	d.args = daemon_args_parse(ops, argc, argv);
+
+	const struct daemon_source source = { .file = d.args.file, .fd = d.args.config_fd };
+
 	switch (d.args.mode) {
 	case ARGS_EXIT: return d.args.exit_code;
-	case ARGS_CHECK: return daemon_cfg_check(ops, d.args.file);
-	case ARGS_DUMP: return daemon_cfg_print(ops, d.args.file);
+	case ARGS_CHECK: return daemon_cfg_check(ops, &source);
+	case ARGS_DUMP: return daemon_cfg_print(ops, &source);
 	case ARGS_SCHEMA: return daemon_cfg_schema(ops);
 	case ARGS_RUN: break;
 	}
 	d.name = xasprintf("%s.%s", ops->program, d.args.instance);
 	d.made = xcalloc(1, sizeof(*d.made));
 	daemon_notify_by(&d.args);
-	return run(&d);
+	return run(&d, &source);
 }

@@ -23,11 +23,12 @@ static void
 usage(const struct daemon_ops *ops, FILE *to)
 {
 	fprintf(to,
-		"usage: %s -c FILE [-i NAME] [-l LEVEL] [-r FD]\n"
-		"       %s -c FILE -t | -T\n"
+		"usage: %s -c FILE [-C FD] [-i NAME] [-l LEVEL] [-r FD]\n"
+		"       %s -c FILE [-C FD] -t | -T\n"
 		"       %s --schema | -v | -h\n"
 		"\n"
 		"  -c FILE   configuration\n"
+		"  -C FD     what FILE is to say at first stands in this descriptor\n"
 		"  -i NAME   instance, default 0\n"
 		"  -l LEVEL  debug, info, warn or error, over the configuration's\n"
 		"  -r FD     write \"ready\" to this descriptor once listeners accept\n"
@@ -56,11 +57,24 @@ is_instance(const char *s)
 	return n >= 1 && n <= 32 && strspn(s, allowed) == n;
 }
 
+/* Inherited; it goes no further. */
+static bool
+take_fd(const char *text, int *fd)
+{
+	uint64_t n;
+
+	if (!slice_to_u64(slice_str(text), &n) || n > 1 << 20 || fcntl((int)n, F_GETFD) < 0)
+		return false;
+	*fd = (int)n;
+	fcntl(*fd, F_SETFD, FD_CLOEXEC);
+	return true;
+}
+
 /* NULL, or what is wrong with the option's value. */
 static const char *
 take_option(struct daemon_args *a, int opt)
 {
-	uint64_t fd;
+	static const char no_fd[] = "expected the number of an open descriptor";
 
 	switch (opt) {
 	case 'c': a->file = optarg; return NULL;
@@ -74,13 +88,8 @@ take_option(struct daemon_args *a, int opt)
 		return log_level_parse(slice_str(optarg), &a->level)
 			? NULL
 			: "expected debug, info, warn or error";
-	case 'r':
-		if (!slice_to_u64(slice_str(optarg), &fd) || fd > 1 << 20 ||
-			fcntl((int)fd, F_GETFD) < 0)
-			return "expected the number of an open descriptor";
-		a->ready_fd = (int)fd;
-		fcntl(a->ready_fd, F_SETFD, FD_CLOEXEC);
-		return NULL;
+	case 'r': return take_fd(optarg, &a->ready_fd) ? NULL : no_fd;
+	case 'C': return take_fd(optarg, &a->config_fd) ? NULL : no_fd;
 	case 't': a->mode = ARGS_CHECK; return NULL;
 	case 'T': a->mode = ARGS_DUMP; return NULL;
 	default: a->mode = ARGS_SCHEMA; return NULL;
@@ -90,10 +99,12 @@ take_option(struct daemon_args *a, int opt)
 struct daemon_args
 daemon_args_parse(const struct daemon_ops *ops, int argc, char **argv)
 {
-	struct daemon_args a = { .mode = ARGS_RUN, .instance = "0", .ready_fd = -1 };
+	struct daemon_args a = {
+		.mode = ARGS_RUN, .instance = "0", .ready_fd = -1, .config_fd = -1
+	};
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "c:i:l:r:tTvh", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:C:i:l:r:tTvh", long_options, NULL)) != -1) {
 		if (opt == 'h') {
 			usage(ops, stdout);
 			return done(0);

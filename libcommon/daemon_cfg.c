@@ -2,11 +2,9 @@
  * daemon_cfg: one configuration as a daemon sees it: the common part and its own section, read,
  * bound and checked in one arena; and the three ways to print it.
  */
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "libcommon/daemon_parts.h"
 #include "libcommon/jsonput.h"
@@ -45,53 +43,6 @@ daemon_cfg_section(const struct daemon_ops *ops, const struct daemon_cfg *dc)
 	return ops->section != NULL ? cfg_get(dc->cfg->root, ops->section) : NULL;
 }
 
-/* The whole of a descriptor's file, from its beginning. */
-static int
-read_given(int fd, struct sbuf *out)
-{
-	for (;;) {
-		char *at = sbuf_reserve(out, 65536);
-		ssize_t n = pread(fd, at, 65536, (off_t)out->n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return (int)n;
-		out->n += (size_t)n;
-		if (out->n > CFG_BYTES_MAX) {
-			errno = EFBIG;
-			return -1;
-		}
-	}
-}
-
-/* From the file, or from the descriptor that somebody who may read it gave us. */
-static struct cfg *
-read_file(const struct daemon *d, const char *file, char hash[static CFG_HASH], struct errs *errs)
-{
-	int fd = d != NULL ? daemon_passed_fd(d, d->file) : -1;
-
-	if (fd < 0)
-		return cfg_load_hash(file, hash, errs);
-
-	struct sbuf text = { 0 };
-	struct cfg *cfg = NULL;
-	char *dir = xstrndup(d->file, (size_t)(strrchr(d->file, '/') - d->file));
-
-	hash[0] = '\0';
-	if (read_given(fd, &text) < 0) {
-		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, "",
-			"cannot be read: %s", strerror(errno));
-	} else {
-		cfg_hash(sbuf_slice(&text), hash);
-		cfg = cfg_parse(file, dir[0] ? dir : "/", sbuf_slice(&text), errs);
-	}
-	close(fd);
-	sbuf_fini(&text);
-	free(dir);
-	return cfg;
-}
-
 /*
  * A file need not have a section for every daemon: the others' checks run over it all the same. So
  * what a missing section lacks is only an error for the daemon that is to run by it.
@@ -118,10 +69,11 @@ bind_section(const struct daemon_ops *ops, struct cfg_ctx *ctx, struct daemon_cf
 
 /* Bound and checked; dc->own is NULL when its section is missing and cannot be all defaults. */
 static struct daemon_cfg *
-load(const struct daemon_ops *ops, const struct daemon *d, const char *file,
-	char hash[static CFG_HASH], struct errs *errs)
+load(const struct daemon_ops *ops, const struct daemon_source *src, char hash[static CFG_HASH],
+	struct errs *errs)
 {
-	struct cfg *cfg = read_file(d, file, hash, errs);
+	struct cfg *cfg = src->fd >= 0 ? cfg_load_fd(src->fd, src->file, src->dir, hash, errs)
+				       : cfg_load_hash(src->file, hash, errs);
 
 	if (cfg == NULL)
 		return NULL;
@@ -141,14 +93,14 @@ load(const struct daemon_ops *ops, const struct daemon *d, const char *file,
 }
 
 struct daemon_cfg *
-daemon_cfg_load(const struct daemon_ops *ops, const struct daemon *d, const char *file,
+daemon_cfg_load(const struct daemon_ops *ops, const struct daemon_source *src,
 	char hash[static CFG_HASH], struct errs *errs)
 {
-	struct daemon_cfg *dc = load(ops, d, file, hash, errs);
+	struct daemon_cfg *dc = load(ops, src, hash, errs);
 
 	if (dc == NULL || dc->own != NULL || ops->schema == NULL)
 		return dc;
-	errs_add(errs, FINDING_ERROR, (struct err_at){ .file = file }, ops->section,
+	errs_add(errs, FINDING_ERROR, (struct err_at){ .file = src->file }, ops->section,
 		"the section is missing, and %s has nothing to do without it", ops->program);
 	daemon_cfg_free(dc);
 	return NULL;
@@ -199,11 +151,11 @@ print_json(json_t *json)
 }
 
 int
-daemon_cfg_check(const struct daemon_ops *ops, const char *file)
+daemon_cfg_check(const struct daemon_ops *ops, const struct daemon_source *src)
 {
 	struct errs errs = { 0 };
 	char hash[CFG_HASH];
-	struct daemon_cfg *dc = load(ops, NULL, file, hash, &errs);
+	struct daemon_cfg *dc = load(ops, src, hash, &errs);
 	int code = errs.error_count > 0 ? 2 : 0;
 
 	print_json(daemon_findings_json(&errs));
@@ -213,11 +165,11 @@ daemon_cfg_check(const struct daemon_ops *ops, const char *file)
 }
 
 int
-daemon_cfg_print(const struct daemon_ops *ops, const char *file)
+daemon_cfg_print(const struct daemon_ops *ops, const struct daemon_source *src)
 {
 	struct errs errs = { 0 };
 	char hash[CFG_HASH];
-	struct daemon_cfg *dc = load(ops, NULL, file, hash, &errs);
+	struct daemon_cfg *dc = load(ops, src, hash, &errs);
 
 	if (dc == NULL) {
 		struct sbuf text = { 0 };

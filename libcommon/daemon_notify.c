@@ -90,6 +90,16 @@ daemon_say_ready(struct daemon *d)
 	daemon_notify("READY=1");
 }
 
+void
+daemon_say_config(const struct daemon *d)
+{
+	char text[32 + CFG_HASH];
+	int n = snprintf(text, sizeof(text), "X_CONFIG_HASH=%s", d->cfg->cfg->hash);
+
+	if (starter_fd >= 0)
+		(void)sock_send_fds(starter_fd, text, (size_t)n, NULL, 0);
+}
+
 /* ---- sockets that are kept for us ---- */
 
 /* Addresses of which sockets are kept. */

@@ -15,7 +15,8 @@ struct daemon_args {
 	int exit_code; /* of ARGS_EXIT */
 	const char *file;
 	const char *instance;
-	int ready_fd; /* -1: none */
+	int ready_fd;  /* -1: none */
+	int config_fd; /* what stands there is read in place of the file; -1: none */
 	bool has_level;
 	enum log_level level;
 };
@@ -70,16 +71,23 @@ struct daemon {
 
 /* ---- daemon_cfg.c: reading, checking, showing a configuration ---- */
 
+/* Where the bytes of a configuration stand. */
+struct daemon_source {
+	const char *file; /* what it is called */
+	int fd;           /* they stand here; -1: in the file */
+	const char *dir;  /* as of cfg_load_fd; may be NULL */
+};
+
 /* NULL when there are errors; hash then still tells which bytes they are in, or is "" when there
- * are none. d may be NULL (then nothing was given). */
-struct daemon_cfg *daemon_cfg_load(const struct daemon_ops *ops, const struct daemon *d,
-	const char *file, char hash[static CFG_HASH], struct errs *errs);
+ * are none. */
+struct daemon_cfg *daemon_cfg_load(const struct daemon_ops *ops, const struct daemon_source *src,
+	char hash[static CFG_HASH], struct errs *errs);
 /* The section's node, or NULL. */
 const struct cfg_node *daemon_cfg_section(
 	const struct daemon_ops *ops, const struct daemon_cfg *dc);
 /* -t, -T and --schema: print and return the exit code. */
-int daemon_cfg_check(const struct daemon_ops *ops, const char *file);
-int daemon_cfg_print(const struct daemon_ops *ops, const char *file);
+int daemon_cfg_check(const struct daemon_ops *ops, const struct daemon_source *src);
+int daemon_cfg_print(const struct daemon_ops *ops, const struct daemon_source *src);
 int daemon_cfg_schema(const struct daemon_ops *ops);
 /* {"file", "line", ...} objects. */
 struct json_t *daemon_findings_json(const struct errs *errs);
@@ -116,5 +124,7 @@ void daemon_notify_by(struct daemon_args *a);
 void daemon_forget_unused(const char *address);
 /* The line on -r FD and READY=1. */
 void daemon_say_ready(struct daemon *d);
+/* By which configuration it runs, for whoever would start it again. */
+void daemon_say_config(const struct daemon *d);
 
 #endif

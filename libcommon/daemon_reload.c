@@ -118,8 +118,17 @@ warn_of_restarts(const struct daemon *d, const struct daemon_cfg *dc, struct err
 static struct daemon_cfg *
 load_candidate(struct daemon *d, const char *hash, char found[static CFG_HASH], struct errs *errs)
 {
-	struct daemon_cfg *dc = daemon_cfg_load(d->ops, d, d->args.file, found, errs);
+	struct daemon_source src = { .file = d->args.file };
+	char *dir = xstrndup(d->file, (size_t)(strrchr(d->file, '/') - d->file));
+	struct daemon_cfg *dc;
 
+	/* From the file, or from the descriptor that somebody who may read it gave us. */
+	src.fd = daemon_passed_fd(d, d->file);
+	src.dir = dir[0] != '\0' ? dir : "/";
+	dc = daemon_cfg_load(d->ops, &src, found, errs);
+	if (src.fd >= 0)
+		close(src.fd);
+	free(dir);
 	if (dc == NULL)
 		return NULL;
 	if (hash != NULL && strcmp(hash, dc->cfg->hash) != 0) {
@@ -255,6 +264,7 @@ daemon_committed(struct daemon *d)
 	daemon_log_findings(&r->warnings, "config_warning");
 	LOG_INFO("config_reloaded", L_INT("generation", d->generation),
 		L_STR("hash", d->cfg->cfg->hash));
+	daemon_say_config(d);
 	daemon_notify("READY=1");
 
 	struct ctl_req *req = r->waiting;

@@ -95,6 +95,7 @@ int
 cmd_check(const char *file, int argc, char **argv)
 {
 	bool is_json = false;
+	char hash[CFG_HASH];
 	struct site s;
 	int opt;
 
@@ -105,7 +106,13 @@ cmd_check(const char *file, int argc, char **argv)
 	}
 	if (optind < argc)
 		return command_usage("check");
-	if (site_load(&s, file) < 0)
+	/* What is no YAML is a finding, too. */
+	if (is_json && site_read(&s, file, hash) < 0) {
+		print_json(&s.errs);
+		site_free(&s);
+		return EXIT_USAGE;
+	}
+	if (!is_json && site_load(&s, file) < 0)
 		return EXIT_USAGE;
 	check_all(&s, file);
 	is_json ? print_json(&s.errs) : print_text(&s.errs);

@@ -196,7 +196,7 @@ cmd_events(const char *file, int argc, char **argv)
 	}
 	if (optind < argc)
 		return command_usage("events");
-	if (site_load(&s, file) < 0)
+	if (site_load_rest(&s, file) < 0)
 		return EXIT_USAGE;
 	if (timeout_ms > 0)
 		w.deadline_ms = clock_ms() + timeout_ms;

@@ -37,6 +37,7 @@ struct message {
 	bool is_remove;
 	enum fdstore_word word;
 	char name[NAME_MAX_LEN + 1];
+	struct slice hash;
 };
 
 /* What may stand between colons in an environment; anything else is no name. */
@@ -52,10 +53,24 @@ take_name(struct slice text, char out[static NAME_MAX_LEN + 1])
 	out[text.n] = '\0';
 }
 
+/* What is no hash is no word. */
+static void
+take_hash(struct message *m, struct slice text)
+{
+	if (text.n != CFG_HASH - 1)
+		return;
+	for (size_t i = 0; i < text.n; i++)
+		if (strchr("0123456789abcdef", text.p[i]) == NULL || text.p[i] == '\0')
+			return;
+	m->word = FDSTORE_CONFIG;
+	m->hash = text;
+}
+
 static void
 take_line(struct message *m, struct slice line)
 {
 	const struct slice name = SLICE("FDNAME=");
+	const struct slice hash = SLICE("X_CONFIG_HASH=");
 
 	if (slice_eq(line, SLICE("READY=1")))
 		m->word = FDSTORE_READY;
@@ -67,6 +82,8 @@ take_line(struct message *m, struct slice line)
 		m->is_remove = true;
 	else if (slice_starts(line, name))
 		take_name(slice_skip(line, name.n), m->name);
+	else if (slice_starts(line, hash))
+		take_hash(m, slice_skip(line, hash.n));
 }
 
 static struct message
@@ -143,7 +160,7 @@ remove_named(struct fdstore *s, const char *name)
 }
 
 enum fdstore_word
-fdstore_read(struct fdstore *s, int sock)
+fdstore_read(struct fdstore *s, int sock, char hash[static CFG_HASH])
 {
 	char text[512];
 	int fds[SOCK_FDS_MAX];
@@ -159,6 +176,8 @@ fdstore_read(struct fdstore *s, int sock)
 
 	struct message m = parse(text, (size_t)n);
 
+	if (m.word == FDSTORE_CONFIG)
+		snprintf(hash, CFG_HASH, "%.*s", SLICE_ARG(m.hash));
 	if (m.is_remove)
 		remove_named(s, m.name);
 	for (size_t i = 0; i < nfds; i++) {
@@ -212,20 +231,23 @@ fdstore_own_number(const struct fdstore *s)
 }
 
 bool
-fdstore_pass_child(const struct fdstore_pass *p, const struct fdstore *s, int own)
+fdstore_pass_child(const struct fdstore_pass *p, const struct fdstore *s, int own[FDSTORE_OWN])
 {
-	int above = fdstore_own_number(s) + 1;
+	int first = fdstore_own_number(s);
+	int above = first + FDSTORE_OWN;
 	char pid[16];
 
 	/* First out of the way of what will stand there. All above are close-on-exec. */
-	own = fcntl(own, F_DUPFD_CLOEXEC, above);
+	for (int i = 0; i < FDSTORE_OWN; i++)
+		own[i] = fcntl(own[i], F_DUPFD_CLOEXEC, above);
 	for (size_t i = 0; i < s->n; i++)
 		s->v[i].fd = fcntl(s->v[i].fd, F_DUPFD_CLOEXEC, above);
 	for (size_t i = 0; i < s->n; i++)
 		if (s->v[i].fd < 0 || dup2(s->v[i].fd, FIRST_FD + (int)i) < 0)
 			return false;
-	if (own < 0 || dup2(own, fdstore_own_number(s)) < 0)
-		return false;
+	for (int i = 0; i < FDSTORE_OWN; i++)
+		if (own[i] < 0 || dup2(own[i], first + i) < 0)
+			return false;
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");

@@ -75,6 +75,20 @@ add_member(struct fleet *f, const char *dir, const char *name)
 	};
 }
 
+struct member *
+fleet_add_gone(struct fleet *f, const char *dir, const char *name)
+{
+	char *file = xasprintf("%s.sock", name);
+	bool is_daemon = is_control_name(file, FLEET_ALL) && strchr(file, '/') == NULL;
+
+	if (is_daemon) {
+		add_member(f, dir, file);
+		f->v[f->n - 1].state = MEMBER_GONE;
+	}
+	free(file);
+	return is_daemon ? &f->v[f->n - 1] : NULL;
+}
+
 static int
 by_name(const void *a, const void *b)
 {
@@ -123,6 +137,7 @@ member_fini(struct member *m)
 {
 	member_forget(m);
 	sbuf_fini(&m->in);
+	json_decref(m->process);
 	free(m->path);
 	free(m->name);
 	free(m->program);

@@ -27,6 +27,9 @@ struct member {
 	bool is_stranger;      /* runs as another user than we do, as the kernel tells */
 	struct json_t *answer; /* of the last question */
 	char *why;             /* REFUSED, SILENT */
+	struct json_t
+		*process; /* what `up` says of it; NULL: nothing. Of upview.h, as is the next */
+	char on_disk[CFG_HASH]; /* what its file holds; "" when that is not known */
 	/* The question being asked. */
 	int fd;
 	struct sbuf in;
@@ -55,6 +58,8 @@ void fleet_ask_one(struct member *m, const char *line, const int *fds, size_t nf
 size_t fleet_count(const struct fleet *f, enum member_state state);
 /* "routerd.0: why" lines on stderr for those that refused or were silent; returns how many. */
 size_t fleet_complain(const struct fleet *f);
+/* One more, which is gone; NULL when that is no name of a daemon. */
+struct member *fleet_add_gone(struct fleet *f, const char *dir, const char *name);
 /* Drop one, or those that are gone. */
 void fleet_drop(struct fleet *f, struct member *m);
 void fleet_forget_gone(struct fleet *f);

@@ -9,6 +9,7 @@
 #include "libcommon/jsonput.h"
 #include "proxyctl/fleet.h"
 #include "proxyctl/table.h"
+#include "proxyctl/upview.h"
 
 static json_int_t
 number_of(const json_t *o, const char *key)
@@ -47,7 +48,12 @@ add_member(struct table *t, const struct member *m)
 
 	table_add(t, TINT_BOLD, "%s", m->name);
 	if (m->state != MEMBER_OK) {
-		table_add(t, TINT_RED, "%s", m->state == MEMBER_GONE ? "gone" : "silent");
+		const char *of_up = m->state == MEMBER_GONE ? upview_state(m) : NULL;
+
+		table_add(t, TINT_RED, "%s",
+			of_up != NULL                     ? of_up
+				: m->state == MEMBER_GONE ? "gone"
+							  : "silent");
 		for (size_t i = 0; i < 6; i++)
 			table_add(t, TINT_NONE, "%s", "");
 		return;
@@ -83,6 +89,7 @@ show_members(const struct fleet *f, bool is_coloured, struct sbuf *out)
 		tint_add(out, is_coloured, TINT_YELLOW, f->v[i].why);
 		sbuf_addc(out, '\n');
 	}
+	upview_show(f, is_coloured, out);
 }
 
 /* ---- listeners ---- */
@@ -285,6 +292,10 @@ show_json(const struct fleet *f)
 		jsonput_text(o, "answer", states[m->state]);
 		if (m->why != NULL)
 			jsonput_text(o, "why", m->why);
+		if (m->process != NULL)
+			json_object_set(o, "process", m->process);
+		if (m->on_disk[0] != '\0')
+			jsonput_text(o, "on_disk", m->on_disk);
 		json_array_append_new(daemons, o);
 	}
 	return json_pack("{s:o,s:o}", "daemons", daemons, "pools", show_pools(f));

@@ -181,16 +181,11 @@ add_instance_run_dir(struct site *s, const struct instancecfg *i)
 	errs_fini(&ignored);
 }
 
-int
-site_read(struct site *s, const char *file, char hash[static CFG_HASH])
+static void
+bind_site(struct site *s, const char *file)
 {
 	const char *slash = strrchr(file, '/');
 
-	*s = (struct site){ 0 };
-	arena_init(&s->arena, 0);
-	s->cfg = cfg_load_hash(file, hash, &s->errs);
-	if (s->cfg == NULL)
-		return -1;
 	s->file = xasprintf("%s/%s", strcmp(s->cfg->dir, "/") == 0 ? "" : s->cfg->dir,
 		slash ? slash + 1 : file);
 
@@ -202,6 +197,17 @@ site_read(struct site *s, const char *file, char hash[static CFG_HASH])
 	for (size_t i = 0; i < s->up.instances.n; i++)
 		if (CFG_AT(struct instancecfg, s->up.instances, i)->config != NULL)
 			add_instance_run_dir(s, CFG_AT(struct instancecfg, s->up.instances, i));
+}
+
+int
+site_read(struct site *s, const char *file, char hash[static CFG_HASH])
+{
+	*s = (struct site){ 0 };
+	arena_init(&s->arena, 0);
+	s->cfg = cfg_load_hash(file, hash, &s->errs);
+	if (s->cfg == NULL)
+		return -1;
+	bind_site(s, file);
 	return 0;
 }
 
@@ -236,8 +242,9 @@ site_names(const struct site *s, const char *file)
 	return is_named;
 }
 
-int
-site_load(struct site *s, const char *file)
+/* 0, or -1 after a message. */
+static int
+read_or_say(struct site *s, const char *file)
 {
 	char hash[CFG_HASH];
 	struct sbuf text = { 0 };
@@ -247,8 +254,31 @@ site_load(struct site *s, const char *file)
 	errs_format(&s->errs, &text);
 	fputs(sbuf_str(&text), stderr);
 	sbuf_fini(&text);
+	return -1;
+}
+
+int
+site_load(struct site *s, const char *file)
+{
+	if (read_or_say(s, file) == 0)
+		return 0;
 	site_free(s);
 	return -1;
+}
+
+int
+site_load_rest(struct site *s, const char *file)
+{
+	if (read_or_say(s, file) == 0)
+		return 0;
+	s->cfg = cfg_load_rest(file);
+	/* Without it, others' daemons might be looked at. */
+	if (s->cfg == NULL || cfg_get(s->cfg->root, "run_dir") == NULL) {
+		site_free(s);
+		return -1;
+	}
+	bind_site(s, file);
+	return 0;
 }
 
 void

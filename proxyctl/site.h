@@ -47,6 +47,9 @@ extern const struct cfg_schema upcfg_schema;
 
 /* -1 with one message on stderr when the file cannot be read at all. */
 int site_load(struct site *s, const char *file);
+/* The same for who only looks at what runs: of a file that is no YAML just now, what can be read
+ * beside the broken part has to do, after the message. */
+int site_load_rest(struct site *s, const char *file);
 /* The same without a message: what is wrong is in s->errs, and site_free is due in any case. hash
  * is that of the bytes, "" when there are none. */
 int site_read(struct site *s, const char *file, char hash[static CFG_HASH]);

@@ -16,7 +16,7 @@
 /* Between fork and exec: only what is safe there. */
 static void
 become_child(char **argv, const struct instancecfg *env, const struct fdstore *store,
-	const struct fdstore_pass *pass, int words_fd, pid_t parent)
+	const struct fdstore_pass *pass, int own[FDSTORE_OWN], pid_t parent)
 {
 	sigset_t none;
 
@@ -32,29 +32,32 @@ become_child(char **argv, const struct instancecfg *env, const struct fdstore *s
 	signal(SIGUSR1, SIG_IGN);
 	if (env != NULL)
 		(void)site_set_env(env); /* what it gives back is never needed */
-	if (!fdstore_pass_child(pass, store, words_fd))
+	if (!fdstore_pass_child(pass, store, own))
 		_exit(1);
 	execvp(argv[0], argv);
 	_exit(127);
 }
 
+/* At the end of its words, in the place of those of the time before. */
 static void
-set_ready_option(char **argv, int fd)
+set_options(char **argv, int first_fd)
 {
 	size_t n = 0;
 
 	while (argv[n] != NULL && strcmp(argv[n], "-r") != 0)
 		n++;
-	free(argv[n]);
-	if (argv[n] != NULL)
-		free(argv[n + 1]);
-	argv[n] = xstrdup("-r");
-	argv[n + 1] = xasprintf("%d", fd);
-	argv[n + 2] = NULL;
+	for (size_t i = n; argv[i] != NULL; i++)
+		free(argv[i]);
+	argv[n++] = xstrdup("-r");
+	argv[n++] = xasprintf("%d", first_fd);
+	argv[n++] = xstrdup("-C");
+	argv[n++] = xasprintf("%d", first_fd + 1);
+	argv[n] = NULL;
 }
 
 pid_t
-spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, int *words_fd)
+spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, int text_fd,
+	int *words_fd)
 {
 	int fds[2];
 	struct fdstore_pass pass;
@@ -63,11 +66,12 @@ spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, i
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return -1;
-	set_ready_option(argv, fdstore_own_number(store));
+	set_options(argv, fdstore_own_number(store));
 	fdstore_pass_init(&pass, store);
 	pid = fork();
 	if (pid == 0)
-		become_child(argv, env, store, &pass, fds[1], parent);
+		become_child(
+			argv, env, store, &pass, (int[FDSTORE_OWN]){ fds[1], text_fd }, parent);
 
 	int saved = errno;
 

@@ -1,6 +1,7 @@
 /*
  * spawn: one process of ours, from the fork to what it is started with: a group of its own, the
- * sockets that its predecessor left by LISTEN_FDS, and a packet socket to us by -r.
+ * sockets that its predecessor left by LISTEN_FDS, a packet socket to us by -r, and by -C the text
+ * of its configuration.
  */
 #ifndef PROXYCTL_SPAWN_H
 #define PROXYCTL_SPAWN_H
@@ -10,12 +11,12 @@
 #include "proxyctl/fdstore.h"
 #include "proxyctl/site.h"
 
-/* More places than its words need that an argv must have: for "-r", FD. */
-#define SPAWN_ARGV_ROOM 2
+/* More places than its words need that an argv must have: for "-r", FD, "-C", FD. */
+#define SPAWN_ARGV_ROOM 4
 
 /* Its pid, and in *words_fd our end of the socket (non-blocking); or -1 with errno. env may be
- * NULL.
- */
-pid_t spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, int *words_fd);
+ * NULL. text_fd stays the caller's. */
+pid_t spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, int text_fd,
+	int *words_fd);
 
 #endif

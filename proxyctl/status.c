@@ -9,6 +9,7 @@
 
 #include "proxyctl/commands.h"
 #include "proxyctl/show.h"
+#include "proxyctl/upview.h"
 
 enum { ASK_MS = 3000, REFRESH_MS = 1000 };
 
@@ -62,8 +63,11 @@ show_once(const struct site *s, enum form form, const char *before)
 	struct fleet f;
 	struct sbuf out = { 0 };
 
-	fleet_find(&f, s, FLEET_ALL);
+	fleet_find(&f, s, FLEET_ALL_AND_UP);
 	fleet_ask(&f, "status", ASK_MS, NULL, NULL);
+	upview_take(&f);
+	if (form != FORM_NAMES)
+		upview_look(&f, s);
 	if (form == FORM_NAMES) {
 		print_names(&f);
 	} else if (form == FORM_JSON) {
@@ -125,7 +129,7 @@ cmd_status(const char *file, int argc, char **argv)
 	}
 	if (optind < argc)
 		return command_usage("status");
-	if (site_load(&s, file) < 0)
+	if (site_load_rest(&s, file) < 0)
 		return EXIT_USAGE;
 
 	int code = is_watch ? watch(&s, form) : show_once(&s, form, "");

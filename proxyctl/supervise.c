@@ -44,6 +44,7 @@ struct child {
 	unsigned stage;
 	char **argv; /* with room as spawn() wants it */
 	const struct instancecfg *env;
+	struct conftext *text; /* the configuration that it is started by */
 	enum child_state state;
 	pid_t pid;
 	int words_fd; /* by which it tells that it is ready, and gives us its listeners */
@@ -54,6 +55,9 @@ struct child {
 	struct loop_timer *timer;
 	uint64_t started_ms;
 	uint64_t backoff_ms;
+	uint64_t restart_ms; /* when the pause is over */
+	int last_end;        /* as waitpid says; of has_ended */
+	bool has_ended;
 	bool was_ready;
 	bool is_late; /* came when the others were ready: its failure is its own */
 	bool is_failed;
@@ -273,14 +277,16 @@ take_ready(struct child *c)
 		stage_check(c->s);
 }
 
-/* All that it has said by now. A daemon that never stops talking keeps nobody from being heard. */
+/* All that it has said by now. A daemon that never stops talking keeps nobody from being heard, and
+ * of what it says of its configuration the last is enough. */
 static void
 hear(struct child *c)
 {
 	enum fdstore_word word = FDSTORE_NOTHING;
+	char hash[CFG_HASH] = "";
 
 	for (int i = 0; i < WORDS_AT_ONCE && word != FDSTORE_WAIT && word != FDSTORE_GONE; i++) {
-		word = fdstore_read(&c->store, c->words_fd);
+		word = fdstore_read(&c->store, c->words_fd, hash);
 		if (word == FDSTORE_READY)
 			take_ready(c);
 		else if (word == FDSTORE_STOPPING)
@@ -288,6 +294,8 @@ hear(struct child *c)
 	}
 	if (word == FDSTORE_GONE)
 		stop_listening(c);
+	if (hash[0] != '\0' && c->state != CHILD_LEAVING && strcmp(hash, c->text->hash) != 0)
+		c->s->ops->other_config(c->s->arg, c, hash);
 }
 
 static void
@@ -302,6 +310,7 @@ static void
 pause_and_restart(struct child *c)
 {
 	c->state = CHILD_PAUSING;
+	c->restart_ms = loop_now_ms(c->s->loop) + c->backoff_ms;
 	loop_timer_set(c->timer, c->backoff_ms, false);
 	c->backoff_ms = c->backoff_ms * 2 < BACKOFF_MAX_MS ? c->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
@@ -310,7 +319,7 @@ static void
 child_start(struct child *c)
 {
 	c->started_ms = loop_now_ms(c->s->loop);
-	c->pid = spawn(c->argv, c->env, &c->store, &c->words_fd);
+	c->pid = spawn(c->argv, c->env, &c->store, c->text->fd, &c->words_fd);
 	if (c->pid < 0) {
 		LOG_ERROR("start_failed", L_STR("name", c->name), L_STR("reason", strerror(errno)));
 		c->pid = 0;
@@ -319,6 +328,8 @@ child_start(struct child *c)
 	}
 	c->state = CHILD_STARTING;
 	c->words_io = loop_io_new(c->s->loop, c->words_fd, LOOP_READ, on_words, c);
+	if (c->was_ready)
+		c->s->ops->restarted(c->s->arg, c);
 }
 
 static void
@@ -362,6 +373,7 @@ child_free(struct child *c)
 	for (size_t i = 0; c->argv[i] != NULL; i++)
 		free(c->argv[i]);
 	free(c->argv);
+	conftext_free(c->text);
 	free(c->name);
 	loop_defer(s->loop, child_release, c);
 }
@@ -404,6 +416,8 @@ child_died(struct child *c, int status)
 	struct supervisor *s = c->s;
 
 	c->pid = 0;
+	c->last_end = status;
+	c->has_ended = true;
 	if (c->words_fd >= 0)
 		hear(c);
 	stop_listening(c);
@@ -487,7 +501,7 @@ take_over(struct child *c)
 
 struct child *
 supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
-	const struct instancecfg *env)
+	const struct instancecfg *env, struct conftext *text)
 {
 	struct child *c = xcalloc(1, sizeof(*c));
 	size_t n = 0;
@@ -500,6 +514,7 @@ supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **ar
 	c->stage = stage;
 	c->argv = xreallocarray(argv, n + 1 + SPAWN_ARGV_ROOM, sizeof(*argv));
 	c->env = env;
+	c->text = conftext_ref(text);
 	c->words_fd = -1;
 	c->keep_timer = loop_timer_new(s->loop, on_keep_timer, c);
 	c->backoff_ms = BACKOFF_FIRST_MS;
@@ -542,14 +557,26 @@ supervisor_remove(struct supervisor *s, struct child *c)
 	loop_timer_set(c->timer, (uint64_t)s->end_ms, false);
 }
 
+/* What it could not start by may be mended now: it is not kept waiting. */
+static void
+end_pause(struct child *c)
+{
+	loop_timer_stop(c->timer);
+	c->backoff_ms = BACKOFF_FIRST_MS;
+	child_start(c);
+}
+
 void
 supervisor_change(struct supervisor *s, int64_t end_ms)
 {
 	s->end_ms = end_ms;
 	s->is_changing = true;
-	for (struct child *c = s->children; c != NULL; c = c->next)
+	for (struct child *c = s->children; c != NULL; c = c->next) {
 		if (c->state == CHILD_LEAVING)
 			drop_listeners(c);
+		else if (c->state == CHILD_PAUSING && !s->is_ending)
+			end_pause(c);
+	}
 	start_late(s);
 	check_settled(s);
 }
@@ -558,6 +585,12 @@ bool
 supervisor_is_ready(const struct supervisor *s)
 {
 	return s->is_ready && !s->is_ending;
+}
+
+const char *
+child_name(const struct child *c)
+{
+	return c->name;
 }
 
 pid_t
@@ -576,6 +609,52 @@ void
 child_set_env(struct child *c, const struct instancecfg *env)
 {
 	c->env = env;
+}
+
+const struct conftext *
+child_text(const struct child *c)
+{
+	return c->text;
+}
+
+void
+child_set_text(struct child *c, struct conftext *text)
+{
+	conftext_ref(text);
+	conftext_free(c->text);
+	c->text = text;
+}
+
+const char *
+child_state(const struct child *c)
+{
+	static const char *const words[] = {
+		[CHILD_WAITING] = "waiting",
+		[CHILD_STARTING] = "starting",
+		[CHILD_READY] = "ready",
+		[CHILD_PAUSING] = "restarting",
+		[CHILD_ENDED] = "ended",
+		[CHILD_LEAVING] = "leaving",
+	};
+
+	return words[c->state];
+}
+
+int64_t
+child_restart_in_ms(const struct child *c)
+{
+	uint64_t now_ms = loop_now_ms(c->s->loop);
+
+	if (c->state != CHILD_PAUSING)
+		return -1;
+	return c->restart_ms > now_ms ? (int64_t)(c->restart_ms - now_ms) : 0;
+}
+
+bool
+child_last_end(const struct child *c, int *status)
+{
+	*status = c->last_end;
+	return c->has_ended;
 }
 
 int

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "libcommon/err.h"
+#include "proxyctl/conftext.h"
 #include "proxyctl/site.h"
 
 struct child;
@@ -24,6 +25,10 @@ struct supervisor_ops {
 	void (*settled)(void *arg);
 	/* A process of ours that is no child of the supervisor's, with what waitpid says. */
 	void (*ended)(void *arg, pid_t pid, int status);
+	/* A child says that it runs by other bytes than it was started by. */
+	void (*other_config)(void *arg, struct child *c, const char *hash);
+	/* One that was ready and died is there again. */
+	void (*restarted)(void *arg, struct child *c);
 };
 
 /*
@@ -34,26 +39,37 @@ struct supervisor *supervisor_new(
 	struct loop *l, int64_t end_ms, const struct supervisor_ops *ops, void *arg);
 void supervisor_free(struct supervisor *s);
 /* argv (taken over, with its strings) runs in stage `stage`; env (may be NULL) is for it alone, and
- * is read again when it is started again. */
+ * is read again when it is started again; so is text. */
 struct child *supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
-	const struct instancecfg *env);
+	const struct instancecfg *env, struct conftext *text);
 /* Watch signals and start the first stage. */
 int supervisor_start(struct supervisor *s, struct err *err);
 /*
  * While all run: remove children (they are told to end, and killed end_ms later), add others, and
  * then start these: each when no other of its name is left. One of these that cannot be started is
- * not tried again, and the others go on.
+ * not tried again, and the others go on. Those that pause before they are started again are started
+ * at once.
  */
 void supervisor_remove(struct supervisor *s, struct child *c);
 void supervisor_change(struct supervisor *s, int64_t end_ms);
 /* All have been ready once, and nobody said to end. */
 bool supervisor_is_ready(const struct supervisor *s);
+const char *child_name(const struct child *c);
 /* 0 while it does not run. */
 pid_t child_pid(const struct child *c);
 /* Listening sockets that are kept for the process that comes after it. */
 size_t child_sockets(const struct child *c);
 bool child_is_failed(const struct child *c);
 void child_set_env(struct child *c, const struct instancecfg *env);
+/* The configuration that it is, or will be, started by; it keeps a reference. */
+const struct conftext *child_text(const struct child *c);
+void child_set_text(struct child *c, struct conftext *text);
+/* waiting, starting, ready, restarting (it pauses before), ended, leaving. */
+const char *child_state(const struct child *c);
+/* The rest of its pause; -1 when there is none. */
+int64_t child_restart_in_ms(const struct child *c);
+/* How its last process has ended, as waitpid says; false when none has. */
+bool child_last_end(const struct child *c, int *status);
 size_t supervisor_count(const struct supervisor *s);
 /* After the loop has ended: 0, or 1 or 2 when a child could not be started at first (its code). */
 int supervisor_code(const struct supervisor *s);

@@ -99,7 +99,7 @@ say_ready(void *arg)
 }
 
 pid_t
-up_run(const struct up *u, const char *a, const char *b, const char *c)
+up_run(const struct up *u, const char *a, const char *b, const char *c, int out)
 {
 	char *path = program_path("proxyctl");
 	pid_t parent = getpid();
@@ -108,7 +108,7 @@ up_run(const struct up *u, const char *a, const char *b, const char *c)
 	if (pid == 0) {
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		if (getppid() == parent)
+		if (getppid() == parent && (out < 0 || dup2(out, STDOUT_FILENO) >= 0))
 			execlp(path, path, "-c", u->file, a, b, c, (char *)NULL);
 		_exit(127);
 	}
@@ -134,7 +134,7 @@ take_end(void *arg, pid_t pid, int status)
 static void
 reload(void *arg)
 {
-	(void)up_run(arg, "reload", NULL, NULL);
+	(void)up_run(arg, "reload", NULL, NULL, -1);
 }
 
 /* ---- what is started ---- */
@@ -153,7 +153,8 @@ up_add(struct up *u, struct planned *p)
 		argv[5] = xstrdup("--role");
 		argv[6] = xstrdup("connect");
 	}
-	p->child = supervisor_add(u->supervisor, p->name, p->stage, argv, p->in);
+	p->child = supervisor_add(u->supervisor, p->name, p->stage, argv, p->in,
+		conftexts_find(&u->texts, p->file, NULL));
 }
 
 /* Its exit code. */
@@ -167,6 +168,14 @@ run_all(struct up *u)
 			u->file);
 		return EXIT_USAGE;
 	}
+	if (conftexts_read(&u->texts, &u->plan, &err) < 0 ||
+		!conftexts_agree(&u->texts, u->file, u->site.cfg->hash)) {
+		fprintf(stderr, "%s\n",
+			err.text[0] != '\0' ? err.text : "the configuration changed meanwhile");
+		return EXIT_FAILED;
+	}
+	for (size_t i = 0; i < u->plan.n; i++)
+		up_add(u, &u->plan.v[i]);
 	if (up_reload_open(u, &err) < 0 || supervisor_start(u->supervisor, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return EXIT_FAILED;
@@ -183,6 +192,8 @@ run(struct up *u)
 		.reload = reload,
 		.settled = up_reload_settled,
 		.ended = take_end,
+		.other_config = up_older_told,
+		.restarted = up_older_restarted,
 	};
 	int code;
 
@@ -194,13 +205,13 @@ run(struct up *u)
 	}
 	u->supervisor = supervisor_new(u->loop, up_end_ms(&u->site), &ops, u);
 	plan_make(&u->plan, &u->site);
-	for (size_t i = 0; i < u->plan.n; i++)
-		up_add(u, &u->plan.v[i]);
 	code = run_all(u);
 	up_reload_close(u);
 	up_staples_free(u);
+	up_older_free(u);
 	supervisor_free(u->supervisor);
 	plan_fini(&u->plan);
+	conftexts_fini(&u->texts);
 	loop_free(u->loop);
 	return code;
 }

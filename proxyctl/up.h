@@ -1,7 +1,7 @@
 /*
  * up: what up.c (what is started and told), up_reload.c (its control socket, by which `proxyctl
- * reload` changes what runs) and up_staples.c (when staples are fetched) share. Nobody else
- * includes it.
+ * reload` changes what runs), up_older.c (daemons that run by another configuration than their file
+ * holds) and up_staples.c (when staples are fetched) share. Nobody else includes it.
  */
 #ifndef PROXYCTL_UP_H
 #define PROXYCTL_UP_H
@@ -11,6 +11,7 @@
 
 struct ctl;
 struct ctl_req;
+struct older;
 struct loop_timer;
 struct staples;
 
@@ -19,6 +20,7 @@ struct candidate {
 	bool is_there;
 	struct site site;
 	struct plan plan;
+	struct conftexts texts;
 };
 
 struct up {
@@ -26,6 +28,7 @@ struct up {
 	const char *instance;
 	struct site site;
 	struct plan plan;
+	struct conftexts texts; /* of the configuration in force, one of each file of the plan */
 	struct loop *loop;
 	struct supervisor *supervisor;
 	struct ctl *ctl; /* NULL until there is a run_dir */
@@ -33,6 +36,7 @@ struct up {
 	struct candidate candidate;
 	struct loop_timer *expiry;
 	struct staples *staples; /* NULL until all are ready */
+	struct older *older;     /* NULL until there was one */
 	struct ctl_req *waiting; /* whom the end of a change is told; NULL: nobody */
 };
 
@@ -43,12 +47,22 @@ up_end_ms(const struct site *s)
 	return s->common.shutdown_timeout_ms + 3000;
 }
 
-/* Give a process to the supervisor. */
+/* Give a process to the supervisor. Its file is among u->texts. */
 void up_add(struct up *u, struct planned *p);
 
 /* A command of ours beside us, which says itself what came of it: its process, or -1. c may be
- * NULL. */
-pid_t up_run(const struct up *u, const char *a, const char *b, const char *c);
+ * NULL. out: where its output goes; -1: where ours does. */
+pid_t up_run(const struct up *u, const char *a, const char *b, const char *c, int out);
+
+/* Of struct supervisor_ops. */
+void up_older_restarted(void *up, struct child *c);
+void up_older_told(void *up, struct child *c, const char *hash);
+/* The configuration in force is what the files held. */
+void up_older_forget(struct up *u);
+/* {"hash", "on_disk", "reason"} of a process whose file held something else when it was started
+ * again, a new reference; else NULL. */
+struct json_t *up_older_json(const struct up *u, const char *name);
+void up_older_free(struct up *u);
 
 /* All are ready, or the configuration in force is another: staples are fetched now, and from then
  * on as it says. */

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libcommon/ctl.h"
@@ -22,14 +23,21 @@ enum { CANDIDATE_LIFE_MS = 30000 };
 /* ---- candidates ---- */
 
 static void
+candidate_fini(struct candidate *c)
+{
+	conftexts_fini(&c->texts);
+	plan_fini(&c->plan);
+	site_free(&c->site);
+}
+
+static void
 candidate_drop(struct up *u)
 {
 	struct candidate *c = &u->candidate;
 
 	if (!c->is_there)
 		return;
-	plan_fini(&c->plan);
-	site_free(&c->site);
+	candidate_fini(c);
 	c->is_there = false;
 	loop_timer_stop(u->expiry);
 }
@@ -44,19 +52,35 @@ on_expiry(void *arg)
 	candidate_drop(u);
 }
 
-/* What would be started anew must not be refused by its own program. */
+/* What would be started anew must not be refused by its own program; nor what is dead just now, or
+ * has no ears yet, and cannot be asked. */
 static void
 check_new(const struct up *u, struct candidate *c)
 {
 	for (size_t i = 0; i < c->plan.n; i++) {
 		const struct planned *p = &c->plan.v[i];
+		const struct planned *stays = plan_find(&u->plan, p);
 
-		if (plan_find(&u->plan, p) == NULL)
+		if (stays == NULL || stays->child == NULL ||
+			strcmp(child_state(stays->child), "ready") != 0)
 			check_part(p->program, p->role, p->file, p->in, &c->site.errs);
 	}
 	if (c->plan.n == 0)
 		errs_add(&c->site.errs, FINDING_ERROR, (struct err_at){ .file = u->file }, "",
 			"there would be nothing left to run: no `http`, no `tls`, no checks");
+}
+
+static void
+take_texts(const struct up *u, struct candidate *c)
+{
+	struct err err = { 0 };
+
+	if (conftexts_read(&c->texts, &c->plan, &err) < 0)
+		errs_add(&c->site.errs, FINDING_ERROR, (struct err_at){ .file = u->file }, "", "%s",
+			err.text);
+	else if (!conftexts_agree(&c->texts, u->file, c->site.cfg->hash))
+		errs_add(&c->site.errs, FINDING_ERROR, (struct err_at){ .file = u->file }, "",
+			"it changed meanwhile");
 }
 
 /* Into u->candidate; false when there are errors in its site's errs, which is then to be freed. */
@@ -69,11 +93,13 @@ candidate_make(struct up *u, const char *hash)
 	bool is_read = site_read(&c->site, u->file, found) == 0;
 
 	c->plan = (struct plan){ 0 };
+	c->texts = (struct conftexts){ 0 };
 	if (is_read && strcmp(found, hash) != 0) {
 		errs_add(&c->site.errs, FINDING_ERROR, (struct err_at){ .file = u->file }, "",
 			"it changed meanwhile: its hash is %s, expected %s", found, hash);
 	} else if (is_read) {
 		plan_make(&c->plan, &c->site);
+		take_texts(u, c);
 		check_new(u, c);
 	}
 	c->is_there = c->site.errs.error_count == 0;
@@ -118,8 +144,7 @@ answer_refused(struct ctl_req *req, struct up *u)
 			(int)(text.n > 0 ? text.n - 1 : 0), sbuf_str(&text));
 		sbuf_fini(&text);
 	}
-	plan_fini(&u->candidate.plan);
-	site_free(s);
+	candidate_fini(&u->candidate);
 }
 
 /* Process ids of those that a commit will end: they need not take the configuration. */
@@ -184,6 +209,7 @@ apply(struct up *u, struct plan *next)
 		if (stays != NULL) {
 			stays->child = was->child;
 			child_set_env(was->child, stays->in);
+			child_set_text(was->child, conftexts_find(&u->texts, stays->file, NULL));
 			continue;
 		}
 		LOG_INFO("removing", L_STR("name", was->name));
@@ -203,7 +229,9 @@ commit(struct up *u)
 	struct candidate *c = &u->candidate;
 	struct plan old_plan = u->plan;
 	struct site old_site = u->site;
+	struct conftexts old_texts = u->texts;
 
+	u->texts = c->texts;
 	apply(u, &c->plan);
 	u->plan = c->plan;
 	u->site = c->site;
@@ -211,6 +239,8 @@ commit(struct up *u)
 	loop_timer_stop(u->expiry);
 	plan_fini(&old_plan);
 	site_free(&old_site);
+	conftexts_fini(&old_texts);
+	up_older_forget(u);
 	u->generation++;
 	LOG_INFO("config_reloaded", L_INT("generation", u->generation),
 		L_STR("hash", u->site.cfg->hash));
@@ -286,19 +316,42 @@ cmd_abort(struct ctl_req *req)
 	ctl_done(req);
 }
 
+/* "exit 2", "signal 9"; a new reference. */
+static json_t *
+end_json(int status)
+{
+	return WIFSIGNALED(status) ? json_sprintf("signal %d", WTERMSIG(status))
+				   : json_sprintf("exit %d", WEXITSTATUS(status));
+}
+
+static json_t *
+process_json(const struct up *u, const struct planned *p)
+{
+	json_t *o = json_pack("{s:s,s:i,s:i}", "name", p->name, "pid",
+		p->child != NULL ? (int)child_pid(p->child) : 0, "sockets",
+		p->child != NULL ? (int)child_sockets(p->child) : 0);
+	int status;
+
+	if (p->child == NULL)
+		return o;
+	json_object_set_new(o, "state", json_string(child_state(p->child)));
+	json_object_set_new(o, "hash", json_string(child_text(p->child)->hash));
+	if (child_restart_in_ms(p->child) >= 0)
+		json_object_set_new(
+			o, "restart_in_ms", json_integer(child_restart_in_ms(p->child)));
+	if (child_last_end(p->child, &status))
+		json_object_set_new(o, "last_end", end_json(status));
+	json_object_set_new(o, "older", up_older_json(u, p->name));
+	return o;
+}
+
 static json_t *
 processes(const struct up *u)
 {
 	json_t *all = json_array();
 
-	for (size_t i = 0; i < u->plan.n; i++) {
-		const struct planned *p = &u->plan.v[i];
-
-		json_array_append_new(all,
-			json_pack("{s:s,s:i,s:i}", "name", p->name, "pid",
-				p->child != NULL ? (int)child_pid(p->child) : 0, "sockets",
-				p->child != NULL ? (int)child_sockets(p->child) : 0));
-	}
+	for (size_t i = 0; i < u->plan.n; i++)
+		json_array_append_new(all, process_json(u, &u->plan.v[i]));
 	return all;
 }
 
@@ -322,8 +375,9 @@ cmd_status(struct ctl_req *req)
 	for (size_t i = 0; i < u->plan.n; i++) {
 		const struct child *c = u->plan.v[i].child;
 
-		sbuf_addf(&req->out, "%s pid %d, %zu sockets kept\n", u->plan.v[i].name,
-			c != NULL ? (int)child_pid(c) : 0, c != NULL ? child_sockets(c) : 0);
+		sbuf_addf(&req->out, "%s pid %d, %zu sockets kept, %s\n", u->plan.v[i].name,
+			c != NULL ? (int)child_pid(c) : 0, c != NULL ? child_sockets(c) : 0,
+			c != NULL ? child_state(c) : "not started");
 	}
 	ctl_done(req);
 }

@@ -127,7 +127,7 @@ begin(struct up *u)
 	s->is_wanted = false;
 	s->began_ms = loop_now_ms(u->loop);
 	s->state = look(u); /* before they are read: later changes show at the next look */
-	pid = up_run(u, "ocsp", "refresh", "-q");
+	pid = up_run(u, "ocsp", "refresh", "-q", -1);
 	if (pid > 0)
 		s->pid = pid;
 	else

@@ -458,6 +458,88 @@ test_hash(void **state)
 	cfg_free(a);
 }
 
+/* The keys of what is left, each with its line. */
+static void
+test_rest(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *text;
+		const char *keys;
+	} rests[] = {
+		{ "whole", "a: 1\nb: 2\n", "a1 b2" },
+		{ "in the middle", "a: 1\nb:\n  c: [\n  d: 1\ne: 2\n", "a1" },
+		{ "a value too much", "a: 1\nb: x: y\nc: 2\n", "a1 c3" },
+		{ "indentation", "a: 1\nb:\n    c: 1\n  d: 2\ne: 2\n", "a1 e5" },
+		{ "a quote that never ends", "a: 1\nb: \"x\nc: 2\n", "a1" },
+		{ "a tab", "a: 1\nb:\n\tc: 1\nd: 2\n", "a1 d4" },
+		{ "half a word at its end", "a: 1\nb: 2\ncc", "a1 b2" },
+		{ "the first", "a: x: y\nb: 2\n", "b2" },
+		{ "comments and a list at the margin", "# x\nl:\n- 1\n- b: c: d\ne: 1\n", "e5" },
+		{ "nothing but that", "a: x: y\n", "" },
+		{ "no text", "a: 1\n\xff\n", "a1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rests) / sizeof(*rests); i++) {
+		size_t n = strlen(rests[i].text);
+		char *exact = xmalloc(n);
+		struct sbuf keys = { 0 };
+		struct cfg *c;
+
+		memcpy(exact, rests[i].text, n);
+		c = cfg_parse_rest("w", "/", slice_make(exact, n));
+		free(exact);
+		sbuf_adds(&keys, "");
+		for (const struct cfg_node *k = c && c->root ? c->root->first : NULL; k;
+			k = k->next)
+			sbuf_addf(&keys, "%s%.*s%u", keys.n > 0 ? " " : "", SLICE_ARG(k->key),
+				k->key_line);
+		if (c == NULL || strcmp(keys.p, rests[i].keys) != 0)
+			fail_msg("%s: '%s'", rests[i].name, c ? keys.p : "none");
+		sbuf_fini(&keys);
+		cfg_free(c);
+	}
+}
+
+/* From a descriptor that others share: from its beginning, and its place stays; from a pipe. */
+static void
+test_load_fd(void **state)
+{
+	struct errs errs = { 0 };
+	char hash[CFG_HASH];
+	FILE *f = tmpfile();
+	struct cfg *c;
+	int fds[2];
+
+	(void)state;
+	assert_non_null(f);
+	fputs("a: 1\n", f);
+	fflush(f);
+	for (int i = 0; i < 2; i++) {
+		c = cfg_load_fd(fileno(f), "/no/such/w.yaml", "/no/such", hash, &errs);
+		assert_non_null(c);
+		assert_string_equal(c->file, "/no/such/w.yaml");
+		assert_string_equal(c->dir, "/no/such");
+		assert_string_equal(c->hash, hash);
+		cfg_free(c);
+		assert_int_equal(lseek(fileno(f), 0, SEEK_CUR), 5);
+	}
+	assert_null(cfg_load_fd(fileno(f), "/no/such/w.yaml", NULL, hash, &errs));
+	assert_string_equal(errs.v[0].text, "cannot read: No such file or directory");
+	assert_string_equal(hash, "");
+	fclose(f);
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "a: 2\n", 5), 5);
+	close(fds[1]);
+	c = cfg_load_fd(fds[0], "w", "/", hash, &errs);
+	assert_non_null(c);
+	assert_true(slice_eq(cfg_get(c->root, "a")->text, SLICE("2")));
+	cfg_free(c);
+	close(fds[0]);
+	errs_fini(&errs);
+}
+
 static void
 test_load(void **state)
 {
@@ -526,6 +608,8 @@ main(void)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_load_fd),
+		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_quote),
 	};
 

@@ -22,6 +22,7 @@
 
 static int ends[2];
 static struct fdstore store;
+static char told[CFG_HASH]; /* the hash that was told last */
 
 static int
 setup(void **state)
@@ -61,7 +62,7 @@ hear(const char *text, const int *fds, size_t n)
 	assert_true(sock_send_fds(ends[1], text, strlen(text), fds, n) >= 0);
 	for (size_t i = 0; i < n; i++)
 		close(fds[i]);
-	return fdstore_read(&store, ends[0]);
+	return fdstore_read(&store, ends[0], told);
 }
 
 static size_t
@@ -85,6 +86,12 @@ words_are_told_apart(void **state)
 		{ "READY=1\n", FDSTORE_READY },
 		{ "STATUS=fine\nREADY=1\nMAINPID=1", FDSTORE_READY },
 		{ "STOPPING=1", FDSTORE_STOPPING },
+		{ "X_CONFIG_HASH=0123456789abcdef0123456789abcdef", FDSTORE_CONFIG },
+		{ "X_CONFIG_HASH=0123456789abcdef0123456789abcde", FDSTORE_NOTHING },
+		{ "X_CONFIG_HASH=0123456789abcdef0123456789abcdef0", FDSTORE_NOTHING },
+		{ "X_CONFIG_HASH=0123456789abcdef0123456789abcdeF", FDSTORE_NOTHING },
+		{ "X_CONFIG_HASH=0123456789abcdef/123456789abcdef", FDSTORE_NOTHING },
+		{ "X_CONFIG_HASH=", FDSTORE_NOTHING },
 		{ "READY=11", FDSTORE_NOTHING },
 		{ "xREADY=1", FDSTORE_NOTHING },
 		{ "READY=0", FDSTORE_NOTHING },
@@ -96,8 +103,9 @@ words_are_told_apart(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		assert_int_equal(hear(cases[i].text, NULL, 0), cases[i].word);
-	assert_int_equal(fdstore_read(&store, ends[0]), FDSTORE_WAIT);
+	assert_int_equal(fdstore_read(&store, ends[0], told), FDSTORE_WAIT);
 	assert_int_equal(store.n, 0);
+	assert_string_equal(told, "0123456789abcdef0123456789abcdef");
 }
 
 static void
@@ -167,7 +175,7 @@ the_end_of_the_other_side_is_told(void **state)
 {
 	(void)state;
 	close(ends[1]);
-	assert_int_equal(fdstore_read(&store, ends[0]), FDSTORE_GONE);
+	assert_int_equal(fdstore_read(&store, ends[0], told), FDSTORE_GONE);
 	ends[1] = -1;
 }
 
@@ -178,7 +186,11 @@ look_at_passed(const struct fdstore_pass *p, ino_t first, ino_t second)
 	struct stat st;
 	char pid[16];
 
-	if (!fdstore_pass_child(p, &store, ends[1]))
+	int pipe_fds[2];
+	char c = 0;
+
+	if (pipe(pipe_fds) < 0 || write(pipe_fds[1], "x", 1) != 1 ||
+		!fdstore_pass_child(p, &store, (int[FDSTORE_OWN]){ ends[1], pipe_fds[0] }))
 		return 1;
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	if (strcmp(getenv("LISTEN_PID"), pid) != 0 || strcmp(getenv("LISTEN_FDS"), "2") != 0 ||
@@ -189,6 +201,9 @@ look_at_passed(const struct fdstore_pass *p, ino_t first, ino_t second)
 	if (fcntl(3, F_GETFD) != 0 || fcntl(4, F_GETFD) != 0 ||
 		fcntl(fdstore_own_number(&store), F_GETFD) != 0)
 		return 4;
+	if (fcntl(fdstore_own_number(&store) + 1, F_GETFD) != 0 ||
+		read(fdstore_own_number(&store) + 1, &c, 1) != 1 || c != 'x')
+		return 6;
 	return write(fdstore_own_number(&store), "READY=1", 7) == 7 ? 0 : 5;
 }
 
@@ -216,7 +231,7 @@ what_is_kept_is_given_on_by_listen_fds(void **state)
 	fdstore_pass_fini(&p);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	assert_int_equal(fdstore_read(&store, ends[0]), FDSTORE_READY);
+	assert_int_equal(fdstore_read(&store, ends[0], told), FDSTORE_READY);
 	assert_int_equal(store.n, 2);
 }
 

@@ -1,0 +1,224 @@
+# proxyctl up: by which configuration a daemon that died is started again.
+load helper
+
+pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
+
+# The demo as it is delivered, on ports of our own.
+demo() {
+	HTTPS=$(free_port)
+	HTTP=$(free_port)
+	A1=$(free_port)
+	A2=$(free_port)
+	A3=$(free_port)
+	sed -e "s/\\b8443\\b/$HTTPS/; s/\\b8080\\b/$HTTP/; s/\\b9001\\b/$A1/; s/\\b9002\\b/$A2/; s/\\b9003\\b/$A3/" \
+		-e "s#- { path: /, pool: app }#- { path: /version, respond: \"one\\\\n\" }\n        &#" \
+		"$ROOT/examples/demo.yaml" >demo.yaml
+	cp "$ROOT/examples/demo-app.yaml" .
+}
+
+up() {
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up'
+	is_alive up
+	wait_for '[ "$(pctl status -j | jq -r "[.pools[0].servers[].verdict] | join(\" \")")" = "up up up" ]'
+}
+
+UP_LOG() { sed -n "s/^[^ ]* up //p" "$(log_of up)"; }
+of() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\") | $2"; }
+version() { http -f "http://127.0.0.1:$HTTP/version"; }
+
+process() { socat -t 10 stdio UNIX-CONNECT:run/up.0.sock <<<"json status" | jq -r ".processes[] | select(.name == \"$1\") | $2"; }
+
+# kill -9, and wait for its successor.
+kill_daemon() {
+	local pid
+	pid=$(process "$1" .pid)
+	kill -KILL "$pid"
+	wait_for "[ \"\$(process $1 .state)\" = ready ] && [ \"\$(process $1 .pid)\" != $pid ]"
+}
+
+@test "a daemon that dies while its file is broken comes back by the configuration that it ran by, and nobody is refused" {
+	demo
+	up
+	local hash
+	hash=$(of routerd.0 .hash)
+	spawn load bash -c "while :; do
+		curl -q -sS -f -m 10 --retry 1 --noproxy '*' http://127.0.0.1:$HTTP/version >>answers || echo failed; done"
+	sed -i 's/pool: app }/pool: ap }/' demo.yaml
+	local name
+	for name in routerd.0 tlsd.0 healthd.0; do
+		kill_daemon "$name"
+		wait_for "[ \"\$(of $name .hash)\" = $hash ]"
+	done
+	[ "$(version)" = one ]
+	http -kf "https://127.0.0.1:$HTTPS/version"
+	# Those whose requests it had in hand when it was killed may fail; nobody who came later did.
+	kill_hard load
+	[ "$(grep -c failed "$(log_of load)")" -le 1 ]
+	[ "$(grep -cE 'refused|timed out' "$(log_of load)")" = 0 ]
+	[ "$(sort -u answers)" = one ]
+	# Relative paths mean the same.
+	grep -q "GET /version" run/access.log
+	# That, and why, in the log and as an event.
+	wait_for 'UP_LOG | grep -q "^warn config_older name=healthd.0 "'
+	UP_LOG | grep "^warn config_older name=routerd.0 config=demo.yaml hash=$hash on_disk=[0-9a-f]* reason=\"demo.yaml:[0-9]*:[0-9]*: .*did you mean"
+	pctl events --recent --type config_older --until config_older --timeout 5s | grep -q '"name":"routerd.0"'
+	# And in the status.
+	run pctl status
+	assert_output --regexp "healthd.0, routerd.0, tlsd.0: by an older configuration than .*/demo.yaml holds; demo.yaml:[0-9]+:[0-9]+: .*no pool is called .ap., did you mean"
+	of routerd.0 .process.older.reason | grep -q "did you mean"
+	[ "$(of routerd.0 .on_disk)" = "$(of routerd.0 .process.older.on_disk)" ]
+	# A reload still says what is wrong, and then makes it current.
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "did you mean"
+	sed -i 's/pool: ap }/pool: app }/; s/one/two/' demo.yaml
+	run pctl status
+	assert_output --partial 'holds; `check` tells whether `reload` will take it'
+	run pctl reload
+	assert_success
+	[ "$(version)" = two ]
+	run pctl status
+	refute_output --partial "older"
+	[ "$(of routerd.0 .process.older)" = null ]
+	[ "$(of routerd.0 .on_disk)" = "$(of routerd.0 .hash)" ]
+	kill_daemon routerd.0
+	[ "$(version)" = two ]
+	# No copy is left behind.
+	[ -z "$(grep -rl "path: /version" run state)" ]
+}
+
+@test "an edit that nobody has reloaded does not slip in by a crash; what one daemon took alone stays its own" {
+	demo
+	up
+	sed -i 's/one/two/' demo.yaml
+	kill_daemon routerd.0
+	[ "$(version)" = one ]
+	wait_for 'UP_LOG | grep -q "config_older name=routerd.0 .*reason=\"no error is in it, and nobody has reloaded it\""'
+	# Again: what is known is said at once.
+	kill_daemon routerd.0
+	wait_for '[ "$(UP_LOG | grep -c "config_older name=routerd.0 ")" = 2 ]'
+	# routerd alone: by a signal, by its control socket.
+	kill -HUP "$(pid_by_name routerd.0)"
+	wait_for '[ "$(version)" = two ]'
+	wait_for '[ "$(of routerd.0 .process.hash)" = "$(of routerd.0 .hash)" ]'
+	[ "$(of routerd.0 .process.older)" = null ]
+	sed -i 's/two/three/' demo.yaml
+	kill_daemon routerd.0
+	[ "$(version)" = two ]
+	[ "$(of tlsd.0 .process.hash)" != "$(of routerd.0 .process.hash)" ]
+	echo reload | socat -t 10 stdio UNIX-CONNECT:run/routerd.0.sock
+	echo "nonsense: 1" >demo.yaml.new
+	cat demo.yaml >>demo.yaml.new
+	mv demo.yaml.new demo.yaml
+	[ "$(version)" = three ]
+	kill_daemon routerd.0
+	[ "$(version)" = three ]
+}
+
+@test "what an instance has in a file of its own is kept, too, and a file that is gone" {
+	demo
+	up
+	echo "http: { lisen: [] }" >demo-app.yaml
+	kill_daemon routerd.app1
+	[ "$(http "http://127.0.0.1:$A1/")" = "hello from app1" ]
+	wait_for 'UP_LOG | grep -q "config_older name=routerd.app1 config=$T/demo-app.yaml .*reason=\"$T/demo-app.yaml:1:1: http.hosts: missing, expected a list of hosts, and 2 more\""'
+	rm demo-app.yaml
+	kill_daemon routerd.app2
+	[ "$(http "http://127.0.0.1:$A2/")" = "hello from app2" ]
+	wait_for 'UP_LOG | grep -q "config_older name=routerd.app2 .* on_disk=- reason=\"$T/demo-app.yaml: No such file"'
+	# Started anew, it refuses: only a configuration that is right is ever begun with.
+	stop up
+	run timeout 30 "$BIN/proxyctl" -c demo.yaml up
+	[ "$status" -eq 2 ]
+	assert_output --partial "demo-app.yaml: cannot read: No such file"
+}
+
+@test "a file that is no YAML just now keeps no daemon down, nor status and events from what runs" {
+	demo
+	up
+	cp demo.yaml good.yaml
+	sed -i 's/^pools:/pools: {/' demo.yaml
+	kill_daemon routerd.0
+	[ "$(version)" = one ]
+	wait_for 'UP_LOG | grep -q "config_older name=routerd.0 .*reason=\"demo.yaml:[0-9]*:[0-9]*: "'
+	run pctl status
+	assert_success
+	assert_line --regexp '^/.*demo.yaml:[0-9]+:[0-9]+: not valid YAML'
+	assert_output --regexp 'routerd.0 +running'
+	assert_line --regexp "^healthd.0, routerd.0, tlsd.0: by an older configuration than $T/demo.yaml holds; demo.yaml:[0-9]+:"
+	pctl events --recent --until config_older --timeout 5s
+	# What changes something needs all of it.
+	run pctl reload
+	[ "$status" -eq 2 ]
+	run pctl check -j
+	[ "$status" -eq 2 ]
+	[ "$(jq -r ".[0].file" <<<"$output")" = "$T/demo.yaml" ]
+	# Without run_dir nobody knows where to look.
+	sed 's/^run_dir: run/run_dir: [run/' good.yaml >demo.yaml
+	run pctl status
+	[ "$status" -eq 2 ]
+	refute_output --partial routerd
+	cp good.yaml demo.yaml
+	run pctl reload
+	assert_success
+}
+
+@test "a daemon that cannot come back by what it ran by is shown with its reason, and a reload starts it at once" {
+	demo
+	command -v openssl >/dev/null || skip "openssl is not installed"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -days 2 \
+		-keyout site.key -out site.pem 2>/dev/null
+	sed -i 's/- { self_signed: .*/- { cert: site.pem, key: site.key }/' demo.yaml
+	up
+	local pid
+	pid=$(pid_by_name tlsd.0)
+	mv site.pem moved.pem
+	kill -KILL "$pid"
+	# Long pauses, and no socket is left when it got so far.
+	wait_for 'UP_LOG | grep -q "died name=tlsd.0 exit=2 restart_in_ms=1600"'
+	run pctl status
+	assert_output --regexp 'tlsd.0 +restarting'
+	assert_output --regexp 'tlsd.0: ended with exit 2, is started again in [0-9.]+m?s'
+	[ "$(of tlsd.0 .answer)" = gone ]
+	[ "$(of tlsd.0 .process.last_end)" = "exit 2" ]
+	# Nobody else is there to refuse what is wrong for it.
+	sed -i 's/to: https/to: https\n      alp: [h2]/' demo.yaml
+	run pctl reload
+	[ "$status" -eq 2 ]
+	assert_output --partial "alp"
+	sed -i '/alp: /d; s/site.pem/moved.pem/' demo.yaml
+	wait_for 'UP_LOG | grep -q "died name=tlsd.0 exit=2 restart_in_ms=6400"'
+	run pctl reload
+	assert_success
+	# Sooner than that pause.
+	wait_for '[ -n "$(pid_by_name tlsd.0)" ]' 5
+	[ "$(http -kf "https://127.0.0.1:$HTTPS/version")" = one ]
+}
+
+@test "by hand: -C FD is read in place of the file, once; names and relative paths are the file's" {
+	PORT=$(free_port)
+	mkdir conf
+	cat >conf/weir.yaml <<-EOF
+		run_dir: ../run
+		http:
+		  listen: [{ name: http, address: "127.0.0.1:$PORT" }]
+		  access_log: { path: access.log, format: combined }
+		  hosts: [{ names: ["*"], routes: [{ path: /, respond: "one\n" }] }]
+	EOF
+	sed 's/one/two/' conf/weir.yaml >elsewhere
+	start routerd -c conf/weir.yaml -C 8 8<elsewhere
+	[ "$(http "http://127.0.0.1:$PORT/")" = two ]
+	wait_for '[ -s conf/access.log ]'
+	[ "$(ctl routerd.0 json status | jq -r .config)" = "$T/conf/weir.yaml" ]
+	ctl routerd.0 reload
+	[ "$(http "http://127.0.0.1:$PORT/")" = one ]
+	# Checked and printed the same way.
+	sed -i 's/listen/lisen/' elsewhere
+	run "$BIN/routerd" -c conf/weir.yaml -C 8 -t 8<elsewhere
+	[ "$status" -eq 2 ]
+		[ "$(jq -r '.[0] | "\(.file):\(.line)"' <<<"$output")" = conf/weir.yaml:2 ]
+	run "$BIN/routerd" -c conf/weir.yaml -C 88
+	[ "$status" -eq 2 ]
+	assert_output --partial "-C 88: expected the number of an open descriptor"
+}
