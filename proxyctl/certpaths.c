@@ -1,14 +1,10 @@
 /* certpaths: see the header. */
 #include "proxyctl/certpaths.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "libcommon/folder.h"
-#include "libcommon/mem.h"
+#include "libcommon/certdir.h"
 
 static char *
 path_at(const struct cfg *cfg, struct arena *a, const struct cfg_node *map, const char *key)
@@ -19,35 +15,24 @@ path_at(const struct cfg *cfg, struct arena *a, const struct cfg_node *map, cons
 								   : NULL;
 }
 
-/* NAME.pem, NAME.crt, NAME/fullchain.pem. */
+struct found {
+	certpaths_fn fn;
+	void *arg;
+};
+
 static void
-each_inside(const char *dir, struct arena *a, certpaths_fn fn, certpaths_unlisted_fn unlisted,
-	void *arg)
+tell(void *arg, const char *cert, const char *key)
 {
-	struct dirent **list;
-	int n = folder_list(dir, &list);
+	const struct found *f = arg;
 
-	if (n < 0) {
-		unlisted(arg, dir, strerror(errno));
-		return;
-	}
-	for (int i = 0; i < n; i++) {
-		struct slice name = slice_str(list[i]->d_name);
-		bool is_file = slice_ends(name, SLICE(".pem")) || slice_ends(name, SLICE(".crt"));
-		char *path = arena_printf(
-			a, "%s/%s%s", dir, list[i]->d_name, is_file ? "" : "/fullchain.pem");
-
-		if (is_file || access(path, F_OK) == 0)
-			fn(arg, path, NULL);
-		free(list[i]);
-	}
-	free(list);
+	f->fn(f->arg, &(struct certpath){ .cert = cert, .key = key });
 }
 
 void
 certpaths_each(const struct cfg *cfg, certpaths_fn fn, certpaths_unlisted_fn unlisted, void *arg)
 {
 	const struct cfg_node *all = cfg_get(cfg_get(cfg->root, "tls"), "listen");
+	struct found inside = { fn, arg };
 	struct arena a;
 
 	arena_init(&a, 0);
@@ -56,13 +41,19 @@ certpaths_each(const struct cfg *cfg, certpaths_fn fn, certpaths_unlisted_fn unl
 
 		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
 			c = c->next) {
-			const char *cert = path_at(cfg, &a, c, "cert");
+			struct certpath p = {
+				.cert = path_at(cfg, &a, c, "cert"),
+				.key = path_at(cfg, &a, c, "key"),
+				.staple = path_at(cfg, &a, c, "ocsp"),
+			};
 			const char *dir = path_at(cfg, &a, c, "dir");
 
-			if (cert != NULL)
-				fn(arg, cert, path_at(cfg, &a, c, "ocsp"));
-			else if (dir != NULL)
-				each_inside(dir, &a, fn, unlisted, arg);
+			if (p.key == NULL)
+				p.key = p.cert;
+			if (p.cert != NULL)
+				fn(arg, &p);
+			else if (dir != NULL && certdir_each(dir, tell, &inside) < 0)
+				unlisted(arg, dir, strerror(errno));
 		}
 	}
 	arena_fini(&a);

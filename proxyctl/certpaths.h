@@ -1,13 +1,20 @@
 /*
- * certpaths: the certificates' files that `tls.listen` names, folders included, as tlsd finds them.
+ * certpaths: the files of the certificates that `tls.listen` names, folders included, as tlsd finds
+ * them.
  */
 #ifndef PROXYCTL_CERTPATHS_H
 #define PROXYCTL_CERTPATHS_H
 
 #include "libcommon/cfg.h"
 
-/* cert is fn's for the call; staple is NULL where the configuration names none. */
-typedef void (*certpaths_fn)(void *arg, const char *cert, const char *staple);
+struct certpath {
+	const char *cert;
+	const char *key;    /* the same when it stands there */
+	const char *staple; /* NULL where the configuration names none */
+};
+
+/* p is fn's for the call. */
+typedef void (*certpaths_fn)(void *arg, const struct certpath *p);
 /* A folder that cannot be listed. */
 typedef void (*certpaths_unlisted_fn)(void *arg, const char *dir, const char *why);
 

@@ -4,7 +4,6 @@
  */
 #include "proxyctl/give.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -12,8 +11,8 @@
 #include <unistd.h>
 
 #include "libcommon/ctl.h"
-#include "libcommon/folder.h"
 #include "libcommon/mem.h"
+#include "proxyctl/certpaths.h"
 
 enum { ASK_MS = 5000 };
 
@@ -64,65 +63,36 @@ give_scalar(struct member *m, struct given *g, const struct cfg *cfg, const stru
 	arena_fini(&a);
 }
 
-static bool
-may_hold_key(const char *name)
-{
-	size_t n = strlen(name);
+/* Who gets what certpaths_each finds. */
+struct giving {
+	struct member *m;
+	struct given *g;
+};
 
-	return n > 4 &&
-		(strcmp(name + n - 4, ".pem") == 0 || strcmp(name + n - 4, ".crt") == 0 ||
-			strcmp(name + n - 4, ".key") == 0);
-}
-
-/* `dir`: what tlsd takes for certificates and keys in it. */
 static void
-give_folder(struct member *m, struct given *g, const struct cfg *cfg, const struct cfg_node *map)
+give_pair(void *arg, const struct certpath *p)
 {
-	const struct cfg_node *node = cfg_get(map, "dir");
-	struct dirent **list;
-	struct arena a;
-	int n = -1;
+	const struct giving *to = arg;
 
-	arena_init(&a, 0);
-
-	const char *dir =
-		node != NULL && node->kind == CFG_SCALAR ? cfg_path(cfg, &a, node->text) : NULL;
-
-	if (dir != NULL)
-		n = folder_list(dir, &list);
-	for (int i = 0; i < n; i++) {
-		const char *name = list[i]->d_name;
-
-		if (may_hold_key(name)) {
-			give(m, g, arena_printf(&a, "%s/%s", dir, name));
-		} else {
-			give(m, g, arena_printf(&a, "%s/%s/fullchain.pem", dir, name));
-			give(m, g, arena_printf(&a, "%s/%s/privkey.pem", dir, name));
-		}
-		free(list[i]);
-	}
-	if (n >= 0)
-		free(list);
-	arena_fini(&a);
+	give(to->m, to->g, p->cert);
+	if (strcmp(p->key, p->cert) != 0)
+		give(to->m, to->g, p->key);
 }
 
-/* tls.listen[].certificates[]: certificates and keys. */
+static void
+pass_over(void *arg, const char *dir, const char *why)
+{
+	(void)arg;
+	(void)dir;
+	(void)why;
+}
+
 static void
 give_certificates(struct member *m, struct given *g, const struct cfg *cfg)
 {
-	const struct cfg_node *tls = cfg_get(cfg->root, "tls");
-	const struct cfg_node *all = cfg_get(tls, "listen");
+	struct giving to = { m, g };
 
-	for (const struct cfg_node *l = all ? all->first : NULL; l != NULL; l = l->next) {
-		const struct cfg_node *certs = cfg_get(l, "certificates");
-
-		for (const struct cfg_node *c = certs ? certs->first : NULL; c != NULL;
-			c = c->next) {
-			give_scalar(m, g, cfg, c, "cert");
-			give_scalar(m, g, cfg, c, "key");
-			give_folder(m, g, cfg, c);
-		}
-	}
+	certpaths_each(cfg, give_pair, pass_over, &to);
 }
 
 /* upstream_tls.policies.*: what is for servers that ask, and none of the listeners' keys. */

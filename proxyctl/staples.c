@@ -387,18 +387,18 @@ is_seen(struct refresh *r, const char *staple)
 }
 
 static void
-refresh_one(void *arg, const char *cert, const char *staple)
+refresh_one(void *arg, const struct certpath *p)
 {
 	struct refresh *r = arg;
-	char *beside = staple == NULL ? xasprintf("%s.ocsp", cert) : NULL;
+	char *beside = p->staple == NULL ? xasprintf("%s.ocsp", p->cert) : NULL;
 	struct one c = {
-		.cert_path = cert,
-		.staple_path = staple != NULL ? staple : beside,
+		.cert_path = p->cert,
+		.staple_path = p->staple != NULL ? p->staple : beside,
 		.out = OUT_FAILED,
 	};
 
 	if (!is_seen(r, c.staple_path)) {
-		c.cert = ocsp_load(cert, &c.why);
+		c.cert = ocsp_load(p->cert, &c.why);
 		if (c.cert != NULL)
 			refresh_loaded(r, &c);
 		say(r, &c);

@@ -38,10 +38,9 @@ struct staples {
 /* ---- files ---- */
 
 static void
-add_file(void *state, const char *cert, const char *staple)
+add_file(void *state, const struct certpath *p)
 {
-	(void)staple;
-	filestate_add(state, cert);
+	filestate_add(state, p->cert);
 }
 
 static void

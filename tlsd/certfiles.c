@@ -2,25 +2,25 @@
  * certfiles: see the header. What has changed is told by filestate.h: files are read only
  * when that number is another one.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 
+#include "libcommon/certdir.h"
 #include "libcommon/filestate.h"
-#include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "tlsd/certfiles.h"
 
 #define FILES_MAX 65536
 
 static void
-add(struct certfiles *all, const struct certcfg *cfg, char *cert, char *key, const char *ocsp)
+add(struct certfiles *all, const struct certcfg *cfg, const char *cert, const char *key,
+	const char *ocsp)
 {
 	all->v = xreallocarray(all->v, all->n + 1, sizeof(*all->v));
 	all->v[all->n++] = (struct certfile){
-		.cert = cert,
-		.key = key,
+		.cert = xstrdup(cert),
+		.key = xstrdup(key),
 		.ocsp = ocsp != NULL ? xstrdup(ocsp) : xasprintf("%s.ocsp", cert),
 		.cfg = cfg,
 	};
@@ -38,67 +38,29 @@ certfiles_fini(struct certfiles *all)
 	*all = (struct certfiles){ .n = 0 };
 }
 
-/* Also when it cannot be told: opening it will say why. */
-static bool
-is_there(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
+/* Of a folder. */
+struct adding {
+	struct certfiles *all;
+	const struct certcfg *cfg;
+};
 
 static void
-add_file(struct certfiles *all, const struct certcfg *cfg, const char *name)
+add_found(void *arg, const char *cert, const char *key)
 {
-	char *cert = xasprintf("%s/%s", cfg->dir, name);
-	char *key = xasprintf("%.*s.key", (int)(strlen(cert) - 4), cert);
+	const struct adding *a = arg;
 
-	if (!is_there(key)) {
-		free(key);
-		key = xstrdup(cert);
-	}
-	add(all, cfg, cert, key, NULL);
-}
-
-static void
-add_folder(struct certfiles *all, const struct certcfg *cfg, const char *name)
-{
-	char *cert = xasprintf("%s/%s/fullchain.pem", cfg->dir, name);
-	char *key = xasprintf("%s/%s/privkey.pem", cfg->dir, name);
-
-	if (is_there(cert)) {
-		add(all, cfg, cert, key, NULL);
-		return;
-	}
-	free(cert);
-	free(key);
+	if (a->all->n < FILES_MAX)
+		add(a->all, a->cfg, cert, key, NULL);
 }
 
 static int
 add_dir(struct certfiles *all, const struct certcfg *cfg, struct err *err)
 {
 	size_t before = all->n;
-	struct dirent **list;
-	int n = folder_list(cfg->dir, &list);
+	struct adding a = { all, cfg };
 
-	if (n < 0)
+	if (certdir_each(cfg->dir, add_found, &a) < 0)
 		return err_set(err, "%s: cannot be listed: %s", cfg->dir, strerror(errno));
-	for (int i = 0; i < n; i++) {
-		const char *name = list[i]->d_name;
-		size_t len = strlen(name);
-		bool is_file = len > 4 &&
-			(strcmp(name + len - 4, ".pem") == 0 ||
-				strcmp(name + len - 4, ".crt") == 0);
-
-		if (all->n >= FILES_MAX)
-			;
-		else if (is_file)
-			add_file(all, cfg, name);
-		else
-			add_folder(all, cfg, name);
-		free(list[i]);
-	}
-	free(list);
 	if (all->n == before)
 		return err_set(err,
 			"%s: has no certificate, expected NAME.pem, NAME.crt with NAME.key, or "
@@ -113,8 +75,7 @@ certfiles_add(struct certfiles *all, const struct certcfg *cfg, struct err *err)
 	if (cfg->dir != NULL)
 		return add_dir(all, cfg, err);
 	if (cfg->cert != NULL)
-		add(all, cfg, xstrdup(cfg->cert), xstrdup(cfg->key != NULL ? cfg->key : cfg->cert),
-			cfg->ocsp);
+		add(all, cfg, cfg->cert, cfg->key != NULL ? cfg->key : cfg->cert, cfg->ocsp);
 	return 0;
 }
 

@@ -21,10 +21,8 @@ struct certfiles {
 };
 
 /*
- * Append what one entry of `certificates` stands for, self_signed ones excepted. Of a folder, by
- * name: NAME.pem and NAME.crt with the key in NAME.key or, when that is not there, in the same
- * file; and of each folder in it fullchain.pem with privkey.pem. Names that begin with a dot are
- * passed over. -1 with err when a folder cannot be read or holds no certificate.
+ * Append what one entry of `certificates` stands for, self_signed ones excepted; of a folder, see
+ * certdir.h. -1 with err when a folder cannot be read or holds no certificate.
  */
 int certfiles_add(struct certfiles *all, const struct certcfg *cfg, struct err *err);
 void certfiles_fini(struct certfiles *all);
