@@ -21,44 +21,16 @@ passed_fd(void *arg, const char *path)
 	return daemon_passed_fd(arg, path);
 }
 
-/* What some listeners have of the same files: the certificate that is served, and one that waits.
- * NULL: none. */
-struct held {
-	struct cert *served;
-	struct cert *waiting;
-};
-
-static struct held
-find_among(const struct site_listener *all, size_t n, const char *cert, const char *key)
-{
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < all[i].ncerts; j++) {
-			struct cert *c = all[i].certs[j];
-
-			if (strcmp(c->cert_path, cert) == 0 && strcmp(c->key_path, key) == 0)
-				return (struct held){ c, all[i].waiting[j] };
-		}
-	return (struct held){ NULL, NULL };
-}
-
 /* In the generation before. */
-static struct held
+static struct certheld
 find_held(const struct site *old, const char *cert, const char *key)
 {
-	return old != NULL ? find_among(old->listeners, old->nlisteners, cert, key)
-			   : (struct held){ NULL, NULL };
-}
-
-/* In the listeners of this generation that are loaded already. */
-static struct held
-find_twin(const struct site *s, const char *cert, const char *key)
-{
-	return find_among(s->listeners, s->nlisteners - 1, cert, key);
+	return certheld_find(old != NULL ? &old->held : NULL, cert, key);
 }
 
 /* What was read from the files the last time. */
 static struct cert *
-last_of(const struct held *h)
+last_of(const struct certheld *h)
 {
 	return h->waiting != NULL ? h->waiting : h->served;
 }
@@ -73,12 +45,12 @@ is_current(const struct cert *c, const struct certfile *f)
 
 /* Listeners that name the same files share what was read from them. */
 static struct cert *
-load_files(const struct certfile *f, const struct held *held, const struct site *s,
+load_files(const struct certfile *f, const struct certheld *held, const struct site *s,
 	const struct site_env *env, struct err *err)
 {
 	struct pem_error e;
 	struct daemon *d = (struct daemon *)(uintptr_t)env->daemon;
-	struct held twin = find_twin(s, f->cert, f->key);
+	struct certheld twin = certheld_find(&s->held, f->cert, f->key);
 	struct cert *old = last_of(held);
 
 	if (is_current(last_of(&twin), f))
@@ -121,7 +93,7 @@ load_self_signed(const struct certcfg *cfg, const struct site *s, const struct d
 			L_STR("text",
 				"a certificate was made that nobody trusts, for trials only"));
 
-	struct cert *twin = find_twin(s, c->cert_path, c->key_path).served;
+	struct cert *twin = certheld_find(&s->held, c->cert_path, c->key_path).served;
 	struct cert *old =
 		twin != NULL ? twin : find_held(env->old, c->cert_path, c->key_path).served;
 
@@ -169,13 +141,14 @@ add_cert(struct loading *g, const struct certcfg *cfg, struct cert *c, struct ce
 	l->cert_cfgs = xreallocarray(l->cert_cfgs, l->ncerts + 1, sizeof(struct certcfg *));
 	l->cert_cfgs[l->ncerts] = cfg;
 	l->certs[l->ncerts++] = c;
+	certheld_add(&g->s->held, c, waiting);
 	return waiting != NULL;
 }
 
 /* c NULL: it could not be loaded, says err; what there was goes on if it may. */
 static void
 take_cert(struct loading *g, const struct certcfg *cfg, const char *path, struct cert *c,
-	struct held held, const struct err *err)
+	struct certheld held, const struct err *err)
 {
 	struct err_at at = cfg_at(g->dc->cfg, cfg->node);
 
@@ -203,16 +176,16 @@ load_entry(struct loading *g, const struct certcfg *cfg, const char *path)
 	if (cfg->self_signed.n > 0) {
 		struct cert *c = load_self_signed(cfg, g->s, g->dc, g->env, &err);
 
-		take_cert(g, cfg, path, c, (struct held){ NULL, NULL }, &err);
+		take_cert(g, cfg, path, c, (struct certheld){ NULL, NULL }, &err);
 		return;
 	}
 	if (certfiles_add(&all, cfg, &err) < 0) {
-		take_cert(g, cfg, path, NULL, (struct held){ NULL, NULL }, &err);
+		take_cert(g, cfg, path, NULL, (struct certheld){ NULL, NULL }, &err);
 		g->has_failed = true; /* a folder that cannot be read is not an empty one */
 	}
 	for (size_t i = 0; i < all.n; i++) {
 		const struct certfile *f = &all.v[i];
-		struct held held = find_held(g->env->old, f->cert, f->key);
+		struct certheld held = find_held(g->env->old, f->cert, f->key);
 
 		take_cert(g, cfg, path, load_files(f, &held, g->s, g->env, &err), held, &err);
 	}
@@ -415,6 +388,7 @@ site_unref(struct site *s)
 {
 	if (s == NULL || atomic_fetch_sub(&s->refs, 1) > 1)
 		return;
+	certheld_fini(&s->held); /* before what it points to */
 	for (size_t i = 0; i < s->nlisteners; i++) {
 		struct site_listener *l = &s->listeners[i];
 
@@ -605,7 +579,7 @@ site_log_certs(const struct site *s, const struct site *old)
 			const struct site_listener *l = &s->listeners[i];
 			const struct cert *c = l->certs[j];
 			const struct cert *waiting = l->waiting[j];
-			const struct held held = find_held(old, c->cert_path, c->key_path);
+			const struct certheld held = find_held(old, c->cert_path, c->key_path);
 			const struct certuse use = site_use(s, l);
 
 			log_cert(s, l, c, held.served);

@@ -7,6 +7,7 @@
 #define TLSD_SITE_H
 
 #include "libcommon/daemon.h"
+#include "tlsd/certheld.h"
 #include "tlsd/certlife.h"
 #include "tlsd/certs.h"
 #include "tlsd/clientauth.h"
@@ -39,6 +40,7 @@ struct site {
 	const struct tlscfg *cfg;
 	struct site_listener *listeners;
 	size_t nlisteners;
+	struct certheld_index held; /* what its listeners have, by files */
 	int64_t at_s;      /* certificates and staples were judged by then, seconds since 1970 */
 	int64_t due_s;     /* when another certificate may be the better one */
 	struct site *next; /* for its owner's lists */
