@@ -15,6 +15,20 @@
  * what 64 kB reads cost. */
 enum buf_class { BUF_16K, BUF_64K, BUF_256K, BUF_CLASSES };
 
+/* The smallest with room for n bytes, or the largest, which may be too small. */
+static inline enum buf_class
+buf_class_for(uint64_t n)
+{
+	return n <= 16384 ? BUF_16K : n <= 65536 ? BUF_64K : BUF_256K;
+}
+
+/* One larger, while there is one. */
+static inline enum buf_class
+buf_class_above(enum buf_class than)
+{
+	return than < BUF_256K ? than + 1 : BUF_256K;
+}
+
 struct bufs {
 	struct freelist class[BUF_CLASSES];
 	struct pipes pipes;  /* bytes that wait in the kernel */

@@ -33,8 +33,7 @@ make_room(struct conn *c)
 		return true;
 
 	size_t n = buf_len(b);
-	enum buf_class class = n < 8192 ? BUF_16K : n < 32768 ? BUF_64K : BUF_256K;
-	struct buf *bigger = buf_get(&c->w->bufs, class);
+	struct buf *bigger = buf_get(&c->w->bufs, buf_class_for(2 * n));
 
 	if (n >= bigger->cap) {
 		buf_unref(bigger);

@@ -289,7 +289,7 @@ hold(struct h2 *x, const struct h1_seg *seg, unsigned count)
 
 	for (unsigned i = 0; i < count; i++)
 		n += seg[i].b == NULL ? seg[i].n : 0;
-	d->copy = n == 0 ? NULL : buf_get(&x->c->w->bufs, n <= 16384 ? BUF_16K : BUF_256K);
+	d->copy = n == 0 ? NULL : buf_get(&x->c->w->bufs, buf_class_for(n));
 	d->first = 0;
 	d->count = count;
 	for (unsigned i = 0; i < count; i++) {

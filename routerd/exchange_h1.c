@@ -36,8 +36,7 @@ static void
 grow(struct exchange_h1 *h)
 {
 	struct buf *b = h->u->in;
-	struct buf *bigger = buf_get(
-		&h->w->bufs, b->class < BUF_256K ? (enum buf_class)(b->class + 1) : BUF_256K);
+	struct buf *bigger = buf_get(&h->w->bufs, buf_class_above(b->class));
 	size_t n = buf_len(b);
 
 	memcpy(bigger->data, b->data + b->r, n);

@@ -281,7 +281,7 @@ h2_send(struct exchange *x)
 	struct h2s *s = of(x);
 	struct h2up *c = s->c;
 	size_t cap = x->path.n + x->m->query.n + 1 + EXCHANGE_H2_TEXT;
-	struct buf *text = buf_get(&c->w->bufs, cap <= 16384 ? BUF_16K : BUF_256K);
+	struct buf *text = buf_get(&c->w->bufs, buf_class_for(cap));
 	nghttp2_data_provider body = { .source.ptr = s, .read_callback = h2s_read_out };
 	int32_t id = NGHTTP2_ERR_NOMEM;
 

@@ -114,10 +114,7 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg
 	/* Those that came with the exchange hold until the final head. */
 	c->limits = is_trailer ? c->w->snap->s->response_limits : *s->x.limits;
 	if (c->text == NULL)
-		c->text = buf_get(&c->w->bufs,
-			c->limits.head_bytes <= 16384           ? BUF_16K
-				: c->limits.head_bytes <= 65536 ? BUF_64K
-								: BUF_256K);
+		c->text = buf_get(&c->w->bufs, buf_class_for(c->limits.head_bytes));
 	if (is_trailer)
 		msg_init(&c->trailers, c->trailer_fields, H2UP_TRAILERS);
 	else

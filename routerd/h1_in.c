@@ -102,8 +102,8 @@ room(struct h1_in *in)
 
 		if (is_tight)
 			next = BUF_16K;
-		else if (b->w == b->cap && next < BUF_256K)
-			next++;
+		else if (b->w == b->cap)
+			next = buf_class_above(next);
 		if (next != b->class) {
 			buf_unref(b);
 			b = buf_get(in->bufs, next);
@@ -113,8 +113,8 @@ room(struct h1_in *in)
 	} else if (buf_len(b) == 0) {
 		enum buf_class next = b->class;
 
-		if (b->w == b->cap && next < BUF_256K)
-			next++;
+		if (b->w == b->cap)
+			next = buf_class_above(next);
 		if (in->kind == BODY_LENGTH && in->left > 65536 && next < BUF_64K)
 			next = BUF_64K;
 		buf_unref(b);

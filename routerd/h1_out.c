@@ -231,9 +231,7 @@ scratch_room(struct h1_out *o, size_t n)
 		o->scratch = NULL;
 	}
 	if (o->scratch == NULL) {
-		enum buf_class class = n <= 16384 ? BUF_16K : n <= 65536 ? BUF_64K : BUF_256K;
-
-		o->scratch = buf_get(o->bufs, class);
+		o->scratch = buf_get(o->bufs, buf_class_for(n));
 		if (o->scratch->cap < n) {
 			buf_unref(o->scratch);
 			o->scratch = NULL;

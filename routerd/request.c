@@ -376,7 +376,7 @@ static enum req_state
 do_collect(struct request *r)
 {
 	r->collect.sink.ops = &collect_ops;
-	r->collect.b = buf_get(&r->w->bufs, r->m.content_length <= 16384 ? BUF_16K : BUF_64K);
+	r->collect.b = buf_get(&r->w->bufs, buf_class_for(r->m.content_length));
 	r->cl->ops->body_to(r->cl, &r->collect.sink);
 	return REQ_STAY;
 }
