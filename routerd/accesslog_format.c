@@ -1,137 +1,15 @@
 /*
- * accesslog_format: one request as one line. Called by workers for every request, so nothing here
- * allocates or prints with formats. What clients and servers sent is cut and escaped: a line is one
- * line, and a quoted value ends where its quote says.
+ * accesslog_format: one request as one line, in the two ways that need no words of the operator's.
  */
 #include "routerd/accesslog.h"
 
-#include <time.h>
-
-#include "libcommon/units.h"
+#include "routerd/accesslog_out.h"
 #include "routerd/config.h"
 
 /* Longer values are cut, and say so. Their sum, escaped, is below ACCESSLOG_LINE_MAX. */
 enum { CUT_LONG = 4096, CUT_MIDDLE = 2048, CUT_SHORT = 256 };
 
-struct out {
-	char *p;
-	char *end;
-	bool is_full;
-};
-
-static void
-put(struct out *o, struct slice s)
-{
-	if ((size_t)(o->end - o->p) < s.n) {
-		o->is_full = true;
-		return;
-	}
-	memcpy(o->p, s.p, s.n);
-	o->p += s.n;
-}
-
-#define PUT(o, lit) put((o), SLICE(lit))
-
-static void
-put_c(struct out *o, char c)
-{
-	if (o->p == o->end)
-		o->is_full = true;
-	else
-		*o->p++ = c;
-}
-
-static void
-put_u64(struct out *o, uint64_t v)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do
-		digits[--at] = (char)('0' + v % 10);
-	while ((v /= 10) > 0);
-	put(o, slice_make(digits + at, sizeof(digits) - at));
-}
-
-static void
-put_hex(struct out *o, unsigned char c)
-{
-	static const char hex[] = "0123456789ABCDEF";
-
-	put_c(o, hex[c >> 4]);
-	put_c(o, hex[c & 15]);
-}
-
-/* --- time --- */
-
-/* localtime_r takes a lock that all threads share: once per second and thread is enough. */
-struct clock_text {
-	int64_t wall_s;
-	char local[40];
-	char utc[UNITS_TIME];
-};
-
-static const struct clock_text *
-clock_text(int64_t wall_s)
-{
-	static _Thread_local struct clock_text cached;
-	time_t t = (time_t)wall_s;
-	struct tm tm;
-
-	if (cached.wall_s == wall_s && cached.local[0])
-		return &cached;
-	cached.wall_s = wall_s;
-	localtime_r(&t, &tm);
-	strftime(cached.local, sizeof(cached.local), "%d/%b/%Y:%H:%M:%S %z", &tm);
-	units_format_time(wall_s, cached.utc);
-	return &cached;
-}
-
 /* --- combined --- */
-
-static inline bool
-is_plain(char c)
-{
-	return c >= ' ' && c <= '~' && c != '"' && c != '\\';
-}
-
-/* The leading bytes that both formats write as they are. */
-static size_t
-plain_run(struct slice s)
-{
-	size_t n = 0;
-
-	while (n < s.n && is_plain(s.p[n]))
-		n++;
-	return n;
-}
-
-static struct slice
-cut(struct slice s, size_t max)
-{
-	return slice_make(s.p, s.n < max ? s.n : max);
-}
-
-/* As nginx does: quotes, backslashes, controls and all above '~' as \xHH. */
-static void
-put_escaped(struct out *o, struct slice s, size_t max)
-{
-	struct slice rest = cut(s, max);
-
-	while (rest.n > 0) {
-		size_t n = plain_run(rest);
-
-		put(o, slice_make(rest.p, n));
-		rest = slice_skip(rest, n);
-		if (rest.n == 0)
-			break;
-		PUT(o, "\\x");
-		put_hex(o, (unsigned char)rest.p[0]);
-		rest = slice_skip(rest, 1);
-	}
-	if (s.n > max)
-		PUT(o, "...");
-}
 
 /* "-" for a field that was not there, "" for one that was empty. */
 static void
@@ -185,7 +63,7 @@ combined(struct out *o, const struct access_entry *e)
 	else
 		put_c(o, '-');
 	PUT(o, " - - [");
-	put(o, slice_str(clock_text(e->wall_s)->local));
+	put(o, slice_str(out_time_local(OUT_END, e->wall_s)));
 	PUT(o, "] ");
 	put_request_line(o, e);
 	put_c(o, ' ');
@@ -200,85 +78,6 @@ combined(struct out *o, const struct access_entry *e)
 }
 
 /* --- json --- */
-
-static bool
-is_tail(struct slice s, size_t i)
-{
-	return i < s.n && ((unsigned char)s.p[i] & 0xc0) == 0x80;
-}
-
-/* Length of the UTF-8 sequence at the front (RFC 3629 §4), 0 when it is none. */
-static size_t
-utf8_length(struct slice s)
-{
-	unsigned char a = (unsigned char)s.p[0];
-	unsigned char b = s.n > 1 ? (unsigned char)s.p[1] : 0;
-
-	if (a >= 0xc2 && a <= 0xdf)
-		return is_tail(s, 1) ? 2 : 0;
-	if (a >= 0xe0 && a <= 0xef) {
-		if ((a == 0xe0 && b < 0xa0) || (a == 0xed && b > 0x9f))
-			return 0;
-		return is_tail(s, 1) && is_tail(s, 2) ? 3 : 0;
-	}
-	if (a >= 0xf0 && a <= 0xf4) {
-		if ((a == 0xf0 && b < 0x90) || (a == 0xf4 && b > 0x8f))
-			return 0;
-		return is_tail(s, 1) && is_tail(s, 2) && is_tail(s, 3) ? 4 : 0;
-	}
-	return 0;
-}
-
-/* One character that is not plain, at the front; returns how long it was. */
-static size_t
-put_json_odd(struct out *o, struct slice s)
-{
-	unsigned char c = (unsigned char)s.p[0];
-	size_t n;
-
-	if (c == '"' || c == '\\') {
-		put_c(o, '\\');
-		put_c(o, (char)c);
-		return 1;
-	}
-	if (c < 0x80) {
-		PUT(o, "\\u00");
-		put_hex(o, c);
-		return 1;
-	}
-	n = utf8_length(s);
-	if (n == 0) {
-		PUT(o, "\xef\xbf\xbd");
-		return 1;
-	}
-	/* C1 controls: terminals obey them in UTF-8 as well. */
-	if (c == 0xc2 && (unsigned char)s.p[1] < 0xa0) {
-		PUT(o, "\\u00");
-		put_hex(o, (unsigned char)s.p[1]);
-		return n;
-	}
-	put(o, slice_make(s.p, n));
-	return n;
-}
-
-static void
-put_json(struct out *o, struct slice s, size_t max)
-{
-	struct slice rest = cut(s, max);
-
-	put_c(o, '"');
-	while (rest.n > 0) {
-		size_t n = plain_run(rest);
-
-		put(o, slice_make(rest.p, n));
-		rest = slice_skip(rest, n);
-		if (rest.n > 0)
-			rest = slice_skip(rest, put_json_odd(o, rest));
-	}
-	if (s.n > max)
-		PUT(o, "...");
-	put_c(o, '"');
-}
 
 #define KEY(name) SLICE(",\"" name "\":")
 
@@ -316,11 +115,7 @@ put_ms(struct out *o, struct slice key, uint64_t us)
 		PUT(o, "null");
 		return;
 	}
-	put_u64(o, us / 1000);
-	put_c(o, '.');
-	put_c(o, (char)('0' + us / 100 % 10));
-	put_c(o, (char)('0' + us / 10 % 10));
-	put_c(o, (char)('0' + us % 10));
+	put_us_as_ms(o, us);
 }
 
 static void
@@ -371,7 +166,7 @@ static void
 json(struct out *o, const struct access_entry *e)
 {
 	PUT(o, "{\"time\":\"");
-	put(o, slice_str(clock_text(e->wall_s)->utc));
+	put(o, slice_str(out_time_utc(OUT_END, e->wall_s)));
 	put_c(o, '"');
 	put_text(o, KEY("client"), e->client, CUT_SHORT);
 	put_text(o, KEY("peer"), e->peer, CUT_SHORT);
