@@ -24,6 +24,7 @@
 #include "libcommon/log.h"
 #include "libcommon/mem.h"
 #include "routerd/accesslog_file.h"
+#include "routerd/logformat.h"
 
 enum {
 	NAP_MS = 20,
@@ -33,14 +34,13 @@ enum {
 };
 
 enum thread_state { AWAKE, NAPPING, SLEEPING };
-enum { FORMAT_OFF = -1 };
 
 struct accesslog_ring {
 	/* the worker's */
 	_Alignas(64) _Atomic uint64_t head;
 	uint64_t tail_seen; /* no newer than tail: spares reading the thread's line */
 	_Atomic uint64_t dropped;
-	char *line; /* where a line is made, ACCESSLOG_LINE_MAX */
+	char *line; /* where a line is made, ACCESSLOG_LINE_MAX; behind it LOGFORMAT_SCRATCH */
 	/* the thread's */
 	_Alignas(64) _Atomic uint64_t tail;
 	/* nobody's: never changes */
@@ -51,15 +51,12 @@ struct accesslog_ring {
 
 /* What the main thread wants done; taken by the thread. */
 struct order {
-	bool is_new;    /* another format, and perhaps file */
 	bool has_file;  /* file is the new one, fd -1: off */
 	bool is_reopen; /* open the same path again */
-	int format;
 	struct logfile file;
 };
 
 struct accesslog {
-	_Atomic int format;
 	_Atomic int state; /* enum thread_state */
 	_Atomic bool stop;
 	_Atomic uint64_t lost; /* lines that could not be written */
@@ -122,15 +119,13 @@ is_urgent(struct accesslog_ring *r, uint64_t head)
 }
 
 void
-accesslog_write(struct accesslog_ring *r, const struct access_entry *e)
+accesslog_write(struct accesslog_ring *r, const struct logformat *f, const struct access_entry *e,
+	const struct var_source *s)
 {
-	int format = atomic_load_explicit(&r->log->format, memory_order_relaxed);
 	uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
-	size_t n;
+	size_t n =
+		logformat_line(f, r->line, ACCESSLOG_LINE_MAX, e, s, r->line + ACCESSLOG_LINE_MAX);
 
-	if (format == FORMAT_OFF)
-		return;
-	n = accesslog_format(r->line, ACCESSLOG_LINE_MAX, format, e);
 	if (n == 0 || !ring_has_room(r, head, n)) {
 		atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
 		return;
@@ -305,13 +300,11 @@ obey(struct accesslog *l)
 	order = l->order;
 	l->order = (struct order){ .file = { .fd = -1 } };
 	pthread_mutex_unlock(&l->lock);
-	if (!order.is_new && !order.is_reopen)
+	if (!order.has_file && !order.is_reopen)
 		return;
 	drain_all(l);
-	if (order.is_new && order.has_file)
+	if (order.has_file)
 		use_file(l, &order.file);
-	if (order.is_new)
-		atomic_store(&l->format, order.format);
 	if (order.is_reopen)
 		reopen(l);
 }
@@ -394,7 +387,7 @@ ring_new(struct accesslog *l, size_t size)
 	while (r->cap < size)
 		r->cap *= 2;
 	r->bytes = xmalloc(r->cap);
-	r->line = xmalloc(ACCESSLOG_LINE_MAX);
+	r->line = xmalloc(ACCESSLOG_LINE_MAX + LOGFORMAT_SCRATCH);
 	return r;
 }
 
@@ -431,7 +424,7 @@ start(struct accesslog *l)
 }
 
 struct accesslog *
-accesslog_new(const char *path, int format, size_t buffer, unsigned workers, struct err *err)
+accesslog_new(const char *path, size_t buffer, unsigned workers, struct err *err)
 {
 	struct accesslog *l;
 	int error;
@@ -439,7 +432,6 @@ accesslog_new(const char *path, int format, size_t buffer, unsigned workers, str
 	if (!path)
 		return NULL;
 	l = xcalloc(1, sizeof(*l));
-	l->format = format;
 	l->file.fd = l->order.file.fd = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	l->rings = xcalloc(workers, sizeof(struct accesslog_ring *));
@@ -466,27 +458,22 @@ same_path(const char *a, const char *b)
 }
 
 int
-accesslog_set(struct accesslog *l, const char *path, int format, struct err *err)
+accesslog_set(struct accesslog *l, const char *path, struct err *err)
 {
-	bool has_file = !same_path(l->path, path);
-	struct logfile f = { .fd = -1 };
+	struct logfile f;
 
 	/* An old path is not opened again: after dropping privileges that may be impossible. */
-	if (has_file && logfile_open(&f, path, err) < 0)
+	if (same_path(l->path, path))
+		return 0;
+	if (logfile_open(&f, path, err) < 0)
 		return -1;
 	pthread_mutex_lock(&l->lock);
-	if (has_file) {
-		logfile_close(&l->order.file);
-		l->order.file = f;
-		l->order.has_file = true;
-	}
-	l->order.is_new = true;
-	l->order.format = path ? format : FORMAT_OFF;
+	logfile_close(&l->order.file);
+	l->order.file = f;
+	l->order.has_file = true;
 	pthread_mutex_unlock(&l->lock);
-	if (has_file) {
-		free(l->path);
-		l->path = path ? xstrdup(path) : NULL;
-	}
+	free(l->path);
+	l->path = path ? xstrdup(path) : NULL;
 	wake(l);
 	return 0;
 }

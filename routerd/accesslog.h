@@ -12,6 +12,8 @@
 
 struct accesslog;
 struct accesslog_ring; /* one per worker */
+struct logformat;      /* logformat.h */
+struct var_source;
 
 /* How a request went, in microseconds from its first byte; 0 when the phase was
  * not reached. */
@@ -46,15 +48,16 @@ struct access_entry {
 
 /* path NULL: off (NULL is returned without err text). "-": stdout. Starts the
  * thread. `workers` rings of `buffer` bytes, rounded up to a power of two. */
-struct accesslog *accesslog_new(
-	const char *path, int format, size_t buffer, unsigned workers, struct err *err);
+struct accesslog *accesslog_new(const char *path, size_t buffer, unsigned workers, struct err *err);
 struct accesslog_ring *accesslog_ring(struct accesslog *l, unsigned worker);
-/* From the worker's thread: formats straight into the ring; never blocks. */
-void accesslog_write(struct accesslog_ring *r, const struct access_entry *e);
-/* From the main thread: another path or format after a reload; path NULL
- * switches it off, and a later path on again. On failure everything stays as it
- * was. Reopen on SIGUSR1 (errors are logged, the old file stays). */
-int accesslog_set(struct accesslog *l, const char *path, int format, struct err *err);
+/* From the worker's thread: formats straight into the ring; never blocks. s is
+ * looked at only by formats with words of the operator's. */
+void accesslog_write(struct accesslog_ring *r, const struct logformat *f,
+	const struct access_entry *e, const struct var_source *s);
+/* From the main thread: another path after a reload; NULL switches it off, and a
+ * later path on again. On failure everything stays as it was. Reopen on SIGUSR1
+ * (errors are logged, the old file stays). */
+int accesslog_set(struct accesslog *l, const char *path, struct err *err);
 void accesslog_reopen(struct accesslog *l);
 /* Lines that were lost: no room in a ring, or the file could not be written. */
 uint64_t accesslog_dropped(const struct accesslog *l);
@@ -63,9 +66,11 @@ uint64_t accesslog_dropped(const struct accesslog *l);
 void accesslog_free(struct accesslog *l);
 
 /* No line is longer: what clients send is cut. */
-#define ACCESSLOG_LINE_MAX (96u << 10)
+#define ACCESSLOG_LINE_MAX (120u << 10)
 
 /* The pure part: one line, newline included, into out; 0 when it does not fit. */
 size_t accesslog_format(char *out, size_t cap, int format, const struct access_entry *e);
+/* The members of its JSON, ends with NULL. */
+extern const char *const accesslog_json_keys[];
 
 #endif

@@ -162,6 +162,11 @@ put_cert(struct out *o, const struct access_entry *e)
 	put_c(o, '}');
 }
 
+const char *const accesslog_json_keys[] = { "time", "client", "peer", "method", "target", "host",
+	"version", "tls", "client_cert", "status", "bytes", "request_bytes", "ms", "listener",
+	"route", "pool", "server", "tries", "reused", "termination", "reason", "request_id",
+	"referer", "user_agent", NULL };
+
 static void
 json(struct out *o, const struct access_entry *e)
 {

@@ -395,6 +395,7 @@ let_go(struct request *r)
 	r->has_retry = false;
 	r->pool = NULL;
 	r->route = NULL;
+	r->generation = r->pin->s->generation;
 	worker_unpin(r->w, r->pin);
 	r->pin = NULL;
 }
@@ -405,6 +406,7 @@ make_head(struct request *r)
 {
 	uint16_t sent = r->resp.field_count;
 
+	request_log_answer(r);
 	forward_response(&r->resp, &r->fwd, worker_date(r->w), &r->arena);
 	if (request_answer_headers(r, &r->resp, sent))
 		return true;

@@ -8,6 +8,7 @@
 #include "libcommon/http1.h"
 #include "routerd/config_parts.h"
 #include "routerd/header_rules.h"
+#include "routerd/logformat.h"
 
 const struct cfg_node *
 config_place(const struct cfg_node *map, const char *key)
@@ -160,14 +161,22 @@ parse_log_path(struct cfg_ctx *ctx, const struct cfg_node *node, const char *pat
 		*(char **)field = arena_strdup(ctx->arena, "-");
 }
 
-static const char *const format_choices[] = { "combined", "json", NULL };
+static void
+check_access_log(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
+{
+	logformat_check(ctx, node, path, obj);
+}
 
 /* These three fill the struct around them. */
 static const struct cfg_row access_log_rows[] = {
 	CFG_ROW(struct httpcfg, access_log.path, "path", CFGT_PATH, .parse = parse_log_path,
 		.help = "file, or - for stdout; no log when left out"),
-	CFG_ROW(struct httpcfg, access_log.format, "format", CFGT_ENUM, .def = "combined",
-		.choices = format_choices, .help = "one line per request: combined or json"),
+	CFG_ROW(struct httpcfg, access_log.format, "format", CFGT_STRING, .def = "combined",
+		.flags = CFG_VARS,
+		.help = "a line: combined, json, fields (JSON of these alone), or a text with "
+			"variables"),
+	CFG_ROW(struct httpcfg, access_log.fields, "fields", CFGT_PAIRS, .flags = CFG_VARS,
+		.help = "members of JSON lines: names, and texts with variables"),
 	CFG_ROW(struct httpcfg, access_log.buffer, "buffer", CFGT_SIZE, .def = "1m",
 		.min = 128 << 10, .max = 1 << 30, .flags = CFG_RESTART,
 		.help = "lines waiting to be written, per worker; more are dropped and counted"),
@@ -178,6 +187,7 @@ static const struct cfg_schema access_log_schema = {
 	.name = "access_log",
 	.size = sizeof(struct httpcfg),
 	.rows = access_log_rows,
+	.check = check_access_log,
 };
 
 /* A field's name that means nothing else to us; "" switches it off. */

@@ -119,7 +119,12 @@ struct clientcertcfg {
 	bool rfc9440; /* Client-Cert */
 };
 
-enum log_format { ACCESSLOG_COMBINED, ACCESSLOG_JSON };
+enum log_format {
+	ACCESSLOG_COMBINED,
+	ACCESSLOG_JSON,   /* with fields behind its own members */
+	ACCESSLOG_FIELDS, /* JSON of these alone */
+	ACCESSLOG_TEXT,   /* with variables */
+};
 
 struct httpcfg {
 	char *user;
@@ -129,7 +134,10 @@ struct httpcfg {
 	struct timeoutcfg timeouts;
 	struct {
 		char *path; /* NULL: off; "-": stdout */
-		int format;
+		char *format;
+		enum log_format kind;
+		const struct cfg_node *node; /* of a format that is a text */
+		struct cfg_list fields;      /* struct cfg_pair */
 		uint64_t buffer; /* bytes per worker before lines are dropped and counted; 1m */
 	} access_log;
 	char *acme_tokens;               /* NULL: challenges are like any other path */

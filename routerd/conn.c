@@ -261,6 +261,10 @@ set_tls(struct conn *c, const struct proxy_info *info)
 	t->version = keep(&at, info->tls_version);
 	t->cipher = keep(&at, info->cipher);
 	t->unique_id = keep(&at, info->unique_id);
+	/* The header tells of the certificate only, whether it was shown now or in a session
+	 * before. */
+	t->knows_resumed = info->has_client_cert;
+	t->is_resumed = info->is_resumed;
 	c->tls = t;
 	c->is_tls = info->has_tls;
 	set_cert(c, info);
@@ -474,6 +478,8 @@ conn_new_tls(struct worker *w, struct wlistener *l, int fd, const struct handoff
 	}
 	set_peer(c, h->info.has_addr ? (const struct sockaddr *)&h->info.src : &nobody);
 	set_tls(c, &h->info);
+	c->tls->knows_resumed = true;
+	c->tls->is_resumed = h->is_resumed;
 	c->state = CONN_IDLE;
 	if (chose_h2(c)) {
 		codec_h2_start(c);

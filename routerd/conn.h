@@ -76,6 +76,8 @@ struct conn_tls {
 	struct slice version;
 	struct slice cipher;
 	struct slice unique_id;
+	bool knows_resumed; /* not every proxy tells */
+	bool is_resumed;
 	char text[];
 };
 

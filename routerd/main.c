@@ -36,6 +36,7 @@ struct routerd {
 	struct listen_plan *first_plan;
 	struct snapshot *snap;
 	struct accesslog *log;
+	bool is_log_due;      /* another file, once all workers have adopted */
 	struct acme *acme;    /* once a configuration has wanted it */
 	uint64_t descriptors; /* for connections */
 	unsigned pipes;       /* of each worker */
@@ -150,14 +151,13 @@ open_log(struct routerd *r, const struct httpcfg *http, struct errs *errs, const
 	if (http->access_log.path == NULL)
 		return 0;
 	if (r->log == NULL) {
-		r->log = accesslog_new(http->access_log.path, http->access_log.format,
-			http->access_log.buffer, workers_count(r->workers), &err);
+		r->log = accesslog_new(http->access_log.path, http->access_log.buffer,
+			workers_count(r->workers), &err);
 		if (r->log != NULL) {
 			daemon_own(r->d, http->access_log.path);
 			return 0;
 		}
-	} else if (accesslog_set(r->log, http->access_log.path, http->access_log.format, &err) ==
-		0) {
+	} else if (accesslog_set(r->log, http->access_log.path, &err) == 0) {
 		return 0;
 	}
 	errs_add(errs, FINDING_ERROR, (struct err_at){ .file = cfg->file }, "http.access_log.path",
@@ -362,11 +362,26 @@ discard(void *self, void *candidate)
 	free(c);
 }
 
+/* -1 is for the start only: later all stays as it is. */
+static void
+change_log(struct routerd *r)
+{
+	struct errs errs = { 0 };
+
+	open_log(r, r->snap->http, &errs, r->snap->dc->cfg);
+	for (size_t i = 0; i < errs.n; i++)
+		LOG_ERROR("access_log_failed", L_STR("error", errs.v[i].text));
+	errs_fini(&errs);
+}
+
 static void
 adopted(void *arg)
 {
 	struct routerd *r = arg;
 
+	if (r->is_log_due)
+		change_log(r);
+	r->is_log_due = false;
 	daemon_committed(r->d);
 }
 
@@ -377,14 +392,14 @@ commit(void *self, void *candidate, struct daemon_cfg *dc)
 	struct candidate *c = candidate;
 	struct snapshot *before = r->snap;
 	const struct httpcfg *http = dc->own;
-	struct errs errs = { 0 };
 
 	listen_commit(&r->listeners, c->plan);
 	r->snap = c->s;
-	open_log(r, http, &errs, dc->cfg);
-	for (size_t i = 0; i < errs.n; i++)
-		LOG_ERROR("access_log_failed", L_STR("error", errs.v[i].text));
-	errs_fini(&errs);
+	/* Workers go on writing until they have adopted: a new file begins after that, so that it
+	 * has no line in the old format. */
+	r->is_log_due = before->http->access_log.path != NULL && r->log != NULL;
+	if (!r->is_log_due)
+		change_log(r);
 	workers_set_limit(r->workers, connection_limit(r, http));
 	backends_commit(r->backends, r->snap->pools, r->snap->pool_count);
 	workers_set_tlsd_user(r->workers, tlsd_user(dc));

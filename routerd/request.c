@@ -159,8 +159,8 @@ next_id(struct worker *w)
 	return z ^ (z >> 31);
 }
 
-static struct slice
-id_of(struct request *r)
+struct slice
+request_id(struct request *r)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -225,53 +225,6 @@ release(void *p)
 	freelist_give(&r->w->requests, r);
 }
 
-static struct slice
-field_value(const struct request *r, enum field_id id)
-{
-	const struct field *f = msg_field(&r->m, id);
-
-	return f ? f->value : slice_make(NULL, 0);
-}
-
-static void
-write_log(struct request *r)
-{
-	const struct conn *c = r->cl->conn;
-	struct access_entry e = {
-		.wall_s = loop_wall_s(r->w->loop),
-		.client = r->fwd.http ? forward_client(&r->m, &r->fwd) : r->client,
-		.peer = conn_peer(c),
-		.method = r->m.method_name,
-		.target = r->m.target,
-		.host = r->m.authority,
-		.referer = field_value(r, FIELD_REFERER),
-		.user_agent = field_value(r, FIELD_USER_AGENT),
-		.request_id = id_of(r),
-		.version_major = r->m.version_major,
-		.version_minor = r->m.version_minor,
-		.status = r->status ? r->status : 499,
-		.body_bytes = r->bytes.out,
-		.request_bytes = r->bytes.in,
-		.listener = worker_listener_name(c->l),
-		.route = r->route_name,
-		.pool = r->pool_name,
-		.server = r->server_name,
-		.termination = r->term,
-		.reason = r->reason,
-		.tries = r->tries,
-		.is_tls = c->is_tls,
-		.cert = c->cert != NULL ? &c->cert->facts : NULL,
-		.is_cert_verified = c->cert != NULL && c->cert->is_verified,
-		.is_reused = r->is_reused,
-		.t = r->t,
-	};
-
-	e.t.end_us = loop_now_us(r->w->loop) - r->first_us;
-	e.t.end_us += e.t.end_us == 0;
-	e.wall_start_s = e.wall_s - (int64_t)(e.t.end_us / 1000000);
-	accesslog_write(r->w->log, &e);
-}
-
 static void
 count_status(struct request *r)
 {
@@ -300,7 +253,7 @@ finish(struct request *r, enum client_end how)
 	worker_add(r->w, STAT_BYTES_IN, r->bytes.in);
 	worker_add(r->w, STAT_BYTES_OUT, r->bytes.out);
 	if (r->w->log != NULL)
-		write_log(r);
+		request_log(r);
 	if (r->is_tunnel)
 		worker_add(r->w, STAT_TUNNELS, (uint64_t)-1);
 	if (r->is_counted)
@@ -389,7 +342,7 @@ request_info(struct request *r)
 	return (struct respond_info){
 		.forward = &r->fwd,
 		.client = forward_client(&r->m, &r->fwd),
-		.request_id = id_of(r),
+		.request_id = request_id(r),
 		.listener = slice_str(worker_listener_name(r->cl->conn->l)),
 		.date = worker_date(r->w),
 	};
@@ -422,6 +375,7 @@ request_answer(struct request *r, struct answer *a)
 	struct sink *out = r->cl->out;
 
 	r->state = REQ_LOCAL;
+	r->is_own_answer = true;
 	settle_body(r);
 	request_own_headers(r, &a->head);
 	r->t.response_us = request_us(r);
@@ -469,7 +423,7 @@ log_refusal(struct request *r, uint16_t seen)
 	if (!log_allow(&limit, &held))
 		return;
 	LOG_INFO("request_refused", L_STR("reason", r->reason), L_INT("status", seen),
-		L_SLICE("request", id_of(r)), L_SLICE("client", r->fwd.peer),
+		L_SLICE("request", request_id(r)), L_SLICE("client", r->fwd.peer),
 		L_SLICE("host", r->m.authority), L_SLICE("target", r->m.target),
 		L_INT("waited_ms", request_us(r) / 1000), L_INT("suppressed", held));
 }
@@ -487,7 +441,7 @@ log_failure(struct request *r, uint16_t status, uint16_t seen)
 	if (!log_allow(&limit, &held))
 		return;
 	LOG_WARN("upstream_error", L_STR("reason", r->reason), L_INT("status", seen),
-		L_SLICE("request", id_of(r)), L_STR("pool", r->pool_name ? r->pool_name : "-"),
+		L_SLICE("request", request_id(r)), L_STR("pool", r->pool_name ? r->pool_name : "-"),
 		L_STR("server", r->server_name ? r->server_name : "-"),
 		L_SLICE("client", r->fwd.peer), L_SLICE("host", r->m.authority),
 		L_SLICE("target", r->m.target), L_INT("tries", r->tries),

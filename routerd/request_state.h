@@ -78,7 +78,8 @@ struct request {
 	bool is_looked_at; /* since the last byte, see STREAM_LOOK_MS */
 	bool knows_token;  /* it was looked for, and is not there */
 	bool is_counted;   /* in the pool's active requests */
-	uint8_t interims;  /* of this attempt */
+	bool is_own_answer;
+	uint8_t interims; /* of this attempt */
 	uint8_t tries;
 	uint8_t races;        /* tries that met a server closing an idle connection */
 	uint16_t last_status; /* what the last failed attempt would have answered */
@@ -91,6 +92,9 @@ struct request {
 	const char *pool_name;
 	const char *server_name;
 	struct slice client; /* a tunnel's: who it is for the log; else it is looked up there */
+	uint64_t generation; /* likewise */
+	struct field *kept_fields; /* of the server's answer, for the log; in the arena */
+	uint16_t kept_count;
 	uint64_t first_us;
 	uint64_t up_progress;      /* bytes either way when the server's deadline was set last */
 	uint32_t up_ms;            /* what it was set to; 0: nothing was waited for */
@@ -128,6 +132,8 @@ bool request_flush_client(struct request *r);
 /* The final head goes to the client's sink. */
 void request_send_head(struct request *r, struct msg *m);
 uint32_t request_us(const struct request *r);
+/* What the log and error answers call it. */
+struct slice request_id(struct request *r);
 /* An answer of our own: it goes out, and what is left of the request's body is seen to. */
 struct respond_info request_info(struct request *r);
 void request_answer(struct request *r, struct answer *a);
@@ -143,6 +149,11 @@ void request_interim_headers(struct request *r, struct msg *m);
 void request_own_headers(struct request *r, struct msg *m);
 /* Good until the next step. */
 struct var_source request_vars(struct request *r);
+
+/* request_log.c: its line. */
+void request_log(struct request *r);
+/* A server's final head is there: what the line will want of it is kept. */
+void request_log_answer(struct request *r);
 
 /* The client has a body, but sends none of it before the server says so. */
 static inline bool

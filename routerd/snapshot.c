@@ -9,6 +9,7 @@
 #include "routerd/answer_texts.h"
 #include "routerd/backend.h"
 #include "routerd/header_rules.h"
+#include "routerd/logformat.h"
 #include "routerd/route.h"
 
 static void
@@ -146,6 +147,7 @@ snapshot_new(struct daemon_cfg *dc, uint64_t generation, struct errs *errs)
 	compile_limits(s);
 	compile_listeners(s);
 	compile_routes(s);
+	s->log_format = logformat_new(s->http, &s->arena);
 	s->routes = route_table_new(s, errs);
 	if (errs->error_count == errors)
 		return s;

@@ -11,6 +11,7 @@
 #include "routerd/config.h"
 
 struct header_rules; /* header_rules.h */
+struct logformat;    /* logformat.h */
 struct answer_texts; /* answer_texts.h */
 struct pool;         /* backend.h */
 struct route_table;  /* route.c */
@@ -62,6 +63,7 @@ struct snapshot {
 	unsigned pool_count;
 	struct timeouts timeouts; /* http's own: what holds before a route is known */
 	const struct header_rules *response_rules; /* likewise; NULL: none */
+	const struct logformat *log_format;
 	struct http1_limits request_limits;
 	struct http1_limits response_limits;
 	uint64_t max_body;

@@ -5,12 +5,6 @@
 
 #include "libcommon/http1.h"
 
-struct template_part {
-	bool is_var;
-	struct var var;
-	struct slice text; /* of a literal piece */
-};
-
 struct parser {
 	struct template_part *parts;
 	size_t count;

@@ -9,9 +9,13 @@
 #include "routerd/vars.h"
 
 /* Pieces that a text may have. */
-#define TEMPLATE_PARTS_MAX 64
+#define TEMPLATE_PARTS_MAX 128
 
-struct template_part;
+struct template_part {
+	bool is_var;
+	struct var var;
+	struct slice text; /* of a literal piece; never empty */
+};
 
 struct template
 {

@@ -13,9 +13,13 @@
 
 /* When a text is put together, and from when on a variable is known. */
 enum var_when {
-	VAR_REQUEST, /* a request is routed */
-	VAR_RESPONSE /* the head of its answer is there */
+	VAR_REQUEST,  /* a request is routed */
+	VAR_RESPONSE, /* the head of its answer is there */
+	VAR_LOG       /* it is over */
 };
+
+/* What a variable's values are, whatever a request brings. */
+enum var_kind { VAR_IS_TEXT, VAR_IS_NUMBER, VAR_IS_FLAG, VAR_IS_TIME };
 
 struct var {
 	uint16_t id;       /* row of vars.def, or a family behind them */
@@ -23,6 +27,7 @@ struct var {
 	struct slice name; /* what is asked for in a family; fields with '-' for '_' */
 };
 
+struct access_entry; /* accesslog.h */
 struct conn_tls;
 
 /* Where values come from. Pointers may be NULL where there is nothing. */
@@ -44,6 +49,12 @@ struct var_source {
 	unsigned tries;
 	uint32_t response_us;     /* from the request's first byte to the head of its answer */
 	int64_t (*wall_ms)(void); /* the time of day, since 1970: asked where it is wanted */
+	/* Of a request that is over; log is NULL else. */
+	const struct access_entry *log;
+	bool is_own_answer; /* no server's */
+	unsigned connection_requests;
+	unsigned worker;
+	uint64_t generation;
 };
 
 /*
@@ -51,6 +62,16 @@ struct var_source {
  * the configuration's author, in a, too.
  */
 const char *var_parse(struct slice name, enum var_when when, struct var *var, struct arena *a);
+
+enum var_kind var_kind(const struct var *var);
+/* Something that a peer has sent, which may be there and empty. */
+bool var_may_be_empty(const struct var *var);
+/* A field of a server's answer. */
+bool var_is_of_answer(const struct var *var);
+/* Those of the fields that are asked for, in order, copied into a; how many. out has room for all.
+ */
+uint16_t var_keep_fields(const struct var *vars, size_t count, const struct field *fields,
+	uint16_t field_count, struct field *out, struct arena *a);
 
 /* Empty where there is nothing to tell. Good as long as the source and the arena. Bytes are those
  * that were received: see template.h for what makes a field's value of them. */

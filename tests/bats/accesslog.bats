@@ -33,22 +33,27 @@ with_origin() {
 }
 lines() { wait_for "[ \$(wc -l <$1) -ge $2 ]"; }
 
-@test "combined is nginx's, line by line" {
+# $1: what its http section says of the log.
+start_nginx() {
 	PATH=$PATH:/usr/sbin
 	command -v nginx >/dev/null || skip "nginx is not installed"
-	with_origin '{ path: access.log }'
 	N=$(free_port)
 	cat >nginx.conf <<X
 daemon off; pid $T/nginx.pid; error_log $T/nginx-error.log; worker_processes 1; user root;
 events { }
 http {
-  access_log $T/nginx.log combined;
+  $1
   client_body_temp_path $T/cb; proxy_temp_path $T/pt; fastcgi_temp_path $T/ft; uwsgi_temp_path $T/ut; scgi_temp_path $T/st;
   server { listen 127.0.0.1:$N; location / { return 200 hello; } }
 }
 X
 	spawn nginx nginx -e "$T/nginx-error.log" -c "$T/nginx.conf" -p "$T"
 	wait_for "bash -c 'exec 3<>/dev/tcp/127.0.0.1/$N'"
+}
+
+@test "combined is nginx's, line by line" {
+	with_origin '{ path: access.log }'
+	start_nginx "access_log $T/nginx.log combined;"
 	for port in $PORT $N; do
 		u=http://127.0.0.1:$port
 		http "$u/plain?a=b" -o /dev/null
@@ -67,6 +72,108 @@ X
 	# Two workers: their lines may come in another order.
 	diff <(strip_time nginx.log | sort) <(strip_time access.log | sort)
 	[ "$(grep -c '\[TIME\]' <(strip_time access.log))" = 9 ]
+}
+
+@test "a format of one's own is what nginx makes of the same, hostile values, too" {
+	with_origin "{ path: access.log, format: '\${client} \"\${request}\" \${status} \${body_bytes_sent} \"\${http_user_agent}\" [\${http_referer}] \"\${http_x_none}\" \"\${cookie_a}\" \"\${arg_b}\" \${scheme} \"\${host}\" \${method} \${protocol} \"\${http_x_much}\"' }"
+	start_nginx "log_format own '\$remote_addr \"\$request\" \$status \$body_bytes_sent \"\$http_user_agent\" [\$http_referer] \"\$http_x_none\" \"\$cookie_a\" \"\$arg_b\" \$scheme \"\$host\" \$request_method \$server_protocol \"\$http_x_much\"';
+  access_log $T/nginx.log own;"
+	for port in $PORT $N; do
+		u=http://127.0.0.1:$port
+		http "$u/plain?a=b&b=c" -o /dev/null
+		http "$u/" -A '" 200 1 "-" "x' -o /dev/null
+		http "$u/" -A 'caf'$'\xc3\xa9\t\xff"\\' -o /dev/null
+		http "$u/noagent" -H 'User-Agent:' -b 'z=1; a="q\' -o /dev/null
+		http "$u/empty?b=" -H 'User-Agent;' -e ref -o /dev/null
+		http -I "$u/head" -o /dev/null
+		http -X PURGE "$u/x?b=%22%0a" -o /dev/null
+		http -0 "$u/old" -o /dev/null
+		http "$u/" -A "$(printf '"%.0s' {1..300})" -H "X-Much: x$(printf '\t"%.0s' {1..300})" -o /dev/null
+	done
+	lines access.log 9
+	lines nginx.log 9
+	diff <(sort nginx.log) <(sort access.log)
+	[ "$(grep -c '^127\.0\.0\.1 "' access.log)" = 9 ]
+}
+
+@test "members of one's own: behind json's, or alone; what a server said; numbers, null, hostile values" {
+	FIELDS='{ user: "${cookie_user}", ua: "${http_user_agent}", said: "${upstream_http_x_said}", took: "${end_ms}", n: "${body_bytes_sent}", secure: "${tls}", what: "${method} ${path}", where: fra1 }'
+	with_origin "{ path: access.log, format: json, fields: $FIELDS }"
+	http "$URL/up/headers?X-Said=a%22b&X-Said=c" -A '","status":7,"x":"' -b user=joe -o /dev/null
+	lines access.log 1
+	jq -e '.status == 200 and .user == "joe" and .ua == "\",\"status\":7,\"x\":\"" and .said == "a\"b, c" and .took == .ms.end
+		and .n == .bytes and .secure == false and .what == "GET /up/headers" and .where == "fra1"
+		and (keys_unsorted | .[-8:] == ["user", "ua", "said", "took", "n", "secure", "what", "where"])' access.log
+	sed -i 's/format: json/format: fields/' weir.yaml
+	ctl routerd.0 reload
+	http "$URL/" -H 'User-Agent:' -o /dev/null
+	lines access.log 2
+	[ "$(tail -1 access.log | jq -c '.took = (.took > 0)')" = '{"user":null,"ua":null,"said":null,"took":true,"n":5,"secure":false,"what":"GET /","where":"fra1"}' ]
+}
+
+@test "what is wrong with a format is said, with its place and what may have been meant" {
+	local bad
+	while IFS='|' read -r bad message; do
+		config <<-X
+		http:
+		  listen: [{ name: a, address: ":1" }]
+		  access_log: $bad
+		  hosts: [{ names: ["*"], routes: [{ path: /, respond: x }] }]
+		X
+		run pctl check
+		echo "$bad: $output"
+		assert_failure
+		assert_output --partial "weir.yaml:3:"
+		assert_output --partial "$message"
+	done <<-'X'
+	{ format: jsn }|http.access_log.format: "jsn" is not known, did you mean json? expected combined, json, fields, or a text with variables
+	{ format: a line }|"a line" is not known, expected
+	{ format: '${client} ${statsu}' }|unknown variable ${statsu}, did you mean ${status}?
+	{ format: "${client}\n" }|expected one line
+	{ format: '${client}', fields: { a: b } }|only JSON has members
+	{ fields: { a: b } }|only JSON has members
+	{ format: fields }|there are no fields
+	{ format: json, fields: { status: '${status}' } }|status: json has that already
+	{ format: json, fields: { a: '${bytes_sent}' } }|a: unknown variable ${bytes_sent}
+	{ format: json, fields: { a: [b] } }|http.access_log.fields
+	X
+	config <<-X
+	http:
+	  listen: [{ name: a, address: ":1" }]
+	  headers: { response: { set: { A: "\${body_bytes_sent}" } }, request: { set: { B: "\${tirmination}", C: "\${status}" } } }
+	  hosts: [{ names: ["*"], routes: [{ path: /, respond: x }] }]
+	X
+	run pctl check
+	assert_output --partial 'A: ${body_bytes_sent} is not known before the request is over, in the access log, expected another variable'
+	assert_output --partial 'B: unknown variable ${tirmination}, expected one of VARIABLES'
+	assert_output --partial 'C: ${status} is not known before there is an answer'
+}
+
+@test "a reload changes the words, also for who began before; another file has none in the old ones" {
+	with_origin '{ path: one.log, format: "one ${target} ${upstream_http_upgrade} ${generation}" }'
+	exec 7<>"/dev/tcp/127.0.0.1/$PORT"
+	printf 'GET /up/upgrade HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\nUser-Agent: tunnel\r\n\r\n' >&7
+	read -r -u 7 line
+	[[ $line == *" 101 "* ]]
+	# Not with the tunnel's socket.
+	spawn load python3 -c "
+import http.client
+c = http.client.HTTPConnection('127.0.0.1', $PORT)
+while True:
+    c.request('GET', '/during')
+    c.getresponse().read()
+" 7>&-
+	lines one.log 1
+	sed -i 's/access_log: .*/access_log: { path: two.log, format: "two ${http_user_agent} ${upstream_http_upgrade} ${upstream_http_connection} ${host} ${route} ${generation}" }/' weir.yaml
+	ctl routerd.0 reload
+	# Again and again: no memory of the first generation is there any more.
+	for i in 1 2 3 4 5; do ctl routerd.0 reload; done
+	wait_for "http -o /dev/null $URL/after; [ \"\$(ctl routerd.0 json status | jq .oldest_generation)\" = 7 ]"
+	exec 7>&- 7<&-
+	wait_for 'grep -q "^two tunnel x - h \*/up 1$" two.log'
+	kill_hard load
+	[ "$(grep -vc '^two ' two.log)" = 0 ]
+	grep -q '^one /during - 1$' one.log
 }
 
 @test "the time is that of the end" {

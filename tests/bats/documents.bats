@@ -81,6 +81,7 @@ commands() { # PAGE
 	sed -n 's/^#   \(curl .*\)/\1/p' examples/mtls.yaml >try
 	[ -s try ]
 	wait_for '(cd examples && sh ../try 2>/dev/null) | jq -e ".headers | .[\"X-SSL-Client-Verify\"] == \"SUCCESS\" and .[\"X-SSL-Client-S-DN\"] == \"CN=joe\" and .[\"X-User\"] == \"joe\""'
+	wait_for 'grep -qE "^127\.0\.0\.1 joe \[.* \+0000\] \"GET /echo HTTP/[12]\.[01]\" 200 [0-9]+ [0-9.]+s app \"curl/[^\"]*\"$" examples/run/mtls/access.log'
 	wait_for '[ "$(bin/proxyctl -c examples/mtls.yaml status -j | jq -r ".pools[0].servers[0].views[\"routerd.0\"]")" = up ]'
 	# What is refused behind the handshake is heard in reading, or in writing.
 	run http --cacert examples/pki/ca.crt "https://localhost:$(sed -n 's/.*localhost:\([0-9]*\).*/\1/p' try)/"

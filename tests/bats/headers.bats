@@ -187,7 +187,9 @@ answer_field() { # NAME
 	[ "$(answer_field X-By)" = "app/one 200 1" ]
 	[ "$(answer_field X-Age)" = "7, 8" ]
 	run http -i "$URL/delay/30"
-	[ "$(answer_field X-Ms)" -ge 30 ]
+	[[ $(answer_field X-Ms) =~ ^[0-9]+\.[0-9]{3}$ ]]
+	ms=$(answer_field X-Ms)
+	[ "${ms%.*}" -ge 30 ]
 	run http -i "$URL/gone"
 	[ "$(answer_field X-By)" = "gone/gone 502 1 connect_refused" ]
 	[ "$(answer_field X-Age)" = "" ]

@@ -410,7 +410,7 @@ while True:
 	echoed=$(grep -c echoed "$(log_of tunnel)")
 	wait_for "[ \"\$(grep -c echoed '$(log_of tunnel)')\" -gt $echoed ]"
 	# Not even its pool and its route need to be there any more; the log still knows them.
-	sed -i 's/^pools:.*//; s/pool: app/respond: { body: gone }/; s/^http:/http:\n  access_log: { path: access.log, format: json }/' weir.yaml
+	sed -i 's/^pools:.*//; s/pool: app/respond: { body: gone }/; s/^http:/http:\n  access_log: { path: access.log, format: json, fields: { gen: "${generation}", asked: "${host}${http_upgrade}", theirs: "${upstream_http_upgrade}" } }/' weir.yaml
 	pctl reload
 	[ "$(http "http://127.0.0.1:$PORT/")" = gone ]
 	echoed=$(grep -c echoed "$(log_of tunnel)")
@@ -418,6 +418,8 @@ while True:
 	kill_hard tunnel
 	wait_for 'grep -q /ws access.log'
 	[ "$(jq -r 'select(.target == "/ws") | [.status, .pool, .server, .client] | join(" ")' access.log)" = "101 app 127.0.0.1:$(port_of ws) 127.0.0.1" ]
+	# In the words of a format that came later: its own facts, and nothing of what was not kept for it.
+	[ "$(jq -c 'select(.target == "/ws") | [.gen, .asked, .theirs]' access.log)" = '[1,"awebsocket",null]' ]
 	wait_for '[ "$(ctl routerd.0 json status | jq .counters.tunnels)" = 0 ]'
 }
 

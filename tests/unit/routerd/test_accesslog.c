@@ -20,8 +20,9 @@
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
 #include "routerd/accesslog.h"
-#include "routerd/config.h"
+#include "routerd/logformat.h"
 
+static const struct logformat combined = { .kind = ACCESSLOG_COMBINED };
 static char dir[] = "/tmp/accesslog.XXXXXX";
 
 static char *
@@ -34,7 +35,7 @@ static struct accesslog *
 open_log(const char *path, size_t buffer, unsigned workers)
 {
 	struct err err;
-	struct accesslog *l = accesslog_new(path, ACCESSLOG_COMBINED, buffer, workers, &err);
+	struct accesslog *l = accesslog_new(path, buffer, workers, &err);
 
 	if (!l)
 		fail_msg("%s", err.text);
@@ -56,7 +57,7 @@ write_line(struct accesslog_ring *r, const char *target, unsigned number)
 		.status = 200,
 	};
 
-	accesslog_write(r, &e);
+	accesslog_write(r, &combined, &e, NULL);
 }
 
 static void
@@ -152,7 +153,7 @@ test_off(void **state)
 	struct err err = { "untouched" };
 
 	(void)state;
-	assert_null(accesslog_new(NULL, ACCESSLOG_COMBINED, 1 << 20, 1, &err));
+	assert_null(accesslog_new(NULL, 1 << 20, 1, &err));
 	assert_string_equal(err.text, "untouched");
 	accesslog_free(NULL);
 }
@@ -163,7 +164,7 @@ test_cannot_open(void **state)
 	struct err err;
 
 	(void)state;
-	assert_null(accesslog_new("/nonexistent/x", ACCESSLOG_COMBINED, 1 << 20, 1, &err));
+	assert_null(accesslog_new("/nonexistent/x", 1 << 20, 1, &err));
 	assert_non_null(strstr(err.text, "/nonexistent/x cannot be opened: No such file"));
 }
 
@@ -318,7 +319,7 @@ test_fifo_without_reader(void **state)
 
 	(void)state;
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_null(accesslog_new(path, ACCESSLOG_COMBINED, 1 << 17, 1, &err));
+	assert_null(accesslog_new(path, 1 << 17, 1, &err));
 	assert_non_null(strstr(err.text, "cannot be opened"));
 	free(path);
 }
@@ -489,20 +490,20 @@ test_set(void **state)
 
 	(void)state;
 	write_line(r, "/one", 0);
-	assert_int_equal(accesslog_set(l, b, ACCESSLOG_JSON, &err), 0);
+	assert_int_equal(accesslog_set(l, b, &err), 0);
 	wait_for(a, "/one", 1);
 	write_until(r, b, "/two");
 	/* on failure all stays */
-	assert_int_equal(accesslog_set(l, "/nonexistent/x", ACCESSLOG_COMBINED, &err), -1);
+	assert_int_equal(accesslog_set(l, "/nonexistent/x", &err), -1);
 	write_line(r, "/three", 0);
 	wait_for(b, "/three", 1);
 	/* the same file is not opened again: here it could be, but as another one */
 	assert_int_equal(unlink(b), 0);
-	assert_int_equal(accesslog_set(l, b, ACCESSLOG_COMBINED, &err), 0);
+	assert_int_equal(accesslog_set(l, b, &err), 0);
 	assert_int_equal(access(b, F_OK), -1);
 	/* off, and on again */
-	assert_int_equal(accesslog_set(l, NULL, ACCESSLOG_COMBINED, &err), 0);
-	assert_int_equal(accesslog_set(l, a, ACCESSLOG_COMBINED, &err), 0);
+	assert_int_equal(accesslog_set(l, NULL, &err), 0);
+	assert_int_equal(accesslog_set(l, a, &err), 0);
 	write_until(r, a, "/again");
 	accesslog_free(l);
 	free(a);
@@ -520,7 +521,7 @@ test_many_orders(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 200; i++) {
-		assert_int_equal(accesslog_set(l, i % 2 ? a : b, ACCESSLOG_COMBINED, &err), 0);
+		assert_int_equal(accesslog_set(l, i % 2 ? a : b, &err), 0);
 		accesslog_reopen(l);
 		write_line(accesslog_ring(l, 0), "/x", i);
 	}

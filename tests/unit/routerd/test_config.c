@@ -181,7 +181,7 @@ static const struct refusal refusals[] = {
 		"routes: [{path: /, pool: app, headers: {response: {default: {C: d}}}}]}]\n",
 		"http.hosts[0].routes[0].headers: 33 fields with those of http and host, expected "
 		"at most 32" },
-	{ REQUEST("set: {A: '" VARS32 "'}"), "A: 32 variables, expected at most 31" },
+	{ REQUEST("set: {A: '" VARS32 VARS32 "'}"), "A: 64 variables, expected at most 63" },
 	/* the rest */
 	{ HTTP("limits: {head: 2k, request_line: 3k}"),
 		"t.yaml:4:22: http.limits.request_line: a request line is part of its head, "
@@ -325,7 +325,7 @@ test_defaults(void **state)
 	assert_int_equal(h->limits.body, 100 << 20);
 	assert_int_equal(h->limits.response_head, 65536);
 	assert_int_equal(h->access_log.buffer, 1 << 20);
-	assert_int_equal(h->access_log.format, ACCESSLOG_COMBINED);
+	assert_int_equal(h->access_log.kind, ACCESSLOG_COMBINED);
 	assert_true(h->forward.x_forwarded && h->forward.x_real_ip);
 	assert_false(h->forward.forwarded || h->forward.via);
 	daemon_cfg_free(dc);
@@ -365,7 +365,7 @@ test_bound(void **state)
 	assert_int_equal(r[4].max_body, 5120);
 	assert_false(r[0].redirect.is_set || r[0].respond.is_set);
 	assert_string_equal(h->access_log.path, "-");
-	assert_int_equal(h->access_log.format, ACCESSLOG_JSON);
+	assert_int_equal(h->access_log.kind, ACCESSLOG_JSON);
 	assert_int_equal(h->trusted_proxies.n, 2);
 	assert_int_equal(h->limits.body, 0);
 	daemon_cfg_free(dc);

@@ -339,7 +339,7 @@ test_response(void **state)
 		"Set-Cookie: c=1\r\nX-Version: 7\r\nX-Theirs: t\r\nContent-Length: 0\r\n\r\n");
 	expect(&g.resp,
 		"Set-Cookie: c=1|X-Version: 7|X-Theirs: t|Content-Length: 0|Server: ours|"
-		"X-By: app/app1 404 2 12|Set-Cookie: a=1|Set-Cookie: b=7|"
+		"X-By: app/app1 404 2 12.345|Set-Cookie: a=1|Set-Cookie: b=7|"
 		"Cache-Control: no-store");
 	/* Clients take X_By for no X-By: what a server says under it is its own affair. */
 	response(&g, "HTTP/1.1 200 OK\r\nX_By: s\r\nContent-Length: 0\r\n\r\n");
