@@ -450,7 +450,7 @@ logformat_line(const struct logformat *f, char *out, size_t cap, const struct ac
 	if (f->kind == ACCESSLOG_TEXT) {
 		put_text(&l, &f->members[0]);
 		put_c(&l.o, '\n');
-		return (size_t)(l.o.p - out);
+		return l.o.is_full ? 0 : (size_t)(l.o.p - out);
 	}
 	/* A JSON line whose end is open; without members of its own all but a comma is a key's. */
 	n = f->kind == ACCESSLOG_JSON ? accesslog_format(out, cap - f->needs, f->kind, e) : 0;

@@ -22,13 +22,13 @@ struct log_source {
 	struct var_source vars;
 };
 
-/* HTTP/2 counts those that have begun, HTTP/1 those before. */
+/* HTTP/2 counts those that have begun, HTTP/1 those before. 0: what was refused tells not which. */
 static unsigned
 connection_requests(const struct request *r)
 {
 	const struct conn *c = r->cl->conn;
 
-	return c->served + (r->m.version_major < 2);
+	return r->m.version_major > 0 ? c->served + (r->m.version_major < 2) : 0;
 }
 
 static void

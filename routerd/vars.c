@@ -89,7 +89,7 @@ flag(bool is_so)
 	return is_so ? SLICE("true") : SLICE("false");
 }
 
-/* Of the authority; the scheme's own, when it names none. */
+/* Of the authority; the scheme's own, when it names none. Neither where a head was refused. */
 static struct slice
 port(const struct var_source *s, struct arena *a)
 {
@@ -98,12 +98,17 @@ port(const struct var_source *s, struct arena *a)
 
 	if (s->from->authority.n > 0 && http1_host(s->from->authority, &name, &n) && n > 0)
 		return number(n, a);
+	if (s->from->scheme.n == 0)
+		return NONE;
 	return slice_eq(s->from->scheme, SLICE("https")) ? SLICE("443") : SLICE("80");
 }
 
+/* None where a head was refused. */
 static struct slice
 version(const struct var_source *s, struct arena *a)
 {
+	if (s->req->version_major == 0)
+		return NONE;
 	if (s->req->version_major >= 2)
 		return number(s->req->version_major, a);
 	return s->req->version_minor == 0 ? SLICE("1.0") : SLICE("1.1");
@@ -120,6 +125,8 @@ resumed(const struct var_source *s)
 static struct slice
 protocol(const struct var_source *s)
 {
+	if (s->req->version_major == 0)
+		return NONE;
 	if (s->req->version_major >= 2)
 		return SLICE("HTTP/2.0");
 	return s->req->version_minor == 0 ? SLICE("HTTP/1.0") : SLICE("HTTP/1.1");

@@ -205,14 +205,19 @@ test_nothing(void **state)
 	(void)state;
 	rig_init(&g,
 		TEXT("${request}|${method}|${head_ms}|${picked_ms}|${upstream_connect_time}|"
-		     "${upstream_header_time}|${response_ms}|${pool}|${http_host}|${status}"));
+		     "${upstream_header_time}|${response_ms}|${pool}|${http_host}|${status}|"
+		     "${version}|${protocol}|${scheme}|${authority}|${host}|${port}|"
+		     "${connection_requests}"));
 	g.req.method_name = g.req.target = slice_make(NULL, 0);
+	g.req.version_major = g.req.version_minor = 0;
+	g.from.scheme = g.from.authority = slice_make(NULL, 0);
+	g.source.connection_requests = 0;
 	g.entry.t = (struct access_times){ .end_us = 1 };
 	g.source.response_us = 0;
 	g.source.pool = NULL;
 	g.source.req_fields = 0;
 	line = line_of(&g);
-	assert_string_equal(line, "-|-|-|-|-|-|-|-|-|200\n");
+	assert_string_equal(line, "-|-|-|-|-|-|-|-|-|200|-|-|-|-|-|-|-\n");
 	free(line);
 	rig_fini(&g);
 	/* Nor has a server answered when we have, however far we came. */
