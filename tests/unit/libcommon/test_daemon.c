@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/ctlproto.h"
 #include "libcommon/daemon.h"
 #include "tests/unit/libcommon/ctl_ask.h"
@@ -523,11 +524,17 @@ static void
 test_drain(void **state)
 {
 	(void)state;
-	/* The deadline ends it. */
+	/* The deadline ends it, after a while for goodbyes. */
 	configure("shutdown_timeout: 200ms\nhttp: { value: 1, never_done: on }");
 	start_toy();
+
+	int64_t began_ms = clock_ms();
+
 	kill(fx.pid, SIGTERM);
 	assert_int_equal(wait_end(fx.pid), 0);
+	assert_true(clock_ms() - began_ms > DAEMON_GOODBYE_MS);
+	assert_non_null(strstr(output(), "drain_deadline"));
+	assert_non_null(strstr(output(), "cut is called"));
 	/* A second TERM ends it at once. */
 	configure("shutdown_timeout: 1h\nhttp: { value: 1, never_done: on }");
 	start_toy();

@@ -159,6 +159,14 @@ toy_drain(void *self)
 		daemon_drained(t->d);
 }
 
+/* Nobody takes his leave. */
+static void
+toy_cut(void *self)
+{
+	(void)self;
+	fputs("cut is called\n", stderr);
+}
+
 static void
 toy_reopen(void *self)
 {
@@ -201,6 +209,7 @@ static const struct daemon_ops ops = {
 	.commit = toy_commit,
 	.discard = toy_discard,
 	.drain = toy_drain,
+	.cut = toy_cut,
 	.reopen = toy_reopen,
 	.status = toy_status,
 	.stop = toy_stop,
