@@ -35,12 +35,12 @@ clients() {
 	mkfifo ends.in
 	exec 6<>ends.in
 	spawn ends bash -c 'exec python3 "$@" <ends.in >ends.out 6>&-' - "$TOOLS/ends.py" "$@"
-	wait_for 'grep -qs open ends.out || ! is_alive ends' 15
+	wait_for 'grep -qs open ends.out || ! is_alive ends'
 	is_alive ends
 }
 they_see() {
 	echo >&6
-	_reap ends 20
+	_reap ends 60
 	exec 6>&-
 	sed 1d ends.out
 }
@@ -98,21 +98,21 @@ compare() { # EXPECTED
 
 @test "curl and openssl tell what was cut from what has ended" {
 	ending handoff
-	spawn old curl -q -NsSk0 --no-alpn -m 20 --noproxy '*' -o old.got "https://localhost:$PORT/open/1000"
-	spawn h1 curl -q -NsSk --http1.1 -m 20 --noproxy '*' -o h1.got "https://localhost:$PORT/open/1000"
-	spawn h2 curl -q -NsSk --http2 -m 20 --noproxy '*' -o h2.got "https://localhost:$PORT/open/1000"
-	spawn none curl -q -NsSkf -m 20 --noproxy '*' "https://localhost:$PORT/delay/60000"
+	spawn old curl -q -NsSk0 --no-alpn -m 100 --noproxy '*' -o old.got "https://localhost:$PORT/open/1000"
+	spawn h1 curl -q -NsSk --http1.1 -m 100 --noproxy '*' -o h1.got "https://localhost:$PORT/open/1000"
+	spawn h2 curl -q -NsSk --http2 -m 100 --noproxy '*' -o h2.got "https://localhost:$PORT/open/1000"
+	spawn none curl -q -NsSkf -m 100 --noproxy '*' "https://localhost:$PORT/delay/60000"
 	chat -alpn http/1.1 -quiet -ign_eof -servername localhost
 	say 'GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r'
 	say 'through'
 	hear through
 	wait_for '[ "$(requests o | grep -c "\"request\"")" = 5 ] && [ -s old.got ] && [ -s h1.got ] && [ -s h2.got ]'
 	stop routerd.0
-	_reap old 5; [ "$status" -eq 56 ]
-	_reap h1 5; [ "$status" -eq 18 ]
-	_reap h2 5; [ "$status" -eq 18 ]
-	_reap none 5; [ "$status" -eq 22 ]
-	_reap chat 5; [ "$status" -eq 0 ]
+	_reap old 30; [ "$status" -eq 56 ]
+	_reap h1 30; [ "$status" -eq 18 ]
+	_reap h2 30; [ "$status" -eq 18 ]
+	_reap none 30; [ "$status" -eq 22 ]
+	_reap chat 30; [ "$status" -eq 0 ]
 	refute grep -E 'read:errno|unexpected eof' proc/chat.log
 }
 

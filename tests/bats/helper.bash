@@ -53,6 +53,10 @@ export TSAN_OPTIONS="exitcode=98:suppressions=$BATS_RUN_TMPDIR/tsan.supp${TSAN_O
 export PYTHONUNBUFFERED=1 # what a spawned program prints is waited for
 export NODE_NO_WARNINGS=1 # Debian's Node has some that others have not, among what it prints
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
+# Nor is whoever runs them to be seen: how his tools write and sort, what others may read of his files.
+unset WEIR_CONFIG SSL_CERT_FILE SSL_CERT_DIR OPENSSL_CONF NO_COLOR LANGUAGE
+export LC_ALL=C.UTF-8
+umask 022
 
 setup() { weir_setup; }
 teardown() { weir_teardown; }

@@ -93,6 +93,7 @@ class Peer:
         self.s.connect(("127.0.0.1", port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf, self.next, self.events = b"", 1, []
+        self.patience = 5  # with a server that reads nothing
         if preface:
             self.send(preface + self.frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", k, v) for k, v in settings)))
 
@@ -104,7 +105,7 @@ class Peer:
     def send(self, data):
         """False: the server has hung up."""
         try:
-            self.s.settimeout(5)
+            self.s.settimeout(self.patience)
             self.s.sendall(data)
             return True
         except OSError:
