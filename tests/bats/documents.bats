@@ -109,7 +109,9 @@ commands() { # PAGE
 	tree
 	spawn up "$at/bin/proxyctl" -c examples/demo.yaml up
 	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up'
-	[ "$(readlink -f "/proc/$("$at/bin/proxyctl" -c examples/demo.yaml status -j | jq '.daemons[] | select(.name == "routerd.0").pid')/exe")" = "$at/bin/routerd" ]
+	# (nobody else may look into it)
+	[ "$(id -u)" -ne 0 ] ||
+		[ "$(readlink -f "/proc/$("$at/bin/proxyctl" -c examples/demo.yaml status -j | jq '.daemons[] | select(.name == "routerd.0").pid')/exe")" = "$at/bin/routerd" ]
 }
 
 @test "every file of examples/ passes check" {

@@ -446,6 +446,7 @@ X
 }
 
 @test "an idle connection holds no buffer: two thousand cost less than 2 kB each" {
+	needs_root "look into daemons"
 	proxy
 	sed -i 's/keepalive: 5s/keepalive: 1m/' weir.yaml
 	ctl routerd.0 reload

@@ -445,6 +445,7 @@ P
 }
 
 @test "private keys and ticket keys are in the memory of tlsd alone, also when all run under up" {
+	needs_root "look into daemons"
 	case ${BUILD:-} in *san*) skip "a sanitizer's own memory is too much to search" ;; esac
 	cert site ec 30 DNS:localhost
 	cert rsa rsa 30 DNS:rsa.test

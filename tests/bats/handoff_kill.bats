@@ -66,6 +66,7 @@ die_at() {
 }
 
 @test "killed before it has acknowledged: no connection is lost, at whichever step" {
+	needs_root "trace daemons"
 	command -v strace >/dev/null || skip "strace is not installed"
 	site 1 1
 	for step in "accept4 1" "recvmsg 1" "fcntl 2" "sendto 1"; do
@@ -77,6 +78,7 @@ die_at() {
 }
 
 @test "killed after it has acknowledged: only what it had taken is lost, and none is served by two" {
+	needs_root "trace daemons"
 	command -v strace >/dev/null || skip "strace is not installed"
 	site 1 1
 	for step in "recvmsg 2" "epoll_ctl 3" "connect 1" "sendto 2" "sendto 3" "sendto 5" "recvfrom 4"; do

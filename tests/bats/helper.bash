@@ -16,6 +16,7 @@
 #   is_alive NAME            runs and is no zombie
 #   stop NAME [SIGNAL]       send SIGNAL (TERM) and wait for its end (20 s); $status is its exit code
 #   kill_hard NAME           kill -9, and wait for its end
+#   needs_root WHAT          skip where only root may: daemons let nobody else look into them, nor trace them
 #   ctl PROGRAM.INSTANCE WORDS..   one line to its control socket ($T/run/..sock), the answer on stdout
 #   pctl WORDS..             proxyctl with that configuration
 #   pid_by_name NAME         the process of a daemon that `pctl status` shows
@@ -196,6 +197,8 @@ kill_hard() {
 	kill -KILL "$(pid_of "$1")" || return 1
 	_reap "$1" 10
 }
+
+needs_root() { [ "$(id -u)" -eq 0 ] || skip "needs root to $1"; }
 
 ctl() {
 	local to=$1

@@ -121,6 +121,7 @@ served() { requests o1 | grep -c . || true; }
 }
 
 @test "no random bytes for a WebSocket's key: 500, and the connection lives on" {
+	needs_root "trace daemons"
 	command -v strace >/dev/null || skip "strace is not installed"
 	proxy
 	spawn strace strace -f -qq -o /dev/null -e trace=getrandom -e inject=getrandom:error=ENOSYS -p "$(pid_of routerd.0)"

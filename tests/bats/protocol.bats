@@ -294,6 +294,7 @@ X
 }
 
 @test "the system has no buffers for a connection: 500 and why, and it passes" {
+	needs_root "trace daemons"
 	command -v strace >/dev/null || skip "strace is not installed"
 	proxy
 	spawn strace strace -f -qq -o /dev/null -e trace=socket -e inject=socket:error=ENOBUFS -p "$(pid_of routerd.0)"

@@ -538,6 +538,7 @@ X
 }
 
 @test "without descriptors accepting pauses, costs nothing, and goes on" {
+	needs_root "look into daemons"
 	cert site ec 30 DNS:localhost
 	tlsd_config <<X
   listen: [{ address: "127.0.0.1:0", to: web, certificates: [{ cert: site.pem }] }]

@@ -109,6 +109,7 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 }
 
 @test "large flows go from socket to socket in the kernel, exactly" {
+	needs_root "trace daemons"
 	to_port
 	strace -f -qq -o trace -e trace=splice -p "$TLSD" 2>strace.err &
 	echo $! >proc/strace.pid
@@ -125,6 +126,7 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 }
 
 @test "without descriptors for pipes all is copied" {
+	needs_root "look into daemons"
 	ulimit -n 600
 	to_port
 	before=$(ls -l "/proc/$TLSD/fd" | grep -c pipe:)

@@ -531,6 +531,7 @@ X
 }
 
 @test "only those who may ask are heard, and what is no question ends its channel alone" {
+	needs_root "look into daemons"
 	origin a --tls good.pem
 	tls_site '' '' "$(server_of a)"
 	both
@@ -601,6 +602,7 @@ P
 }
 
 @test "the key of a client certificate is not in the memory of routerd" {
+	needs_root "look into daemons"
 	leaf me DNS:proxy.example
 	origin a --tls good.pem --tls-client-ca ca.crt
 	tls_site '' 'ca: ca.crt, cert: me.crt, key: me.key' "$(server_of a)"
