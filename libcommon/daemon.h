@@ -3,11 +3,11 @@
  * a table.
  *
  *   -c FILE   configuration
- *   -C FD     at first, what stands in this descriptor is read as if it were what FILE holds; a
- * reload reads FILE -i NAME   instance (default 0; letters, digits, _ and -, at most 32) -t check
- * my part of the configuration: findings as a JSON array of {"file", "line", "col", "level",
- * "path", "text"}; exit 0 (warnings at most) or 2 -T        print my effective configuration as a
- * JSON array (path, value, origin)
+ *   -C FD     at first, what this descriptor holds is read as if FILE held it; a reload reads FILE
+ *   -i NAME   instance (default 0; letters, digits, _ and -, at most 32)
+ *   -t        check my part of the configuration: findings as a JSON array of {"file", "line",
+ *             "col", "level", "path", "text"}; exit 0 (warnings at most) or 2
+ *   -T        print my effective configuration as a JSON array (path, value, origin)
  *   --schema  print every key as JSON
  *   -r FD     write "ready\n" there once listeners accept (sd_notify is done too when
  *             NOTIFY_SOCKET is set)

@@ -252,6 +252,19 @@ up_older_restarted(void *up, struct child *c)
 	conftext_free(now);
 }
 
+/* A daemon that was taken over may tell us one hash after the other, and shall not fill a disk. */
+static void
+say_not_kept(const struct child *c, const char *hash)
+{
+	static struct log_limit limit = { .burst = 5 };
+	uint32_t held;
+
+	if (log_allow(&limit, &held))
+		LOG_WARN("config_not_kept", L_STR("name", child_name(c)),
+			L_STR("config", child_text(c)->file), L_STR("hash", hash),
+			L_STR("kept", child_text(c)->hash), L_INT("suppressed", held));
+}
+
 void
 up_older_told(void *up, struct child *c, const char *hash)
 {
@@ -267,8 +280,7 @@ up_older_told(void *up, struct child *c, const char *hash)
 		child_set_text(c, t);
 		drop(u, child_name(c));
 	} else {
-		LOG_WARN("config_not_kept", L_STR("name", child_name(c)), L_STR("config", file),
-			L_STR("hash", hash), L_STR("kept", child_text(c)->hash));
+		say_not_kept(c, hash);
 	}
 	conftext_free(t);
 }

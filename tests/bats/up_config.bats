@@ -217,8 +217,58 @@ kill_daemon() {
 	sed -i 's/listen/lisen/' elsewhere
 	run "$BIN/routerd" -c conf/weir.yaml -C 8 -t 8<elsewhere
 	[ "$status" -eq 2 ]
-		[ "$(jq -r '.[0] | "\(.file):\(.line)"' <<<"$output")" = conf/weir.yaml:2 ]
+	[ "$(jq -r '.[0] | "\(.file):\(.line)"' <<<"$output")" = conf/weir.yaml:2 ]
 	run "$BIN/routerd" -c conf/weir.yaml -C 88
 	[ "$status" -eq 2 ]
 	assert_output --partial "-C 88: expected the number of an open descriptor"
+}
+
+# A routerd that somebody has taken over: it tells hash after hash, and writes down what it is started by.
+liar() {
+	mkdir bin
+	cp "$BIN"/* bin/
+	mv bin/routerd bin/honest
+	cat >bin/routerd <<-EOF
+		#!/usr/bin/env python3
+		import os, socket, sys, time
+		if "-t" in sys.argv:
+		    os.execv("$T/bin/honest", ["routerd"] + sys.argv[1:])
+		after = lambda option: int(sys.argv[sys.argv.index(option) + 1])
+		with open("$T/given", "wb") as f:
+		    f.write(os.pread(after("-C"), 1 << 20, 0))
+		up = socket.socket(fileno=after("-r"))
+		up.setblocking(True)
+		up.send(b"READY=1")
+		until = time.monotonic() + 3
+		n = 0
+		while time.monotonic() < until:
+		    n += 1
+		    up.send(b"X_CONFIG_HASH=%032x" % n)
+		open("$T/pid", "w").write(str(os.getpid()))
+		open("$T/told", "w").write(str(n))
+		time.sleep(1000)
+	EOF
+	chmod +x bin/routerd
+}
+
+@test "a daemon that tells of configurations that nobody has is started by the one that was accepted, and fills no log" {
+	cat >weir.yaml <<-EOF
+		run_dir: run
+		http:
+		  listen: [{ name: http, address: "127.0.0.1:$(free_port)" }]
+		  hosts: [{ names: ["*"], routes: [{ path: /, respond: "one\n" }] }]
+	EOF
+	cp weir.yaml accepted.yaml
+	liar
+	spawn up bin/proxyctl -c weir.yaml up
+	wait_for '[ -s told ]'
+	UP_LOG | grep -q "^warn config_not_kept name=routerd.0 config=weir.yaml hash=0*[0-9a-f]* kept=[0-9a-f]* suppressed="
+	# Five a second, for three seconds and what they touch.
+	[ "$(cat told)" -gt 1000 ]
+	[ "$(UP_LOG | grep -c config_not_kept)" -le 30 ]
+	sed -i 's/one/two/' weir.yaml
+	rm given
+	kill -KILL "$(cat pid)"
+	wait_for '[ -s given ]'
+	cmp given accepted.yaml
 }
