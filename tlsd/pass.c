@@ -1,7 +1,7 @@
 /*
  * pass: see the header. Ends are passed on as what they are: a FIN as a FIN, and whatever else ends
- * it (a reset, a timeout, our own end) as a reset of both sides, so that nobody takes half of
- * something for the whole.
+ * it (a reset, a timeout) as a reset of both sides, so that nobody takes half of something for the
+ * whole. When it is we who end, session.c's cut is a FIN: the TLS inside tells that it was one.
  */
 #include "tlsd/pass.h"
 
