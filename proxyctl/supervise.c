@@ -6,80 +6,16 @@
  * Children have process groups of their own, so that Ctrl-C reaches only us and becomes one TERM
  * for each: two would end them at once. They are told by the kernel when we are killed.
  */
-#include "proxyctl/supervise.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "libcommon/log.h"
-#include "libcommon/loop.h"
-#include "proxyctl/fdstore.h"
-#include "proxyctl/spawn.h"
+#include "libcommon/mem.h"
+#include "proxyctl/supervise_parts.h"
 
-enum {
-	BACKOFF_FIRST_MS = 100,
-	BACKOFF_MAX_MS = 10000,
-	WORDS_AT_ONCE = 256,
-	STABLE_MS = 10000, /* who lived so long begins again with the first pause */
-	KEEP_MS = 5000,    /* clients of somebody who is gone wait so long, as in tlsd by default */
-};
-
-enum child_state {
-	CHILD_WAITING,
-	CHILD_STARTING,
-	CHILD_READY,
-	CHILD_PAUSING,
-	CHILD_ENDED,
-	CHILD_LEAVING,
-};
-
-struct child {
-	struct supervisor *s;
-	struct child *next;
-	char *name;
-	unsigned stage;
-	char **argv; /* with room as spawn() wants it */
-	const struct instancecfg *env;
-	struct conftext *text; /* the configuration that it is started by */
-	enum child_state state;
-	pid_t pid;
-	int words_fd; /* by which it tells that it is ready, and gives us its listeners */
-	struct loop_io *words_io;
-	struct fdstore store;
-	struct loop_timer *keep_timer; /* its listeners are closed then */
-	uint64_t down_since_ms;        /* 0: it is ready, or never was */
-	struct loop_timer *timer;
-	uint64_t started_ms;
-	uint64_t backoff_ms;
-	uint64_t restart_ms; /* when the pause is over */
-	int last_end;        /* as waitpid says; of has_ended */
-	bool has_ended;
-	bool was_ready;
-	bool is_late; /* came when the others were ready: its failure is its own */
-	bool is_failed;
-};
-
-struct supervisor {
-	struct loop *loop;
-	int64_t end_ms;
-	const struct supervisor_ops *ops;
-	void *arg;
-	struct child *children;
-	struct child **last;
-	size_t count;
-	unsigned stage;
-	bool is_ready;
-	bool is_ending;
-	bool is_changing; /* children are being added and removed */
-	int code;
-	struct loop_timer *kill_timer;
-};
-
-static void child_start(struct child *c);
 static void begin_stage(struct supervisor *s);
 static void start_late(struct supervisor *s);
 
@@ -97,12 +33,6 @@ supervisor_new(struct loop *l, int64_t end_ms, const struct supervisor_ops *ops,
 }
 
 size_t
-child_sockets(const struct child *c)
-{
-	return c->store.n;
-}
-
-size_t
 supervisor_count(const struct supervisor *s)
 {
 	return s->count;
@@ -114,55 +44,14 @@ supervisor_code(const struct supervisor *s)
 	return s->code;
 }
 
-/* ---- listeners that are kept ---- */
-
-static void
-drop_listeners(struct child *c)
-{
-	loop_timer_stop(c->keep_timer);
-	fdstore_clear(&c->store);
-}
-
-/* Who waits longer than that is better off refused: others may be there to serve him. */
-static void
-on_keep_timer(void *arg)
-{
-	struct child *c = arg;
-
-	LOG_WARN("listeners_closed", L_STR("name", c->name), L_INT("sockets", c->store.n),
-		L_INT("after_ms", KEEP_MS));
-	fdstore_clear(&c->store);
-}
-
-/* It died: how long it has been gone counts from the first time, until it is ready again. */
-static void
-keep_listeners(struct child *c)
-{
-	uint64_t now_ms = loop_now_ms(c->s->loop);
-
-	if (c->down_since_ms == 0) {
-		c->down_since_ms = now_ms;
-		if (c->store.n > 0)
-			loop_timer_set(c->keep_timer, KEEP_MS, false);
-	} else if (now_ms - c->down_since_ms >= KEEP_MS) {
-		drop_listeners(c);
-	}
-}
-
 /* ---- ending ---- */
-
-static bool
-is_alive(const struct child *c)
-{
-	return c->pid > 0;
-}
 
 /* Who is leaving has had its TERM: another one would make it end at once. */
 static void
 signal_all(struct supervisor *s, int signo, bool is_for_leavers)
 {
 	for (struct child *c = s->children; c != NULL; c = c->next)
-		if (is_alive(c) && (is_for_leavers || c->state != CHILD_LEAVING))
+		if (child_is_alive(c) && (is_for_leavers || c->state != CHILD_LEAVING))
 			kill(c->pid, signo);
 }
 
@@ -170,7 +59,7 @@ static void
 end_if_nobody_left(struct supervisor *s)
 {
 	for (struct child *c = s->children; c != NULL; c = c->next)
-		if (is_alive(c) || (!s->is_ending && c->state != CHILD_ENDED))
+		if (child_is_alive(c) || (!s->is_ending && c->state != CHILD_ENDED))
 			return;
 	if (s->is_ending || !s->is_changing)
 		loop_stop(s->loop);
@@ -182,7 +71,7 @@ on_kill_timer(void *arg)
 	struct supervisor *s = arg;
 
 	for (struct child *c = s->children; c != NULL; c = c->next)
-		if (is_alive(c))
+		if (child_is_alive(c))
 			LOG_WARN("killed", L_STR("name", c->name), L_INT("after_ms", s->end_ms));
 	signal_all(s, SIGKILL, true);
 }
@@ -194,7 +83,7 @@ begin_end(struct supervisor *s, int signo)
 
 	s->is_ending = true;
 	for (struct child *c = s->children; c != NULL; c = c->next)
-		drop_listeners(c);
+		child_drop_listeners(c);
 	signal_all(s, signo, is_second);
 	if (!is_second) {
 		s->kill_timer = loop_timer_new(s->loop, on_kill_timer, s);
@@ -204,17 +93,6 @@ begin_end(struct supervisor *s, int signo)
 }
 
 /* ---- starting ---- */
-
-static void
-stop_listening(struct child *c)
-{
-	if (c->words_io != NULL)
-		loop_io_free(c->words_io);
-	c->words_io = NULL;
-	if (c->words_fd >= 0)
-		close(c->words_fd);
-	c->words_fd = -1;
-}
 
 /* The next stage begins when all of this one are ready. */
 static void
@@ -261,8 +139,8 @@ check_settled(struct supervisor *s)
 	end_if_nobody_left(s);
 }
 
-static void
-take_ready(struct child *c)
+void
+supervisor_take_ready(struct child *c)
 {
 	loop_timer_stop(c->keep_timer);
 	c->down_since_ms = 0;
@@ -277,106 +155,7 @@ take_ready(struct child *c)
 		stage_check(c->s);
 }
 
-/* All that it has said by now. A daemon that never stops talking keeps nobody from being heard, and
- * of what it says of its configuration the last is enough. */
-static void
-hear(struct child *c)
-{
-	enum fdstore_word word = FDSTORE_NOTHING;
-	char hash[CFG_HASH] = "";
-
-	for (int i = 0; i < WORDS_AT_ONCE && word != FDSTORE_WAIT && word != FDSTORE_GONE; i++) {
-		word = fdstore_read(&c->store, c->words_fd, hash);
-		if (word == FDSTORE_READY)
-			take_ready(c);
-		else if (word == FDSTORE_STOPPING)
-			drop_listeners(c); /* it takes nobody in any more: so shall we not */
-	}
-	if (word == FDSTORE_GONE)
-		stop_listening(c);
-	if (hash[0] != '\0' && c->state != CHILD_LEAVING && strcmp(hash, c->text->hash) != 0)
-		c->s->ops->other_config(c->s->arg, c, hash);
-}
-
-static void
-on_words(void *arg, int fd, int events)
-{
-	(void)fd;
-	(void)events;
-	hear(arg);
-}
-
-static void
-pause_and_restart(struct child *c)
-{
-	c->state = CHILD_PAUSING;
-	c->restart_ms = loop_now_ms(c->s->loop) + c->backoff_ms;
-	loop_timer_set(c->timer, c->backoff_ms, false);
-	c->backoff_ms = c->backoff_ms * 2 < BACKOFF_MAX_MS ? c->backoff_ms * 2 : BACKOFF_MAX_MS;
-}
-
-static void
-child_start(struct child *c)
-{
-	c->started_ms = loop_now_ms(c->s->loop);
-	c->pid = spawn(c->argv, c->env, &c->store, c->text->fd, &c->words_fd);
-	if (c->pid < 0) {
-		LOG_ERROR("start_failed", L_STR("name", c->name), L_STR("reason", strerror(errno)));
-		c->pid = 0;
-		pause_and_restart(c);
-		return;
-	}
-	c->state = CHILD_STARTING;
-	c->words_io = loop_io_new(c->s->loop, c->words_fd, LOOP_READ, on_words, c);
-	if (c->was_ready)
-		c->s->ops->restarted(c->s->arg, c);
-}
-
-static void
-on_timer(void *arg)
-{
-	struct child *c = arg;
-
-	if (c->state == CHILD_LEAVING) {
-		LOG_WARN("killed", L_STR("name", c->name), L_INT("after_ms", c->s->end_ms));
-		kill(c->pid, SIGKILL);
-	} else if (!c->s->is_ending) {
-		child_start(c);
-	}
-}
-
 /* ---- dying ---- */
-
-static void
-child_release(void *p)
-{
-	free(p);
-}
-
-/* Its callbacks may be on the stack. */
-static void
-child_free(struct child *c)
-{
-	struct supervisor *s = c->s;
-	struct child **at = &s->children;
-
-	while (*at != c)
-		at = &(*at)->next;
-	*at = c->next;
-	if (s->last == &c->next)
-		s->last = at;
-	s->count--;
-	stop_listening(c);
-	drop_listeners(c);
-	loop_timer_free(c->keep_timer);
-	loop_timer_free(c->timer);
-	for (size_t i = 0; c->argv[i] != NULL; i++)
-		free(c->argv[i]);
-	free(c->argv);
-	conftext_free(c->text);
-	free(c->name);
-	loop_defer(s->loop, child_release, c);
-}
 
 static void
 log_end(const struct child *c, int status)
@@ -399,7 +178,7 @@ give_up(struct child *c, int status)
 	LOG_ERROR("start_failed", L_STR("name", c->name), L_INT("exit", code),
 		L_STR("reason", code == 127 ? "the program cannot be run" : "see its lines above"));
 	c->state = CHILD_ENDED;
-	drop_listeners(c);
+	child_drop_listeners(c);
 	if (c->is_late) {
 		c->is_failed = true;
 		check_settled(s);
@@ -419,8 +198,8 @@ child_died(struct child *c, int status)
 	c->last_end = status;
 	c->has_ended = true;
 	if (c->words_fd >= 0)
-		hear(c);
-	stop_listening(c);
+		child_hear(c);
+	child_stop_listening(c);
 	if (c->state == CHILD_LEAVING) {
 		LOG_INFO("removed", L_STR("name", c->name));
 		child_free(c);
@@ -441,15 +220,15 @@ child_died(struct child *c, int status)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 		LOG_INFO("left", L_STR("name", c->name));
 		c->state = CHILD_ENDED;
-		drop_listeners(c);
+		child_drop_listeners(c);
 		end_if_nobody_left(s);
 		return;
 	}
-	keep_listeners(c);
-	if (loop_now_ms(s->loop) - c->started_ms >= STABLE_MS)
-		c->backoff_ms = BACKOFF_FIRST_MS;
+	child_keep_listeners(c);
+	if (child_was_stable(c))
+		child_forgive(c);
 	log_end(c, status);
-	pause_and_restart(c);
+	child_pause_and_restart(c);
 }
 
 static void
@@ -495,7 +274,7 @@ take_over(struct child *c)
 			continue;
 		fdstore_clear(&c->store);
 		fdstore_move(&c->store, &o->store);
-		keep_listeners(c);
+		child_keep_listeners(c);
 	}
 }
 
@@ -503,22 +282,9 @@ struct child *
 supervisor_add(struct supervisor *s, const char *name, unsigned stage, char **argv,
 	const struct instancecfg *env, struct conftext *text)
 {
-	struct child *c = xcalloc(1, sizeof(*c));
-	size_t n = 0;
+	struct child *c = child_new(s, name, stage, argv, env, text);
 
-	while (argv[n] != NULL)
-		n++;
-	c->s = s;
 	c->is_late = s->is_ready;
-	c->name = xstrdup(name);
-	c->stage = stage;
-	c->argv = xreallocarray(argv, n + 1 + SPAWN_ARGV_ROOM, sizeof(*argv));
-	c->env = env;
-	c->text = conftext_ref(text);
-	c->words_fd = -1;
-	c->keep_timer = loop_timer_new(s->loop, on_keep_timer, c);
-	c->backoff_ms = BACKOFF_FIRST_MS;
-	c->timer = loop_timer_new(s->loop, on_timer, c);
 	take_over(c);
 	*s->last = c;
 	s->last = &c->next;
@@ -547,7 +313,7 @@ start_late(struct supervisor *s)
 void
 supervisor_remove(struct supervisor *s, struct child *c)
 {
-	if (!is_alive(c)) {
+	if (!child_is_alive(c)) {
 		child_free(c);
 		return;
 	}
@@ -562,7 +328,7 @@ static void
 end_pause(struct child *c)
 {
 	loop_timer_stop(c->timer);
-	c->backoff_ms = BACKOFF_FIRST_MS;
+	child_forgive(c);
 	child_start(c);
 }
 
@@ -573,7 +339,7 @@ supervisor_change(struct supervisor *s, int64_t end_ms)
 	s->is_changing = true;
 	for (struct child *c = s->children; c != NULL; c = c->next) {
 		if (c->state == CHILD_LEAVING)
-			drop_listeners(c);
+			child_drop_listeners(c);
 		else if (c->state == CHILD_PAUSING && !s->is_ending)
 			end_pause(c);
 	}
@@ -585,76 +351,6 @@ bool
 supervisor_is_ready(const struct supervisor *s)
 {
 	return s->is_ready && !s->is_ending;
-}
-
-const char *
-child_name(const struct child *c)
-{
-	return c->name;
-}
-
-pid_t
-child_pid(const struct child *c)
-{
-	return c->pid;
-}
-
-bool
-child_is_failed(const struct child *c)
-{
-	return c->is_failed;
-}
-
-void
-child_set_env(struct child *c, const struct instancecfg *env)
-{
-	c->env = env;
-}
-
-const struct conftext *
-child_text(const struct child *c)
-{
-	return c->text;
-}
-
-void
-child_set_text(struct child *c, struct conftext *text)
-{
-	conftext_ref(text);
-	conftext_free(c->text);
-	c->text = text;
-}
-
-const char *
-child_state(const struct child *c)
-{
-	static const char *const words[] = {
-		[CHILD_WAITING] = "waiting",
-		[CHILD_STARTING] = "starting",
-		[CHILD_READY] = "ready",
-		[CHILD_PAUSING] = "restarting",
-		[CHILD_ENDED] = "ended",
-		[CHILD_LEAVING] = "leaving",
-	};
-
-	return words[c->state];
-}
-
-int64_t
-child_restart_in_ms(const struct child *c)
-{
-	uint64_t now_ms = loop_now_ms(c->s->loop);
-
-	if (c->state != CHILD_PAUSING)
-		return -1;
-	return c->restart_ms > now_ms ? (int64_t)(c->restart_ms - now_ms) : 0;
-}
-
-bool
-child_last_end(const struct child *c, int *status)
-{
-	*status = c->last_end;
-	return c->has_ended;
 }
 
 int
