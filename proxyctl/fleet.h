@@ -27,8 +27,8 @@ struct member {
 	bool is_stranger;      /* runs as another user than we do, as the kernel tells */
 	struct json_t *answer; /* of the last question */
 	char *why;             /* REFUSED, SILENT */
-	struct json_t
-		*process; /* what `up` says of it; NULL: nothing. Of upview.h, as is the next */
+	/* Of upview.h: */
+	struct json_t *process; /* what `up` says of it; NULL: nothing */
 	char on_disk[CFG_HASH]; /* what its file holds; "" when that is not known */
 	/* The question being asked. */
 	int fd;

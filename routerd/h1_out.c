@@ -575,9 +575,7 @@ out_end(struct sink *k, const struct field *trailers, uint16_t count)
 	return SINK_OK;
 }
 
-/* Only where the body goes out as it comes in. A pipe holds a lot of it when the peer does not
- * read.
- */
+/* Only where the body goes out as it comes in. A pipe holds a lot when the peer does not read. */
 static bool
 is_pullable(const struct h1_out *o, const struct stream *from)
 {
