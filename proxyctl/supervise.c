@@ -228,6 +228,8 @@ child_died(struct child *c, int status)
 	if (child_was_stable(c))
 		child_forgive(c);
 	log_end(c, status);
+	if (c->state == CHILD_STARTING && WIFEXITED(status) && WEXITSTATUS(status) == 2)
+		s->ops->refused(s->arg, c);
 	child_pause_and_restart(c);
 }
 

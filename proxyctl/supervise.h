@@ -27,6 +27,8 @@ struct supervisor_ops {
 	void (*other_config)(void *arg, struct child *c, const char *hash);
 	/* One that was ready and died is there again. */
 	void (*restarted)(void *arg, struct child *c);
+	/* One that was ready and died cannot be started by its configuration. */
+	void (*refused)(void *arg, struct child *c);
 };
 
 /*

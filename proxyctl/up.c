@@ -194,6 +194,7 @@ run(struct up *u)
 		.ended = take_end,
 		.other_config = up_older_told,
 		.restarted = up_older_restarted,
+		.refused = up_older_refused,
 	};
 	int code;
 

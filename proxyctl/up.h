@@ -57,6 +57,7 @@ pid_t up_run(const struct up *u, const char *a, const char *b, const char *c, in
 /* Of struct supervisor_ops. */
 void up_older_restarted(void *up, struct child *c);
 void up_older_told(void *up, struct child *c, const char *hash);
+void up_older_refused(void *up, struct child *c);
 /* The configuration in force is what the files held. */
 void up_older_forget(struct up *u);
 /* {"hash", "on_disk", "reason"} of a process whose file held something else when it was started

@@ -285,6 +285,22 @@ up_older_told(void *up, struct child *c, const char *hash)
 	conftext_free(t);
 }
 
+/* That the file holds what a daemon says it took does not tell that it is right: one that was taken
+ * over could keep the next from starting, even when the file is mended. */
+void
+up_older_refused(void *up, struct child *c)
+{
+	struct up *u = up;
+	struct conftext *t = conftexts_find(&u->texts, child_text(c)->file, NULL);
+
+	if (t == NULL || strcmp(t->hash, child_text(c)->hash) == 0)
+		return;
+	LOG_WARN("config_let_go", L_STR("name", child_name(c)), L_STR("config", t->file),
+		L_STR("hash", child_text(c)->hash), L_STR("kept", t->hash));
+	child_set_text(c, t);
+	drop(u, child_name(c));
+}
+
 void
 up_older_forget(struct up *u)
 {

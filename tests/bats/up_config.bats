@@ -223,35 +223,9 @@ kill_daemon() {
 	assert_output --partial "-C 88: expected the number of an open descriptor"
 }
 
-# A routerd that somebody has taken over: it tells hash after hash, and writes down what it is started by.
+# liar <<PYTHON: a routerd that somebody has taken over, of a site of its own; it does PYTHON once it is ready, with
+# tell(hash) and hash_of(file), and what it was started by is in `given`. From `mv bin/honest bin/routerd` on it is weir's.
 liar() {
-	mkdir bin
-	cp "$BIN"/* bin/
-	mv bin/routerd bin/honest
-	cat >bin/routerd <<-EOF
-		#!/usr/bin/env python3
-		import os, socket, sys, time
-		if "-t" in sys.argv:
-		    os.execv("$T/bin/honest", ["routerd"] + sys.argv[1:])
-		after = lambda option: int(sys.argv[sys.argv.index(option) + 1])
-		with open("$T/given", "wb") as f:
-		    f.write(os.pread(after("-C"), 1 << 20, 0))
-		up = socket.socket(fileno=after("-r"))
-		up.setblocking(True)
-		up.send(b"READY=1")
-		until = time.monotonic() + 3
-		n = 0
-		while time.monotonic() < until:
-		    n += 1
-		    up.send(b"X_CONFIG_HASH=%032x" % n)
-		open("$T/pid", "w").write(str(os.getpid()))
-		open("$T/told", "w").write(str(n))
-		time.sleep(1000)
-	EOF
-	chmod +x bin/routerd
-}
-
-@test "a daemon that tells of configurations that nobody has is started by the one that was accepted, and fills no log" {
 	cat >weir.yaml <<-EOF
 		run_dir: run
 		http:
@@ -259,8 +233,44 @@ liar() {
 		  hosts: [{ names: ["*"], routes: [{ path: /, respond: "one\n" }] }]
 	EOF
 	cp weir.yaml accepted.yaml
-	liar
+	mkdir bin
+	cp "$BIN"/* bin/
+	mv bin/routerd bin/honest
+	cat - >bin/routerd <<-EOF
+		#!/usr/bin/env python3
+		import os, socket, sys, time
+		if "-t" in sys.argv:
+		    os.execv("$T/bin/honest", ["routerd"] + sys.argv[1:])
+		after = lambda option: int(sys.argv[sys.argv.index(option) + 1])
+		with open("$T/given", "wb") as f:
+		    f.write(os.pread(after("-C"), 1 << 20, 0))
+		open("$T/pid", "w").write(str(os.getpid()))
+		up = socket.socket(fileno=after("-r"))
+		up.setblocking(True)
+		up.send(b"READY=1")
+		def tell(h):
+		    up.send(b"X_CONFIG_HASH=%032x" % h)
+		def hash_of(file):
+		    h = 0x6c62272e07bb014262b821756295c58d
+		    for b in open(file, "rb").read():
+		        h = (h ^ b) * ((1 << 88) + 0x13b) % (1 << 128)
+		    return h
+		$(cat)
+		time.sleep(1000)
+	EOF
+	chmod +x bin/routerd
 	spawn up bin/proxyctl -c weir.yaml up
+}
+
+@test "a daemon that tells of configurations that nobody has is started by the one that was accepted, and fills no log" {
+	liar <<-'X'
+	until = time.monotonic() + 3
+	n = 0
+	while time.monotonic() < until:
+	    n += 1
+	    tell(n)
+	open("told", "w").write(str(n))
+	X
 	wait_for '[ -s told ]'
 	UP_LOG | grep -q "^warn config_not_kept name=routerd.0 config=weir.yaml hash=0*[0-9a-f]* kept=[0-9a-f]* suppressed="
 	# Five a second, for three seconds and what they touch.
@@ -271,4 +281,24 @@ liar() {
 	kill -KILL "$(cat pid)"
 	wait_for '[ -s given ]'
 	cmp given accepted.yaml
+}
+
+@test "a daemon that claims to run by a file that is wrong does not keep the next one down" {
+	liar <<-'X'
+	while not os.path.exists("broken"):
+	    time.sleep(0.05)
+	tell(hash_of("weir.yaml"))
+	open("told", "w").write("once")
+	X
+	wait_for '[ -s given ]'
+	echo "nonsense: [" >>weir.yaml
+	touch broken
+	wait_for '[ -s told ]'
+	mv bin/honest bin/routerd
+	kill -KILL "$(cat pid)"
+	wait_for '[ "$(ctl routerd.0 json status | jq -r .state)" = running ]'
+	# It was believed, as far as that goes.
+	UP_LOG | grep -q "^warn died name=routerd.0 exit=2 "
+	UP_LOG | grep -q "^warn config_let_go name=routerd.0 config=weir.yaml hash=[0-9a-f]* kept=$(ctl routerd.0 json status | jq -r .hash)"
+	wait_for 'UP_LOG | grep -q "^warn config_older name=routerd.0 "'
 }
