@@ -333,7 +333,7 @@ logformat_check(
 struct line {
 	struct out o;
 	const struct var_source *source;
-	char *scratch;
+	struct arena arena; /* one value's */
 };
 
 /* What is left for a value, with its quotes. */
@@ -343,14 +343,14 @@ room(const struct line *l, const struct piece *p)
 	return (size_t)(l->o.end - l->o.p) - p->rest;
 }
 
-/* Without memory where there is nothing. */
+/* Without memory where there is nothing. Good until the next one. */
 static struct slice
-value_of(struct line *l, const struct piece *p, struct arena *a)
+value_of(struct line *l, const struct piece *p)
 {
 	struct slice value;
 
-	arena_init_in(a, l->scratch, LOGFORMAT_SCRATCH, LOGFORMAT_SCRATCH);
-	value = var_value(&p->var, l->source, a);
+	arena_reset(&l->arena);
+	value = var_value(&p->var, l->source, &l->arena);
 	return value.n > 0 || var_may_be_empty(&p->var) ? value : slice_make(NULL, 0);
 }
 
@@ -360,28 +360,26 @@ put_text(struct line *l, const struct logformat_member *m)
 	for (size_t i = 0; i < m->count; i++) {
 		const struct piece *p = &m->pieces[i];
 		struct slice value;
-		struct arena a;
 
 		if (!p->is_var) {
 			put(&l->o, p->text);
 			continue;
 		}
-		value = value_of(l, p, &a);
+		value = value_of(l, p);
 		if (value.p == NULL)
 			put_c(&l->o, '-');
 		else
 			put_field(&l->o, value,
 				out_fit(value, CUT, room(l, p), OUT_ODD_TEXT, p->end), p->end);
-		arena_fini(&a);
 	}
+	put_c(&l->o, '\n');
 }
 
 /* Numbers, and true and false, are our own. */
 static void
 put_one(struct line *l, const struct piece *p)
 {
-	struct arena a;
-	struct slice value = value_of(l, p, &a);
+	struct slice value = value_of(l, p);
 
 	if (value.p == NULL)
 		PUT(&l->o, "null");
@@ -389,7 +387,6 @@ put_one(struct line *l, const struct piece *p)
 		put(&l->o, value);
 	else
 		put_json(&l->o, value, out_fit(value, CUT, room(l, p) - 2, OUT_ODD_JSON, 0));
-	arena_fini(&a);
 }
 
 /* A string; null when nothing is there of all that it tells of. */
@@ -403,16 +400,14 @@ put_several(struct line *l, const struct logformat_member *m)
 	for (size_t i = 0; i < m->count; i++) {
 		const struct piece *p = &m->pieces[i];
 		struct slice value;
-		struct arena a;
 
 		if (!p->is_var) {
 			put(&l->o, p->text);
 			continue;
 		}
-		value = value_of(l, p, &a);
+		value = value_of(l, p);
 		is_null &= value.p == NULL;
 		put_json_text(&l->o, value, out_fit(value, CUT, room(l, p), OUT_ODD_JSON, 0));
-		arena_fini(&a);
 	}
 	put_c(&l->o, '"');
 	if (is_null) {
@@ -440,26 +435,29 @@ size_t
 logformat_line(const struct logformat *f, char *out, size_t cap, const struct access_entry *e,
 	const struct var_source *s, char *scratch)
 {
-	struct line l = { { out, out + cap, false }, s, scratch };
-	size_t n;
-
 	if (f->count == 0)
 		return accesslog_format(out, cap, f->kind, e);
 	if (cap < f->needs)
 		return 0;
-	if (f->kind == ACCESSLOG_TEXT) {
-		put_text(&l, &f->members[0]);
-		put_c(&l.o, '\n');
-		return l.o.is_full ? 0 : (size_t)(l.o.p - out);
-	}
-	/* A JSON line whose end is open; without members of its own all but a comma is a key's. */
-	n = f->kind == ACCESSLOG_JSON ? accesslog_format(out, cap - f->needs, f->kind, e) : 0;
-	if (n > 0)
+
+	struct line l = { .o = { out, out + cap, false }, .source = s };
+
+	if (f->kind == ACCESSLOG_JSON) {
+		size_t n = accesslog_format(out, cap - f->needs, f->kind, e);
+
+		if (n == 0)
+			return 0;
+		/* The members go on where it has ended. */
 		l.o.p += n - strlen("}\n");
-	else if (f->kind == ACCESSLOG_JSON)
-		return 0;
-	put_members(&l, f);
-	if (n == 0)
+	}
+	arena_init_in(&l.arena, scratch, LOGFORMAT_SCRATCH, LOGFORMAT_SCRATCH);
+	if (f->kind == ACCESSLOG_TEXT)
+		put_text(&l, &f->members[0]);
+	else
+		put_members(&l, f);
+	arena_fini(&l.arena);
+	/* Every member begins with a comma. */
+	if (f->kind == ACCESSLOG_FIELDS)
 		out[0] = '{';
 	return l.o.is_full ? 0 : (size_t)(l.o.p - out);
 }
