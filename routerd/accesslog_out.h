@@ -94,8 +94,12 @@ cut(struct slice s, size_t max)
 	return slice_make(s.p, s.n < max ? s.n : max);
 }
 
+/*
+ * As nginx does: quotes, backslashes, controls and all above '~' as \xHH, and `end`, a printable
+ * byte, too; 0: none. Of what is longer than max that much and "...".
+ */
 static inline void
-escape(struct out *o, struct slice s, size_t max, char end)
+put_field(struct out *o, struct slice s, size_t max, char end)
 {
 	struct slice rest = cut(s, max);
 
@@ -114,21 +118,10 @@ escape(struct out *o, struct slice s, size_t max, char end)
 		PUT(o, "...");
 }
 
-/*
- * As nginx does: quotes, backslashes, controls and all above '~' as \xHH. Of what is longer than
- * max that much and "...".
- */
 static inline void
 put_escaped(struct out *o, struct slice s, size_t max)
 {
-	escape(o, s, max, 0);
-}
-
-/* The same, and `end`, a printable byte, is escaped too; 0: none. */
-static inline void
-put_field(struct out *o, struct slice s, size_t max, char end)
-{
-	escape(o, s, max, end);
+	put_field(o, s, max, 0);
 }
 
 /* --- json --- */
