@@ -5,6 +5,7 @@
  */
 #include "routerd/logformat.h"
 
+#include "libcommon/http1.h"
 #include "routerd/accesslog_out.h"
 #include "routerd/config_parts.h"
 #include "routerd/template.h"
@@ -191,21 +192,12 @@ logformat_new(const struct httpcfg *http, struct arena *a)
 
 /* --- checking -------------------------------------------------------------------------------- */
 
-static bool
-has_controls(struct slice text)
-{
-	for (size_t i = 0; i < text.n; i++)
-		if (((unsigned char)text.p[i] < ' ' && text.p[i] != '\t') || text.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 static void
 check_text(struct cfg_ctx *ctx, struct compiler *c, const struct cfg_node *node, const char *path)
 {
 	const char *problem;
 
-	if (has_controls(node->text)) {
+	if (!http1_is_value(node->text)) {
 		cfg_error(ctx, node, path,
 			"the text has line breaks or control characters, expected one line");
 		return;
@@ -266,32 +258,34 @@ check_fields(struct cfg_ctx *ctx, struct compiler *c, const struct cfg_node *nod
 			check_field(ctx, c, http, field_at(http, i), where);
 }
 
-/* A word, or a text, which has variables: without, all its lines would be the same. */
-static bool
-take_kind(struct httpcfg *http, const struct cfg_node *format)
-{
-	static const char *const words[] = { "combined", "json", "fields" };
-	static const enum log_format kinds[] = { ACCESSLOG_COMBINED, ACCESSLOG_JSON,
-		ACCESSLOG_FIELDS };
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
-		if (strcmp(http->access_log.format, words[i]) == 0) {
-			http->access_log.kind = kinds[i];
-			return true;
-		}
-	}
-	http->access_log.kind = ACCESSLOG_TEXT;
-	http->access_log.node = format;
-	return format->var_count > 0;
-}
+/* A text is none of them. */
+static const char *const words[] = {
+	[ACCESSLOG_COMBINED] = "combined",
+	[ACCESSLOG_JSON] = "json",
+	[ACCESSLOG_FIELDS] = "fields",
+	[ACCESSLOG_TEXT] = NULL,
+};
 
 static const char *
 word_at(const void *unused, size_t i)
 {
-	static const char *const words[] = { "combined", "json", "fields", NULL };
-
 	(void)unused;
 	return words[i];
+}
+
+/* A word, or a text, which has variables: without, all its lines would be the same. */
+static bool
+take_kind(struct httpcfg *http, const struct cfg_node *format)
+{
+	enum log_format kind = ACCESSLOG_COMBINED;
+
+	while (words[kind] != NULL && strcmp(http->access_log.format, words[kind]) != 0)
+		kind++;
+	http->access_log.kind = kind;
+	if (kind != ACCESSLOG_TEXT)
+		return true;
+	http->access_log.node = format;
+	return format->var_count > 0;
 }
 
 void
