@@ -6,7 +6,6 @@
  *
  * The input is a request's head and, behind it, a response's.
  */
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -19,6 +18,7 @@
 #include "routerd/respond.h"
 #include "routerd/vars.h"
 #include "tests/fuzz/check.h"
+#include "tests/fuzz/http_conf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,29 +56,6 @@ static const char conf[] =
 	"        - {path: /host, redirect: {host: '${arg_h}', path: '/${path}'}}\n";
 
 static const struct http1_limits limits = { 65536, 32768, 100 };
-
-static struct snapshot *
-compile(void)
-{
-	struct errs errs = { 0 };
-	struct daemon_cfg *dc = xcalloc(1, sizeof(*dc));
-	struct cfg_ctx ctx = { .arena = &dc->arena, .errs = &errs };
-	struct snapshot *s;
-
-	ctx.cfg = dc->cfg = cfg_parse("t.yaml", "/", slice_str(conf), &errs);
-	CHECK(dc->cfg != NULL);
-	atomic_init(&dc->refs, 1);
-	arena_init(&dc->arena, 4096);
-	commoncfg_bind(&ctx, &dc->common);
-	dc->own = arena_calloc(&dc->arena, 1, httpcfg_schema.size);
-	cfg_bind(&ctx, &httpcfg_schema, cfg_get(dc->cfg->root, "http"), "http", NULL, dc->own);
-	config_check(&ctx, dc);
-	CHECK(errs.error_count == 0);
-	s = snapshot_new(dc, 1, &errs);
-	CHECK(s != NULL);
-	errs_fini(&errs);
-	return s;
-}
 
 /* --- what must hold -------------------------------------------------------------------------- */
 
@@ -197,7 +174,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct run *r;
 
 	if (s == NULL)
-		s = compile();
+		s = conf_snapshot(conf, "/");
 	r = xcalloc(1, sizeof(*r));
 	arena_init(&r->arena, 4096);
 	msg_init(&r->req, r->req_fields, REQUEST_FIELDS_SENT);

@@ -7,7 +7,6 @@
  * The input is a request's head and, behind it, a response's; what is left is the certificate's.
  */
 #include <jansson.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -17,6 +16,7 @@
 #include "routerd/logformat.h"
 #include "routerd/request.h"
 #include "tests/fuzz/check.h"
+#include "tests/fuzz/http_conf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,28 +41,6 @@ static const char *const confs[] = {
 };
 
 static const struct http1_limits limits = { 65536, 32768, 100 };
-
-static struct snapshot *
-compile(const char *conf)
-{
-	struct errs errs = { 0 };
-	struct daemon_cfg *dc = xcalloc(1, sizeof(*dc));
-	struct cfg_ctx ctx = { .arena = &dc->arena, .errs = &errs };
-	struct snapshot *s;
-
-	ctx.cfg = dc->cfg = cfg_parse("t.yaml", "/", slice_str(conf), &errs);
-	CHECK(dc->cfg != NULL);
-	atomic_init(&dc->refs, 1);
-	arena_init(&dc->arena, 4096);
-	commoncfg_bind(&ctx, &dc->common);
-	dc->own = arena_calloc(&dc->arena, 1, httpcfg_schema.size);
-	cfg_bind(&ctx, &httpcfg_schema, cfg_get(dc->cfg->root, "http"), "http", NULL, dc->own);
-	CHECK(errs.error_count == 0);
-	s = snapshot_new(dc, 1, &errs);
-	CHECK(s != NULL);
-	errs_fini(&errs);
-	return s;
-}
 
 static void
 check_text(const char *line)
@@ -119,7 +97,7 @@ check_lines(struct run *r)
 		size_t n;
 
 		if (s[i] == NULL)
-			s[i] = compile(confs[i]);
+			s[i] = conf_snapshot(confs[i], "/");
 		n = logformat_line(s[i]->log_format, r->line, ACCESSLOG_LINE_MAX, &r->entry,
 			&r->source, r->scratch);
 		CHECK(n > 0 && n <= ACCESSLOG_LINE_MAX);

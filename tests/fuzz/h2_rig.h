@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 #include "libcommon/log.h"
-#include "libcommon/sbuf.h"
 #include "routerd/conn.h"
 #include "routerd/listen.h"
 #include "routerd/worker_state.h"
+#include "tests/fuzz/http_conf.h"
 
 struct rig {
 	struct loop *main_loop;
@@ -39,23 +39,6 @@ rig_clean(void)
 {
 	unlink(rig_path);
 	rmdir(rig_dir);
-}
-
-static struct daemon_cfg *
-rig_bind(const char *text, struct errs *errs)
-{
-	struct cfg *cfg = cfg_parse("fuzz.yaml", rig_dir, slice_str(text), errs);
-	struct daemon_cfg *dc = xcalloc(1, sizeof(*dc));
-	struct cfg_ctx ctx = { .cfg = cfg, .arena = &dc->arena, .errs = errs };
-
-	dc->cfg = cfg;
-	atomic_init(&dc->refs, 1);
-	arena_init(&dc->arena, 4096);
-	commoncfg_bind(&ctx, &dc->common);
-	dc->own = arena_calloc(&dc->arena, 1, httpcfg_schema.size);
-	cfg_bind(&ctx, &httpcfg_schema, cfg_get(cfg->root, "http"), "http", NULL, dc->own);
-	config_check(&ctx, dc);
-	return dc;
 }
 
 static struct pool *
@@ -102,14 +85,7 @@ rig_start(struct rig *r, const char *text)
 	r->main_loop = loop_new();
 	r->b = backends_new(r->main_loop, &err);
 	r->ws = workers_new(r->main_loop, 1, 0, &err);
-	s = snapshot_new(rig_bind(text, &errs), 1, &errs);
-	if (s == NULL || errs.error_count > 0) {
-		struct sbuf out = { 0 };
-
-		errs_format(&errs, &out);
-		fprintf(stderr, "%s\n", out.p);
-		abort();
-	}
+	s = conf_snapshot(text, rig_dir);
 	snapshot_set_pools(s, rig_pool, r->b);
 	backends_commit(r->b, s->pools, s->pool_count);
 	plan = listen_prepare(set, s, 1, NULL, NULL, &errs);
