@@ -12,8 +12,6 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
-
 #include "routerd/h1_in.h"
 #include "routerd/h1_out.h"
 

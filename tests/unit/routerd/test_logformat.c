@@ -467,7 +467,7 @@ test_short_buffers(void **state)
 	}
 }
 
-/* Prints only, but that nothing is taken from the heap: all of a usual line lies in scratch. */
+/* Prints only. */
 static void
 test_speed(void **state)
 {
