@@ -68,9 +68,11 @@ struct cfg *cfg_load_fd(
 	int fd, const char *path, const char *dir, char hash[static CFG_HASH], struct errs *errs);
 /* As cfg_parse_rest of a file; NULL, too, when it cannot be read. */
 struct cfg *cfg_load_rest(const char *path);
-/* The bytes alone: at most one more than CFG_BYTES_MAX. -1 with errno. */
-int cfg_read(int fd, struct sbuf *out);
+/* The bytes of a file alone, within the limit; -1 with errno. */
+int cfg_read(const char *path, struct sbuf *out);
 void cfg_hash(struct slice text, char out[static CFG_HASH]);
+/* Of what the file holds now; "" and -1 with errno when that cannot be read. */
+int cfg_hash_file(const char *path, char out[static CFG_HASH]);
 /* The same from memory, for tests and fuzzing; name stands for the file in messages. */
 struct cfg *cfg_parse(const char *name, const char *dir, struct slice text, struct errs *errs);
 /*

@@ -63,8 +63,9 @@ read_some(int fd, char *to, size_t room, size_t at)
 	return n < 0 && errno == ESPIPE ? read(fd, to, room) : n;
 }
 
-int
-cfg_read(int fd, struct sbuf *out)
+/* At most one byte more than the limit. -1 with errno. */
+static int
+read_fd(int fd, struct sbuf *out)
 {
 	ssize_t n = 1;
 
@@ -76,6 +77,40 @@ cfg_read(int fd, struct sbuf *out)
 			n = 1;
 	}
 	return n < 0 ? -1 : 0;
+}
+
+int
+cfg_read(const char *path, struct sbuf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int rc = fd >= 0 ? read_fd(fd, out) : -1;
+	int saved = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+	if (rc == 0 && out->n > CFG_BYTES_MAX) {
+		errno = EFBIG;
+		rc = -1;
+	}
+	return rc;
+}
+
+int
+cfg_hash_file(const char *path, char out[static CFG_HASH])
+{
+	struct sbuf text = { 0 };
+	int rc = cfg_read(path, &text);
+
+	out[0] = '\0';
+	if (rc == 0)
+		cfg_hash(sbuf_slice(&text), out);
+
+	int saved = errno;
+
+	sbuf_fini(&text);
+	errno = saved;
+	return rc;
 }
 
 /* The folder that a file stands in, absolute; NULL with errno. */
@@ -103,7 +138,7 @@ cfg_load_fd(
 	char *found = dir != NULL ? xstrdup(dir) : NULL;
 
 	hash[0] = '\0';
-	if (fd < 0 || cfg_read(fd, &text) < 0 ||
+	if (fd < 0 || read_fd(fd, &text) < 0 ||
 		(found == NULL && (found = folder_of(path)) == NULL)) {
 		cfg_report(errs, (struct err_at){ .file = path }, "", "cannot read: %s",
 			strerror(errno));
@@ -134,12 +169,9 @@ cfg_load_rest(const char *path)
 	struct sbuf text = { 0 };
 	struct cfg *c = NULL;
 	char *dir = folder_of(path);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd >= 0 && dir != NULL && cfg_read(fd, &text) == 0 && text.n <= CFG_BYTES_MAX)
+	if (dir != NULL && cfg_read(path, &text) == 0)
 		c = cfg_parse_rest(path, dir, sbuf_slice(&text));
-	if (fd >= 0)
-		close(fd);
 	free(dir);
 	sbuf_fini(&text);
 	return c;

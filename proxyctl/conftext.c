@@ -40,24 +40,6 @@ seal(struct slice text)
 	return fd;
 }
 
-/* All of a file; -1 with errno. */
-static int
-read_file(const char *file, struct sbuf *out)
-{
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
-	int rc = fd >= 0 ? cfg_read(fd, out) : -1;
-	int saved = errno;
-
-	if (fd >= 0)
-		close(fd);
-	errno = saved;
-	if (rc == 0 && out->n > CFG_BYTES_MAX) {
-		errno = EFBIG;
-		rc = -1;
-	}
-	return rc;
-}
-
 struct conftext *
 conftext_read(const char *file, struct err *err)
 {
@@ -66,7 +48,7 @@ conftext_read(const char *file, struct err *err)
 
 	t->file = xstrdup(file);
 	t->refs = 1;
-	t->fd = read_file(file, &text) == 0 ? seal(sbuf_slice(&text)) : -1;
+	t->fd = cfg_read(file, &text) == 0 ? seal(sbuf_slice(&text)) : -1;
 	if (t->fd < 0) {
 		err_set(err, "%s: %s", file, strerror(errno));
 		conftext_free(t);

@@ -237,9 +237,13 @@ void
 up_older_restarted(void *up, struct child *c)
 {
 	struct up *u = up;
+	const char *file = child_text(c)->file;
 	struct err err = { 0 };
-	struct conftext *now = conftext_read(child_text(c)->file, &err);
-	const char *on_disk = now != NULL ? now->hash : "";
+	char on_disk[CFG_HASH];
+
+	if (cfg_hash_file(file, on_disk) < 0)
+		err_set(&err, "%s: %s", file, strerror(errno));
+
 	const struct entry *same = find_same(u, c, on_disk);
 
 	if (same != NULL && same->reason != NULL) {
@@ -247,9 +251,8 @@ up_older_restarted(void *up, struct child *c)
 	} else if (same == NULL) {
 		drop(u, child_name(c));
 		if (strcmp(on_disk, child_text(c)->hash) != 0)
-			add(u, c, on_disk, now == NULL ? err.text : NULL);
+			add(u, c, on_disk, err.text[0] != '\0' ? err.text : NULL);
 	}
-	conftext_free(now);
 }
 
 /* A daemon that was taken over may tell us one hash after the other, and shall not fill a disk. */

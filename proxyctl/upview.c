@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "libcommon/units.h"
-#include "proxyctl/conftext.h"
 #include "proxyctl/table.h"
 
 /* ---- what `up` says ---- */
@@ -86,16 +85,11 @@ upview_look(struct fleet *f, const struct site *s)
 	for (size_t i = 0; i < f->n; i++) {
 		struct member *m = &f->v[i];
 		const char *file = fleet_text(m->answer, "config");
-		struct conftext *now;
 
 		m->on_disk[0] = '\0';
-		if (m->state != MEMBER_OK || file[0] == '\0' ||
-			(m->is_stranger && !site_names(s, file)))
-			continue;
-		now = conftext_read(file, NULL);
-		if (now != NULL)
-			strcpy(m->on_disk, now->hash);
-		conftext_free(now);
+		if (m->state == MEMBER_OK && file[0] != '\0' &&
+			(!m->is_stranger || site_names(s, file)))
+			(void)cfg_hash_file(file, m->on_disk);
 	}
 }
 

@@ -2,6 +2,7 @@
  * cfg: what a file becomes as a tree, and every message that a bad one gets, word for word. Texts
  * are fed from exact-size heap copies.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -571,6 +572,30 @@ test_load(void **state)
 	free(path);
 }
 
+/* Of a file as of the same bytes; "" and the reason of one that cannot be read, or is too long. */
+static void
+test_hash_file(void **state)
+{
+	char path[] = "/tmp/test_cfg.XXXXXX";
+	int fd = mkstemp(path);
+	char hash[CFG_HASH];
+
+	(void)state;
+	assert_int_equal(write(fd, "a", 1), 1);
+	assert_int_equal(cfg_hash_file(path, hash), 0);
+	assert_string_equal(hash, "d228cb696f1a8caf78912b704e4a8964");
+	assert_int_equal(ftruncate(fd, CFG_BYTES_MAX + 1), 0);
+	assert_int_equal(cfg_hash_file(path, hash), -1);
+	assert_int_equal(errno, EFBIG);
+	assert_string_equal(hash, "");
+	close(fd);
+	unlink(path);
+	strcpy(hash, "x");
+	assert_int_equal(cfg_hash_file(path, hash), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_string_equal(hash, "");
+}
+
 static void
 test_quote(void **state)
 {
@@ -609,6 +634,7 @@ main(void)
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_load),
 		cmocka_unit_test(test_load_fd),
+		cmocka_unit_test(test_hash_file),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_quote),
 	};
