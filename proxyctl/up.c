@@ -19,6 +19,8 @@
 #include "proxyctl/program.h"
 #include "proxyctl/up.h"
 
+enum { CHECK_MS = 60000 };
+
 /* ---- what is told ---- */
 
 static struct slice
@@ -239,7 +241,7 @@ parse(struct up *u, int argc, char **argv)
 int
 cmd_up(const char *file, int argc, char **argv)
 {
-	struct up u = { .file = file, .generation = 1 };
+	struct up u = { .file = file, .generation = 1, .check_ms = CHECK_MS };
 
 	if (!parse(&u, argc, argv))
 		return command_usage("up");

@@ -37,6 +37,7 @@ struct up {
 	struct loop_timer *expiry;
 	struct staples *staples; /* NULL until all are ready */
 	struct older *older;     /* NULL until there was one */
+	int64_t check_ms;        /* what a check beside us may take */
 	struct ctl_req *waiting; /* whom the end of a change is told; NULL: nobody */
 };
 

@@ -1,7 +1,8 @@
 /*
  * up_older: a daemon that dies is started again by the configuration that it ran by. When its file
  * holds another one by then, that is said, and why nobody runs by that one: `proxyctl check` is run
- * beside us, as long as it may take, and what it finds first is the reason.
+ * beside us, and what it finds first is the reason. One that does not end in time (something that a
+ * configuration names may be a pipe, or on a server that is gone) is killed with all that it runs.
  *
  * A daemon that was reloaded by itself tells us the hash of what it took. The bytes are read from
  * the file, and never taken from the daemon: the next one is started by them with our rights.
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +35,8 @@ struct entry {
 struct older {
 	struct entry *first;
 	struct loop_io *io; /* of the check under way; NULL: none */
+	struct loop_timer *deadline;
+	pid_t pid; /* its process, and its group */
 	int fd;
 	struct sbuf out;
 };
@@ -137,7 +141,6 @@ check(struct up *u)
 	struct older *o = u->older;
 	bool is_wanted = false;
 	int fds[2];
-	pid_t pid;
 
 	for (struct entry *e = o->first; e != NULL; e = e->next) {
 		e->is_asked = e->reason == NULL;
@@ -149,9 +152,9 @@ check(struct up *u)
 		take_reasons(u, NULL);
 		return;
 	}
-	pid = up_run(u, "check", "-j", NULL, fds[1]);
+	o->pid = up_run(u, "check", "-j", NULL, fds[1]);
 	close(fds[1]);
-	if (pid < 0) {
+	if (o->pid < 0) {
 		close(fds[0]);
 		take_reasons(u, NULL);
 		return;
@@ -159,17 +162,37 @@ check(struct up *u)
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	o->fd = fds[0];
 	o->io = loop_io_new(u->loop, o->fd, LOOP_READ, on_output, u);
+	loop_timer_set(o->deadline, (uint64_t)u->check_ms, false);
 }
 
 static void
 check_stop(struct older *o)
 {
-	if (o->io == NULL)
-		return;
+	loop_timer_stop(o->deadline);
 	loop_io_free(o->io);
 	close(o->fd);
 	o->io = NULL;
 	sbuf_fini(&o->out);
+}
+
+/* Whoever of its group has the pipe open lives, so nobody else is called by that number. */
+static void
+check_kill(struct older *o)
+{
+	if (o->io == NULL)
+		return;
+	kill(-o->pid, SIGKILL);
+	check_stop(o);
+}
+
+static void
+on_deadline(void *arg)
+{
+	struct up *u = arg;
+
+	check_kill(u->older);
+	take_reasons(u, NULL);
+	check(u);
 }
 
 static void
@@ -217,8 +240,10 @@ add(struct up *u, const struct child *c, const char *on_disk, const char *reason
 {
 	struct entry *e = xcalloc(1, sizeof(*e));
 
-	if (u->older == NULL)
+	if (u->older == NULL) {
 		u->older = xcalloc(1, sizeof(*u->older));
+		u->older->deadline = loop_timer_new(u->loop, on_deadline, u);
+	}
 	e->name = xstrdup(child_name(c));
 	e->file = xstrdup(child_text(c)->file);
 	strcpy(e->hash, child_text(c)->hash);
@@ -326,7 +351,8 @@ up_older_free(struct up *u)
 	if (u->older == NULL)
 		return;
 	drop(u, NULL);
-	check_stop(u->older);
+	check_kill(u->older);
+	loop_timer_free(u->older->deadline);
 	free(u->older);
 	u->older = NULL;
 }
