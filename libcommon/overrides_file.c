@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/file.h"
 #include "libcommon/folder.h"
 #include "libcommon/mem.h"
 #include "libcommon/units.h"
@@ -157,21 +158,6 @@ give_to_group(int fd, const char *state_dir, const char *group)
 }
 
 static int
-write_all(int fd, struct slice s)
-{
-	while (s.n > 0) {
-		ssize_t n = write(fd, s.p, s.n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		s = slice_skip(s, (size_t)n);
-	}
-	return 0;
-}
-
-static int
 sync_folder(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -198,7 +184,7 @@ replace(const char *state_dir, const char *group, struct slice text, struct err 
 		goto out;
 	}
 	give_to_group(fd, state_dir, group);
-	if (fchmod(fd, FILE_MODE) || write_all(fd, text) || fsync(fd) || rename(tmp, path)) {
+	if (fchmod(fd, FILE_MODE) || file_write(fd, text) || fsync(fd) || rename(tmp, path)) {
 		err_set(err, "%s: %s", path, strerror(errno));
 		unlink(tmp);
 	} else if (sync_folder(state_dir)) {

@@ -9,19 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int
-write_all(int fd, struct slice text)
-{
-	while (text.n > 0) {
-		ssize_t n = write(fd, text.p, text.n);
-
-		if (n < 0 && errno != EINTR)
-			return -1;
-		if (n > 0)
-			text = slice_skip(text, (size_t)n);
-	}
-	return 0;
-}
+#include "libcommon/file.h"
 
 /* -1 with errno. */
 static int
@@ -30,7 +18,7 @@ seal(struct slice text)
 	const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 	int fd = memfd_create("weir.yaml", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd >= 0 && (write_all(fd, text) < 0 || fcntl(fd, F_ADD_SEALS, seals) < 0)) {
+	if (fd >= 0 && (file_write(fd, text) < 0 || fcntl(fd, F_ADD_SEALS, seals) < 0)) {
 		int saved = errno;
 
 		close(fd);

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/file.h"
 #include "libcommon/jsonput.h"
 #include "libcommon/units.h"
 #include "proxyctl/certpaths.h"
@@ -159,22 +160,6 @@ sync_folder(const char *path)
 	return rc;
 }
 
-static int
-write_bytes(int fd, const unsigned char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return -1;
-		p += w;
-		n -= (size_t)w;
-	}
-	return fsync(fd);
-}
-
 /* Beside it and renamed, so that a reader finds the old one or the new one. It is as public as the
  * certificate; it belongs to whom the one before, else the certificate, belongs. */
 static int
@@ -190,7 +175,9 @@ write_staple(const char *path, const unsigned char *p, size_t n, const struct st
 		if (rc == 0 && geteuid() == 0)
 			rc = fchown(fd, like->st_uid, like->st_gid);
 		if (rc == 0)
-			rc = write_bytes(fd, p, n);
+			rc = file_write(fd, slice_make((const char *)p, n));
+		if (rc == 0)
+			rc = fsync(fd);
 		if (close(fd) < 0)
 			rc = -1;
 		if (rc == 0)
