@@ -1,26 +1,5 @@
 # kill -9 of any daemon, in any order, while traffic flows: what may be lost, what may not.
-load helper
-
-pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
-verdicts() { pctl status -j | jq -r '[.pools[0].servers[].verdict] | join(" ")'; }
-
-demo_up() {
-	HTTPS=$(free_port)
-	HTTP=$(free_port)
-	sed -e "s/\\b8443\\b/$HTTPS/; s/\\b8080\\b/$HTTP/; s/\\b9001\\b/$(free_port)/; s/\\b9002\\b/$(free_port)/; s/\\b9003\\b/$(free_port)/" \
-		"$ROOT/examples/demo.yaml" >demo.yaml
-	# Each port stands twice: of the server and of its instance.
-	local n port
-	for n in 1 2 3; do
-		port=$(sed -n "s/.*name: app$n, address: \"127.0.0.1:\([0-9]*\)\".*/\1/p" demo.yaml)
-		sed -i "s/PORT: \"[0-9]*\", NAME: app$n/PORT: \"$port\", NAME: app$n/" demo.yaml
-	done
-	cp "$ROOT/examples/demo-app.yaml" .
-	spawn up "$BIN/proxyctl" -c demo.yaml up
-	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up'
-	is_alive up
-	wait_for '[ "$(verdicts)" = "up up up" ]'
-}
+load up_helper
 
 # Kill these at the same moment, and wait until they are back and all is well.
 kill_all() {
@@ -42,7 +21,8 @@ kill_all() {
 }
 
 @test "each daemon killed in an order of chance: nothing is lost but what stood on the one that died" {
-	demo_up
+	demo
+	up
 	spawn load python3 "$TOOLS/steadyload.py" run "$HTTP" "$HTTPS" requests.log
 	wait_for 'grep -q running "$(log_of load)"'
 	local name
@@ -57,7 +37,8 @@ kill_all() {
 }
 
 @test "several killed at once come back together, and what is no longer needed to come back is not missed" {
-	demo_up
+	demo
+	up
 	spawn load python3 "$TOOLS/steadyload.py" run "$HTTP" "$HTTPS" requests.log
 	wait_for 'grep -q running "$(log_of load)"'
 	kill_all healthd.0 routerd.app1
@@ -75,7 +56,8 @@ kill_all() {
 }
 
 @test "the bus folder is taken away: traffic flows on the last verdicts, and is heard again when it is back" {
-	demo_up
+	demo
+	up
 	kill -KILL "$(pid_by_name routerd.app2)"
 	wait_for '[ "$(verdicts)" = "up up up" ]'
 	rm -rf run/bus

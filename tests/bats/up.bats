@@ -1,28 +1,6 @@
 # proxyctl up: the whole set in the foreground.
-load helper
+load up_helper
 
-pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
-
-# The demo as it is delivered, on ports of our own.
-demo() {
-	HTTPS=$(free_port)
-	HTTP=$(free_port)
-	A1=$(free_port)
-	A2=$(free_port)
-	A3=$(free_port)
-	sed -e "s/\\b8443\\b/$HTTPS/; s/\\b8080\\b/$HTTP/; s/\\b9001\\b/$A1/; s/\\b9002\\b/$A2/; s/\\b9003\\b/$A3/" \
-		"$ROOT/examples/demo.yaml" >demo.yaml
-	cp "$ROOT/examples/demo-app.yaml" .
-}
-
-up() {
-	spawn up "$BIN/proxyctl" -c demo.yaml up
-	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up'
-	is_alive up
-	wait_for '[ "$(verdicts)" = "up up up" ]'
-}
-
-verdicts() { pctl status -j | jq -r '[.pools[0].servers[].verdict] | join(" ")'; }
 names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name] | join(" ")'; }
 
 @test "the demo passes check" {

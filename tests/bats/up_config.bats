@@ -1,27 +1,8 @@
 # proxyctl up: by which configuration a daemon that died is started again.
-load helper
+load up_helper
 
-pctl() { "$BIN/proxyctl" -c "$T/demo.yaml" "$@"; }
-
-# The demo as it is delivered, on ports of our own.
-demo() {
-	HTTPS=$(free_port)
-	HTTP=$(free_port)
-	A1=$(free_port)
-	A2=$(free_port)
-	A3=$(free_port)
-	sed -e "s/\\b8443\\b/$HTTPS/; s/\\b8080\\b/$HTTP/; s/\\b9001\\b/$A1/; s/\\b9002\\b/$A2/; s/\\b9003\\b/$A3/" \
-		-e "s#- { path: /, pool: app }#- { path: /version, respond: \"one\\\\n\" }\n        &#" \
-		"$ROOT/examples/demo.yaml" >demo.yaml
-	cp "$ROOT/examples/demo-app.yaml" .
-}
-
-up() {
-	spawn up "$BIN/proxyctl" -c demo.yaml up
-	wait_for 'grep -q "^ready: " "$(log_of up)" || ! is_alive up'
-	is_alive up
-	wait_for '[ "$(pctl status -j | jq -r "[.pools[0].servers[].verdict] | join(\" \")")" = "up up up" ]'
-}
+# One whose /version a test may change.
+versioned() { demo -e "s#- { path: /, pool: app }#- { path: /version, respond: \"one\\\\n\" }\n        &#"; }
 
 UP_LOG() { sed -n "s/^[^ ]* up //p" "$(log_of up)"; }
 of() { pctl status -j | jq -r ".daemons[] | select(.name == \"$1\") | $2"; }
@@ -38,7 +19,7 @@ kill_daemon() {
 }
 
 @test "a daemon that dies while its file is broken comes back by the configuration that it ran by, and nobody is refused" {
-	demo
+	versioned
 	up
 	local hash
 	hash=$(of routerd.0 .hash)
@@ -89,7 +70,7 @@ kill_daemon() {
 }
 
 @test "an edit that nobody has reloaded does not slip in by a crash; what one daemon took alone stays its own" {
-	demo
+	versioned
 	up
 	sed -i 's/one/two/' demo.yaml
 	kill_daemon routerd.0
@@ -117,7 +98,7 @@ kill_daemon() {
 }
 
 @test "what an instance has in a file of its own is kept, too, and a file that is gone" {
-	demo
+	versioned
 	up
 	echo "http: { lisen: [] }" >demo-app.yaml
 	kill_daemon routerd.app1
@@ -135,7 +116,7 @@ kill_daemon() {
 }
 
 @test "a file that is no YAML just now keeps no daemon down, nor status and events from what runs" {
-	demo
+	versioned
 	up
 	cp demo.yaml good.yaml
 	sed -i 's/^pools:/pools: {/' demo.yaml
@@ -165,7 +146,7 @@ kill_daemon() {
 }
 
 @test "a daemon that cannot come back by what it ran by is shown with its reason, and a reload starts it at once" {
-	demo
+	versioned
 	command -v openssl >/dev/null || skip "openssl is not installed"
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -days 2 \
 		-keyout site.key -out site.pem 2>/dev/null
