@@ -150,21 +150,9 @@ fast() {
 
 # in_front_of_dead BUFFERED: /dead leads to a server that does not take connections: its queue is full
 in_front_of_dead() {
-	python3 - >dead 3>&- <<'X' &
-import socket, time
-s = socket.create_server(("127.0.0.1", 0), backlog=0)
-full = []
-for i in range(4):
-    full.append(socket.socket())
-    full[-1].setblocking(False)
-    full[-1].connect_ex(s.getsockname())
-print(s.getsockname()[1], flush=True)
-time.sleep(600)
-X
-	echo $! >proc/dead.pid
-	wait_for '[ -s dead ]'
+	full_queue dead
 	in_front "$1"
-	sed -i "s|routes: \[|&{ path: /dead, pool: dead }, |; s|^pools:|&\n  dead: { servers: [ \"127.0.0.1:$(cat dead)\" ] }|; s|limits:|timeouts: { connect: 10m }\n  &|" weir.yaml
+	sed -i "s|routes: \[|&{ path: /dead, pool: dead }, |; s|^pools:|&\n  dead: { servers: [ \"127.0.0.1:$(port_of dead)\" ] }|; s|limits:|timeouts: { connect: 10m }\n  &|" weir.yaml
 	ctl routerd.0 reload
 }
 

@@ -382,24 +382,9 @@ X
 }
 
 @test "connecting that takes too long: 504, and the log blames time" {
-	python3 - >port.dead <<'X' 3>&- &
-import socket, time
-s = socket.socket()
-s.bind(("127.0.0.1", 0))
-s.listen(0)
-full = []
-for i in range(4):  # nobody accepts: the queue is full, and SYNs are dropped
-    c = socket.socket(); c.setblocking(False)
-    try: c.connect(s.getsockname())
-    except BlockingIOError: pass
-    full.append(c)
-print(s.getsockname()[1], flush=True)
-time.sleep(600)
-X
-	echo $! >proc/full.pid
-	wait_for '[ -s port.dead ]'
+	full_queue dead
 	proxy
-	sed -i "s/127.0.0.1:$(port_of o1)/127.0.0.1:$(cat port.dead)/" weir.yaml
+	sed -i "s/127.0.0.1:$(port_of o1)/127.0.0.1:$(port_of dead)/" weir.yaml
 	ctl routerd.0 reload
 	[ "$(http -o /dev/null -w '%{http_code}' "$URL/x")" = 504 ]
 	lines 1

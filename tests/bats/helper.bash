@@ -11,6 +11,7 @@
 #                            its port is then `port_of NAME`, its log `requests NAME` (JSON lines)
 #   port_of NAME             the port that a spawned program printed as "port N"
 #   release NAME KEY         let origin NAME answer what asked for its /held/KEY
+#   full_queue NAME          start a server that takes no connection, and does not refuse it either: see `port_of NAME`
 #   free_port                a port that nobody has, never the same one twice (tests/tools/freeport.py)
 #   pid_of NAME, log_of NAME its process and the file with its stdout and stderr
 #   is_alive NAME            runs and is no zombie
@@ -148,6 +149,10 @@ origin() {
 	wait_for "grep -qs '^ready' '$T/proc/$name.log'"
 }
 requests() { cat "$T/proc/$1.requests" 2>/dev/null; }
+full_queue() {
+	spawn "$1" python3 "$TOOLS/fullqueue.py"
+	wait_for "[ -n \"\$(port_of $1)\" ]"
+}
 release() { http -o /dev/null "http://127.0.0.1:$(port_of "$1")/release/$2"; }
 port_of() { sed -n 's/^port \([0-9]*\)$/\1/p' "$T/proc/$1.log" | head -1; }
 

@@ -173,19 +173,8 @@ ask() { http --cacert legacy.crt --connect-to "::127.0.0.1:$PORT" "$@"; }
 	[ "$(counter pass_failed)" -eq 2 ]
 	[ "$(counter passed)" -eq 0 ]
 	# a full queue: no answer to a SYN
-	mute=$(free_port)
-	cat >mute.py <<-'P'
-		import socket, sys, time
-		s = socket.socket(); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(0)
-		filler = [socket.socket() for _ in range(3)]
-		for f in filler:
-		    f.setblocking(False)
-		    f.connect_ex(("127.0.0.1", int(sys.argv[1])))
-		print("ready")
-		time.sleep(600)
-	P
-	spawn full python3 mute.py "$mute"
-	until_ok grep -q ready proc/full.log
+	full_queue full
+	mute=$(port_of full)
 	sed -i "s|to: \"$gone\", proxy: none|to: \"127.0.0.1:$mute\", connect_timeout: 200ms|" weir.yaml
 	tlsctl reload
 	is_told() { through alert && grep -q " passthrough_failed reason=timeout to=127.0.0.1:$mute " "$LOG"; }

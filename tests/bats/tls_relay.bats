@@ -272,21 +272,24 @@ X
 
 @test "a server that does not answer the connect is given up after handoff_timeout" {
 	cert site ec 30 DNS:localhost
-	server=$(free_port)
+	full_queue server
 	tlsd_config <<X
   handoff_timeout: 1s
-  listen: [{ address: "127.0.0.1:0", to: "127.0.0.1:$server", relay: none, certificates: [{ cert: site.pem }] }]
+  listen: [{ address: "127.0.0.1:0", to: "127.0.0.1:$(port_of server)", relay: none, certificates: [{ cert: site.pem }] }]
 X
 	tlsd_start
 	PORT=$(tls_port 0)
-	run python3 "$RELAY" blackhole "$PORT" "$server"
+	run relay nobody
 	[ "$status" -eq 0 ]
 	ms=${output#closed_after_ms=}
 	[ "$ms" -ge 900 ]
 	[ "$ms" -lt 4500 ]
 	until_ok reached wait_timeout 1
 	[ "$(counter wait_timeout)" = 1 ]
-	python3 "$RELAY" blackhole "$PORT" "$server" leave=1
+	# nor does it keep anybody from leaving before that
+	sed -i 's/handoff_timeout: 1s/handoff_timeout: 1m/' weir.yaml
+	tlsctl reload
+	relay waits_left how=reset
 	until_ok reached wait_left 1
 	until_ok none_open
 }

@@ -559,25 +559,6 @@ def waits_young(port, where, **kw):
     old.close()
 
 
-def blackhole(port, where, **kw):
-    """The server's backlog is full: its SYN is never answered. Prints how long it took."""
-    server = socket.socket()
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(("127.0.0.1", int(where)))
-    server.listen(0)
-    fill = []
-    for _ in range(4):
-        s = socket.socket()
-        s.setblocking(False)
-        s.connect_ex(("127.0.0.1", int(where)))
-        fill.append(s)
-    time.sleep(0.1)
-    if kw.pop("leave", None):
-        waits_left(port, where, how="reset")
-    else:
-        nobody(port)
-
-
 def http_half(port, path="/", vhost="", **kw):
     """A client that asks, says close_notify at once, and reads: prints the answer's body."""
     client = Client(port, alpn=["http/1.1"], **kw)
