@@ -400,8 +400,10 @@ s.listen(0, "127.0.0.1", () => console.log("port " + s.address().port));'
 	[ "$(counter retries)" = 0 ]
 	ctl routerd.0 json status | jq -e '.pools[0].servers[0] | .errors == 0 and .verdict == "up"'
 	# one that comes while a request waits serves it
+	sed -i 's/: 2s/: 20s/g' weir.yaml
+	ctl routerd.0 reload
 	spawn waiting curl -q -sS -m 60 --noproxy '*' -o got "http://127.0.0.1:$PORT/bytes/7"
-	wait_for '[ "$(opens a | wc -l)" -ge 0 ]'
+	wait_for '[ "$(counter requests_active)" = 1 ]'
 	connect_start
 	status=1
 	_reap waiting 60
