@@ -140,16 +140,15 @@ X
 	compare ended_by_tlsd
 	grep -q '^flooded truncated 101' saw
 	stop routerd.0
+	sed -i '/^tls:/a\  handoff_timeout: 1m' weir.yaml
 	for seam in relay handoff; do
-		sed -i "s/seam: [a-z]*/seam: $seam/; s/handoff_timeout: .*/handoff_timeout: 1m/" weir.yaml
-		sed -i 's/^  workers: 1\n  listen/&/; /^tls:/a\  handoff_timeout: 1m' weir.yaml
+		sed -i "s/seam: [a-z]*/seam: $seam/" weir.yaml
 		tlsd_start
 		PORT=$(tls_port 0)
 		clients $PORT tls head waiting
 		wait_for '[ "$(tlsctl json status | jq .connections.waiting)" = 2 ]'
 		stop tlsd.0
 		compare printf '%s close_notify - 0\n' head waiting
-		sed -i '/handoff_timeout/d' weir.yaml
 	done
 }
 

@@ -24,7 +24,7 @@ SECONDS = 10
 
 class Conn:
     def __init__(self, port, is_tls, kind):
-        self.kind, self.got, self.end = kind, b"", None
+        self.kind, self.got, self.end, self.is_over = kind, b"", None, False
         self.s = socket.socket()
         if kind in ("unread", "flooded"):
             h2raw.slow_reader(self.s)
@@ -84,8 +84,6 @@ class Conn:
         if not more:
             self.end = self.end or "truncated"
             self.is_over = True
-
-    is_over = False
 
     def until(self, enough):
         while not enough(self.got):

@@ -263,18 +263,20 @@ def m_status(c, args, query):
     return True
 
 
-def m_delay(c, args, query):
-    c.read_body()
-    # Look whether the peer leaves meanwhile: recv gives nothing then.
-    c.sock.settimeout(int(args[0]) / 1000)
+def pause(c, ms):
+    """Unless the peer leaves meanwhile: recv gives nothing then."""
+    look = select.poll()
+    look.register(c.sock, select.POLLIN)
     try:
-        if c.sock.recv(1, socket.MSG_PEEK) == b"":
+        if look.poll(ms) and c.sock.recv(1, socket.MSG_PEEK) == b"":
             raise Gone
-    except socket.timeout:
-        pass
     except OSError:
         raise Gone
-    c.sock.settimeout(opt.idle or None)
+
+
+def m_delay(c, args, query):
+    c.read_body()
+    pause(c, int(args[0]))
     c.answer(200, b"late\n", kind="text/plain")
     return True
 
@@ -282,14 +284,7 @@ def m_delay(c, args, query):
 def m_held(c, args, query):
     c.read_body()
     while args[0] not in released:
-        if not select.select([c.sock], [], [], 0.05)[0]:
-            continue
-        try:
-            if c.sock.recv(1, socket.MSG_PEEK) == b"":
-                raise Gone
-        except OSError:
-            raise Gone
-        time.sleep(0.05)
+        pause(c, 50)
     c.answer(200, b"late\n", kind="text/plain")
     return True
 

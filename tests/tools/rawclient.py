@@ -61,9 +61,9 @@ def connect():
     else:
         host, _, port = opt.target.rpartition(":")
         s = socket.socket(socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
-        if opt.small:  # before it connects: see slow_reader in h2raw.py
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+        if opt.small:  # here: most calls do without what the import costs
+            import h2raw
+            h2raw.slow_reader(s)
         s.settimeout(opt.timeout)
         s.connect((host.strip("[]") or "127.0.0.1", int(port)))
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
