@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "libcommon/mem.h"
+#include "proxyctl/spawn.h"
 
 #define OUTPUT_MAX (64u << 20)
 
@@ -59,9 +60,10 @@ program_run(char *const *argv, struct sbuf *out, struct err *err)
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return err_set(err, "pipe: %s", strerror(errno));
 
-	pid_t pid = fork();
+	pid_t pid = spawn_fork();
 
 	if (pid == 0) {
+		spawn_unblock();
 		dup2(pipe_fds[1], STDOUT_FILENO);
 		execvp(argv[0], argv);
 		_exit(127);

@@ -13,23 +13,63 @@
 
 #include "libcommon/mem.h"
 
+static void
+forget_handlers(void)
+{
+	for (int signo = 1; signo < NSIG; signo++) {
+		struct sigaction sa;
+
+		if (sigaction(signo, NULL, &sa) == 0 && sa.sa_handler != SIG_DFL &&
+			sa.sa_handler != SIG_IGN)
+			signal(signo, SIG_DFL);
+	}
+}
+
+pid_t
+spawn_fork(void)
+{
+	sigset_t all;
+	sigset_t before;
+	pid_t pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0) {
+		forget_handlers();
+		return 0;
+	}
+
+	int saved = errno;
+
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = saved;
+	return pid;
+}
+
+void
+spawn_unblock(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* Between fork and exec: only what is safe there. */
 static void
 become_child(char **argv, const struct instancecfg *env, const struct fdstore *store,
 	const struct fdstore_pass *pass, int own[FDSTORE_OWN], pid_t parent)
 {
-	sigset_t none;
-
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	/* What is sent to all may reach one that has no handler yet: it would die of it. */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
+	spawn_unblock();
 	if (env != NULL)
 		(void)site_set_env(env); /* what it gives back is never needed */
 	if (!fdstore_pass_child(pass, store, own))
@@ -68,7 +108,7 @@ spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, i
 		return -1;
 	set_options(argv, fdstore_own_number(store));
 	fdstore_pass_init(&pass, store);
-	pid = fork();
+	pid = spawn_fork();
 	if (pid == 0)
 		become_child(
 			argv, env, store, &pass, (int[FDSTORE_OWN]){ fds[1], text_fd }, parent);

@@ -14,6 +14,14 @@
 /* More places than its words need that an argv must have: for "-r", FD, "-C", FD. */
 #define SPAWN_ARGV_ROOM 4
 
+/*
+ * fork() beside an event loop: what is sent to the child before its exec would go to our handlers,
+ * of which the loop is the parent's. It begins with all signals blocked and no handlers; once the
+ * others are as it wants them, it takes them again.
+ */
+pid_t spawn_fork(void);
+void spawn_unblock(void);
+
 /* Its pid, and in *words_fd our end of the socket (non-blocking); or -1 with errno. env may be
  * NULL. text_fd stays the caller's. */
 pid_t spawn(char **argv, const struct instancecfg *env, const struct fdstore *store, int text_fd,

@@ -17,6 +17,7 @@
 #include "proxyctl/check.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/program.h"
+#include "proxyctl/spawn.h"
 #include "proxyctl/up.h"
 
 enum { CHECK_MS = 60000 };
@@ -105,11 +106,12 @@ up_run(const struct up *u, const char *a, const char *b, const char *c, int out)
 {
 	char *path = program_path("proxyctl");
 	pid_t parent = getpid();
-	pid_t pid = fork();
+	pid_t pid = spawn_fork();
 
 	if (pid == 0) {
 		setpgid(0, 0);
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		spawn_unblock();
 		if (getppid() == parent && (out < 0 || dup2(out, STDOUT_FILENO) >= 0))
 			execlp(path, path, "-c", u->file, a, b, c, (char *)NULL);
 		_exit(127);

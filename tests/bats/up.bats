@@ -318,6 +318,19 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	[ "$(names)" = "" ]
 }
 
+@test "a signal that comes between fork and exec is the child's" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	demo
+	up
+	spawn strace strace -f -qq -o trace -e trace=setpgid -e inject=setpgid:signal=SIGTERM -p "$(pid_of up)"
+	wait_for 'grep -q "^TracerPid:[[:space:]]*[1-9]" "/proc/$(pid_of up)/status"'
+	kill -KILL "$(pid_by_name routerd.app3)"
+	wait_for 'grep -q "up warn died name=routerd.app3 signal=15" "$(log_of up)" || ! is_alive up'
+	stop strace
+	wait_for '[ "$(verdicts)" = "up up up" ]'
+	run ! grep -q " signal name=TERM" "$(log_of up)"
+}
+
 @test "who dies again and again is started again with growing pauses" {
 	demo
 	up
