@@ -85,6 +85,8 @@ begin_drain(struct daemon *d)
 		return;
 	d->is_draining = true;
 	d->drain_began_ms = loop_now_ms(d->loop);
+	/* A commit would open listeners that nobody serves. */
+	daemon_reload_drop(d);
 	LOG_INFO("draining", L_INT("timeout_ms", timeout_ms));
 	daemon_notify("STOPPING=1");
 	loop_timer_set(d->drain_timer, (uint64_t)(timeout_ms > 0 ? timeout_ms : 1), false);

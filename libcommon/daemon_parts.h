@@ -101,6 +101,8 @@ void daemon_reload_init(struct daemon *d);
 void daemon_reload_fini(struct daemon *d);
 /* SIGHUP */
 void daemon_reload_now(struct daemon *d);
+/* What was prepared, or given for it, is wanted no more. */
+void daemon_reload_drop(struct daemon *d);
 
 /* ---- daemon_priv.c ---- */
 

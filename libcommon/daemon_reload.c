@@ -77,8 +77,8 @@ candidate_end(struct daemon *d)
 	drop_given(r);
 }
 
-static void
-discard(struct daemon *d)
+void
+daemon_reload_drop(struct daemon *d)
 {
 	struct daemon_reload *r = &d->reload;
 
@@ -100,7 +100,7 @@ on_expiry(void *arg)
 	if (d->reload.state == RELOAD_PREPARED)
 		LOG_WARN("reload_expired", L_STR("hash", d->reload.dc->cfg->hash),
 			L_INT("after_ms", CANDIDATE_LIFE_MS));
-	discard(d);
+	daemon_reload_drop(d);
 }
 
 /* Keys that a reload cannot change. */
@@ -387,7 +387,7 @@ cmd_commit(struct ctl_req *req)
 	struct daemon *d = req->arg;
 
 	if (d->reload.state != RELOAD_PREPARED) {
-		ctl_fail(req, "nothing is prepared");
+		ctl_fail(req, d->is_draining ? "this daemon is ending" : "nothing is prepared");
 		return;
 	}
 	commit_for(req, d);
@@ -402,7 +402,7 @@ cmd_abort(struct ctl_req *req)
 		ctl_fail(req, "the commit has begun");
 		return;
 	}
-	discard(d);
+	daemon_reload_drop(d);
 	ctl_done(req);
 }
 
@@ -428,7 +428,7 @@ daemon_reload_fini(struct daemon *d)
 {
 	if (d->reload.expiry == NULL)
 		return;
-	discard(d);
+	daemon_reload_drop(d);
 	errs_fini(&d->reload.warnings);
 	drop_given(&d->reload);
 	loop_timer_free(d->reload.expiry);

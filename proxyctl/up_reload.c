@@ -266,6 +266,11 @@ cmd_commit(struct ctl_req *req)
 		ctl_fail(req, "nothing is prepared");
 		return;
 	}
+	/* Who has been told to end must not be told again: that would be at once. */
+	if (!supervisor_is_ready(u->supervisor)) {
+		ctl_fail(req, "all processes are ending");
+		return;
+	}
 	u->waiting = req;
 	ctl_on_cancel(req, on_asker_gone, u);
 	commit(u);

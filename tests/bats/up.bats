@@ -318,6 +318,36 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	[ "$(names)" = "" ]
 }
 
+@test "who has been told to end takes no new configuration any more, and finishes what is in flight" {
+	demo
+	origin slow
+	sed -i "s/127.0.0.1:$A1/127.0.0.1:$(port_of slow)/; /name: app[23], address/d; / check: /d" demo.yaml
+	spawn up "$BIN/proxyctl" -c demo.yaml up
+	wait_for 'grep -q "^ready: " "$(log_of up)"'
+	spawn waiting curl -q -sS -f -m 100 --noproxy '*' -o answer "http://127.0.0.1:$HTTP/held/one"
+	wait_for '[ "$(counter requests_active)" = 1 ]'
+	# A listener more, and no instances.
+	local new hash
+	new=$(free_port)
+	sed -i "s/- { name: http, address.*/&\n    - { name: more, address: \"127.0.0.1:$new\" }/; /^up:/,\$d" demo.yaml
+	run pctl check
+	assert_output ok
+	hash=$(pctl status -j | jq -r '.daemons[] | select(.name == "routerd.0") | .on_disk')
+	ctl up.0 prepare "$hash" "$T/demo.yaml" | grep -q prepared
+	ctl routerd.0 prepare "$hash" "$T/demo.yaml" | grep -q prepared
+	kill -TERM "$(pid_of up)"
+	wait_for '[ "$(ctl routerd.0 json status | jq -r .state)" = draining ]'
+	[ "$(ctl up.0 commit)" = "error: all processes are ending" ]
+	[ "$(ctl routerd.0 commit)" = "error: this daemon is ending" ]
+	run http "http://127.0.0.1:$new/"
+	assert_failure 7
+	release slow one
+	_reap waiting 60
+	[ "$status" -eq 0 ]
+	_reap up 60
+	[ "$status" -eq 0 ]
+}
+
 @test "a signal that comes between fork and exec is the child's" {
 	command -v strace >/dev/null || skip "strace is not installed"
 	demo
