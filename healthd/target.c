@@ -14,26 +14,30 @@
 /* --- the first round ------------------------------------------------------- */
 
 static void
-stop_awaiting(struct target *t)
+look_at_round(const struct target_set *s, struct target_pool *p)
 {
-	struct target_pool *p = t->pool;
-
-	if (!t->is_awaited)
-		return;
-	t->is_awaited = false;
-	if (--p->awaited > 0 || p->is_round_done)
-		return;
-	p->is_round_done = true;
-
 	size_t up = 0;
 
+	if (p->awaited > 0 || p->is_round_done || p->n == 0)
+		return;
+	p->is_round_done = true;
 	for (size_t i = 0; i < p->n; i++)
 		up += p->targets[i]->rise.state == PROBE_UP;
 	LOG_INFO("first_round_done", L_STR("pool", p->name), L_INT("servers", p->n),
 		L_INT("up", up));
 	/* every shard says so */
 	for (size_t i = 0; i < p->n; i++)
-		t->set->hooks.changed(t->set->hooks.arg, p->targets[i]);
+		s->hooks.changed(s->hooks.arg, p->targets[i]);
+}
+
+static void
+stop_awaiting(struct target *t)
+{
+	if (!t->is_awaited)
+		return;
+	t->is_awaited = false;
+	t->pool->awaited--;
+	look_at_round(t->set, t->pool);
 }
 
 /* --- results --------------------------------------------------------------- */
@@ -300,7 +304,9 @@ load_server(struct target_set *s, struct target_pool *p, const struct servercfg 
 	t->is_config_down = cfg->down;
 	t->index = p->n;
 	p->targets[p->n++] = t;
-	t->is_awaited = !p->is_round_done && t->probed_ms == 0;
+	/* Of one that was given up, as its name has no address, nothing new may ever be told. */
+	t->is_awaited =
+		!p->is_round_done && t->probed_ms == 0 && (is_new || t->is_awaited || t->is_paused);
 	p->awaited += t->is_awaited;
 	if (is_new)
 		s->hooks.added(s->hooks.arg, t);
@@ -355,6 +361,9 @@ target_set_load(struct target_set *s, const struct commoncfg *common)
 		free(old.pools[i].targets);
 	free(old.pools);
 	apply_overrides(s);
+	/* The one that was waited for may be gone. */
+	for (size_t i = 0; i < s->pool_count; i++)
+		look_at_round(s, &s->pools[i]);
 }
 
 void

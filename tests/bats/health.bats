@@ -212,6 +212,30 @@ health_requests() { requests o | grep -c '"event": "request".*"/health"'; }
 	wait_for '[ "$(ctl healthd.0 json status | jq ".checks[0].first_round_done")" = true ]'
 }
 
+@test "a reload that takes away who was waited for ends the first round" {
+	origin o
+	full_queue full
+	servers() { config <<-YAML
+	run_dir: run
+	pools:
+	  app:
+	    servers:
+	      - { name: a, address: "localhost:$(port_of o)" }
+	      - { name: b, address: "no-such-name.invalid:80" }
+	      $1
+	    check: { http: { path: /health }, interval: 10m, timeout: 10m }
+	YAML
+	}
+	servers "- { name: c, address: \"127.0.0.1:$(port_of full)\" }"
+	start healthd
+	wait_for 'state_is up 0 && reason_is no_address 1'
+	[ "$(ctl healthd.0 json status | jq ".checks[0].first_round_done")" = false ]
+	servers ""
+	ctl healthd.0 reload
+	[ "$(ctl healthd.0 json status | jq ".checks[0].first_round_done")" = true ]
+	grep -q "info first_round_done pool=app servers=2 up=1" "$(log_of healthd.0)"
+}
+
 @test "the bus carries facts as state: a late subscriber is right within a heartbeat" {
 	origin o
 	pool_of "$(port_of o)"
