@@ -98,6 +98,10 @@ challenge_done(struct session *s)
 int
 handshake_step(struct session *s)
 {
+	/* Of a flight that did not fit into the socket; without the rest the client has no answer.
+	 */
+	if (s->wire.held.n > 0 && s->wire.is_writable && !send_output(s))
+		return session_handshake_failed(s, REASON_RESET, NULL);
 	if (s->wire.in_n == 0) { /* else it was heard before */
 		if (!s->wire.is_readable)
 			return SESSION_WAIT;

@@ -461,6 +461,22 @@ X
 	[ "$(failures timeout)" = 2 ]
 }
 
+@test "a flight that is longer than the socket takes goes on when the client has read" {
+	cert site ec 30 DNS:localhost
+	# more than one buffer of the kernel's, 64 kB, and below what OpenSSL takes of a chain, 100 kB
+	openssl req -x509 -new -key site.key -subj /CN=long -days 30 -out long.crt \
+		-addext "nsComment=$(printf 'x%.0s' {1..5000})"
+	cat site.pem >chain.pem
+	for i in {1..14}; do cat long.crt; done >>chain.pem
+	port=$(free_port)
+	tlsd_config <<X
+  listen: [{ address: "127.0.0.1:$port", to: web, certificates: [{ cert: chain.pem }] }]
+X
+	inherited "$port" 1 # as little as the kernel gives
+	[ "$(served -tls1_2)" = site ]
+	[ "$(served -tls1_3)" = site ]
+}
+
 @test "what is no TLS is refused with its own reason" {
 	simple
 	relay raw 'send=GET / HTTP/1.1\r\nHost: x\r\n\r\n'

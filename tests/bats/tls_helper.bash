@@ -35,6 +35,24 @@ tlsd_start() { # [ARGS...]
 	TLSD=$(pid_of tlsd.0)
 }
 
+# inherited PORT [SNDBUF]: tlsd with a listener that its starter has opened there, with that send buffer
+inherited() {
+	spawn tlsd.0 python3 -c '
+import os, socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if sys.argv[2]: s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, int(sys.argv[2]))
+s.bind(("127.0.0.1", int(sys.argv[1])))
+s.listen(16)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[3], sys.argv[3:])' "$1" "${2:-}" "$BIN/tlsd" -c weir.yaml
+	until_ok grep -q ' started ' "$LOG"
+	TLSD=$(pid_of tlsd.0)
+	PORT=$1
+}
+
 tlsctl() { ctl tlsd.0 "$@"; }
 # port of the n-th listener, from 0
 tls_port() { tlsctl json status | jq -r ".listeners[$1].bound" | sed 's/.*://'; }

@@ -106,20 +106,7 @@ X
 	tlsd_config <<X
   listen: [{ address: "127.0.0.1:$port", to: web, certificates: [{ cert: site.pem }] }]
 X
-	cat >pass.py <<'X'
-import os, socket, sys
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("127.0.0.1", int(sys.argv[1])))
-s.listen(16)
-os.dup2(s.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.argv[2], sys.argv[2:])
-X
-	spawn tlsd.0 python3 pass.py "$port" "$BIN/tlsd" -c weir.yaml
-	until_ok grep -q ' started ' "$LOG"
-	PORT=$port
+	inherited "$port"
 	for i in 1 2 3 4 5; do [ "$(served)" = site ]; done
 }
 
