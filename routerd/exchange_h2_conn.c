@@ -174,7 +174,7 @@ h2up_left(struct h2up *c)
 {
 	if (--c->active > 0 || c->state == H2UP_DEAD)
 		return;
-	/* While it connects it needs what its exchanges have brought along. */
+	/* While it connects the deadlines are those of its exchanges. */
 	if (c->state != H2UP_OPEN || c->is_connecting || c->keep == 0 || c->w->is_draining ||
 		(c->max_requests > 0 && c->u->served >= c->max_requests) ||
 		h2up_list_of(c->env, c->u->server_id)->idle >= c->keep) {

@@ -4,6 +4,7 @@
 #include "routerd/upstream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "libcommon/sock.h"
@@ -88,7 +89,7 @@ upstream_dial(struct upstream *u)
 	bool is_now = errno == 0;
 
 	u->addr_seq = addr_seq;
-	u->state = is_now && u->policy == NULL ? UPSTREAM_BUSY : UPSTREAM_CONNECTING;
+	u->state = is_now && u->policy[0] == '\0' ? UPSTREAM_BUSY : UPSTREAM_CONNECTING;
 	stream_init(&u->s, loop_base(u->w->loop), fd, &stream_plain, upstream_on_stream);
 	u->s.writable = is_now;
 	worker_count(u->w, STAT_UPSTREAM_CONNECTS);
@@ -105,9 +106,10 @@ upstream_connect(struct worker *w, struct server *s, const struct poolcfg *pool)
 		.server = s,
 		.server_id = s->id,
 		.tls_id = pool->tls_id,
-		.policy = pool->tls,
 		.is_h2 = pool->protocol == PROTOCOL_H2,
 	};
+	if (pool->tls != NULL)
+		snprintf(u->policy, sizeof(u->policy), "%s", pool->tls);
 	if (upstream_dial(u) < 0) {
 		freelist_give(&w->upstreams, u);
 		return NULL;
@@ -132,7 +134,7 @@ upstream_connected(struct upstream *u)
 		errno = error;
 		return UPSTREAM_FAILED;
 	}
-	if (u->policy != NULL) {
+	if (u->policy[0] != '\0') {
 		upstream_tls_begin(u);
 		return UPSTREAM_NOT_YET;
 	}

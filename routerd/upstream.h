@@ -55,11 +55,13 @@ struct upstream {
 	uint64_t tls_id;      /* poolcfg's: only requests of the same may use it; 0: clear text */
 	struct tls_call call; /* while shaking */
 	bool is_h2;           /* what it is for */
-	const char *policy;   /* the pool's, while connecting and shaking */
 	const char *why;      /* the handshake failed: a stable word */
 	bool is_unmade;       /* and it is not the server's fault */
 	bool is_heard;        /* it has said something that nobody had asked for */
 	uint8_t redials;      /* connections that were lost with whoever shook hands on them */
+	/* While connecting and shaking: the pool's, "" for clear text. Its own copy: who began it
+	 * may leave, and the configuration that he came with goes, while others wait for it. */
+	char policy[TLSPOLICY_NAME];
 };
 
 /*
@@ -70,7 +72,7 @@ struct upstream {
 struct upstream *upstream_reuse(
 	struct worker *w, struct server *s, const struct poolcfg *pool, uint64_t max_idle_ms);
 /* Begin a new connection; errno tells when NULL. It may be connected at once: ask
- * upstream_connected. The pool's configuration must stay until it is. */
+ * upstream_connected. */
 struct upstream *upstream_connect(struct worker *w, struct server *s, const struct poolcfg *pool);
 /* After an event on one that is not busy yet: how far is it? The first part of it, the connection,
  * may have come about without that it is READY: then other deadlines hold. */

@@ -79,7 +79,7 @@ take_over(struct upstream *u, const struct handoff *h)
 		return;
 	}
 	u->state = UPSTREAM_BUSY;
-	u->policy = NULL;
+	u->policy[0] = '\0';
 	u->fn(u);
 }
 

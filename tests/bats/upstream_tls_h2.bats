@@ -131,3 +131,23 @@ N
 	probe_is '["unasked", "down", "bad_answer"]'
 	[ "$(grep -c '^unasked request' proc/h2.log)" = 0 ]
 }
+
+@test "who began a connection may leave, and his configuration go: those who wait for it get their answers" {
+	node_start a good.pem
+	TLS_TIMEOUT=20s
+	tls_site "protocol: h2" '' "name: a, address: \"localhost:$NODE_a\""
+	MALLOC_PERTURB_=165 start routerd # what is freed is overwritten at once
+	spawn first curl -q -sS -m 60 --noproxy '*' -o /dev/null "http://127.0.0.1:$PORT/size/7"
+	wait_for '[ "$(counter requests_active)" = 1 ]'
+	sed -i 's/connect: 20s/connect: 21s/' weir.yaml
+	ctl routerd.0 reload
+	spawn second curl -q -sS -m 60 --noproxy '*' -o got "http://127.0.0.1:$PORT/size/7"
+	wait_for '[ "$(counter requests_active)" = 2 ]'
+	kill_hard first
+	wait_for '[ "$(ctl routerd.0 json status | jq .oldest_generation)" = 2 ]'
+	[ "$(counter h2_upstream_connections)" = 1 ]
+	connect_start
+	status=1
+	_reap second 60
+	[ "$status" = 0 ] && [ "$(wc -c <got)" = 7 ]
+}
