@@ -57,6 +57,7 @@ struct upstream {
 	bool is_h2;           /* what it is for */
 	const char *why;      /* the handshake failed: a stable word */
 	bool is_unmade;       /* and it is not the server's fault */
+	bool is_unknown;      /* its policy was not known to who makes handshakes */
 	bool is_heard;        /* it has said something that nobody had asked for */
 	uint8_t redials;      /* connections that were lost with whoever shook hands on them */
 	/* While connecting and shaking: the pool's, "" for clear text. Its own copy: who began it

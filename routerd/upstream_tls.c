@@ -90,8 +90,10 @@ take_refusal(struct upstream *u, const struct tlsask_refusal *r)
 	char text[TLSASK_TEXT_MAX + 1];
 
 	/* Its configuration is not ours, for a moment: it is asked again, with the same socket,
-	 * which nobody has touched. */
+	 * which nobody has touched. Until the answer is another one nothing has come about, so no
+	 * deadline begins anew. */
 	if (r->why == TLSASK_UNKNOWN_POLICY) {
+		u->is_unknown = true;
 		tlsasker_ask_later(u->w->asker, &u->call);
 		return;
 	}
@@ -163,13 +165,13 @@ upstream_tls_cancel(struct upstream *u)
 bool
 upstream_is_shaking(const struct upstream *u)
 {
-	return u->state == UPSTREAM_SHAKING && tls_call_is_taken(&u->call);
+	return u->state == UPSTREAM_SHAKING && !u->is_unknown && tls_call_is_taken(&u->call);
 }
 
 bool
 upstream_waits_for_tlsd(const struct upstream *u)
 {
-	return u->state == UPSTREAM_SHAKING && !tls_call_is_taken(&u->call);
+	return u->state == UPSTREAM_SHAKING && !upstream_is_shaking(u);
 }
 
 uint64_t

@@ -518,6 +518,23 @@ X
 	[ "$(tls_failed unknown_policy)" -lt 60 ]
 }
 
+@test "a policy that stays unknown to who makes handshakes ends requests in time, by either protocol" {
+	origin a --tls good.pem
+	TLS_TIMEOUT=2s
+	tls_site 'protocol: http/1.1' '' "$(server_of a)"
+	connect_start
+	sed -i 's/tls: p$/tls: q/; s/^    p: /    q: /' weir.yaml
+	start routerd
+	[ "$(code)" = 504 ]
+	[ "$(reason)" = tls_unavailable ]
+	sed -i 's|protocol: http/1.1|protocol: h2|' weir.yaml
+	ctl routerd.0 reload
+	[ "$(code)" = 504 ]
+	[ "$(reason)" = tls_unavailable ]
+	[ "$(tls_failed unknown_policy)" -ge 2 ]
+	[ "$(counter upstream_tls_unavailable)" = 2 ]
+}
+
 @test "files that change are used from then on, and bad ones are not" {
 	authority stranger
 	origin a --tls good.pem
