@@ -13,6 +13,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/mem.h"
 #include "libcommon/sbuf.h"
+#include "tlsd/certgroup.h"
 #include "tlsd/certpick.h"
 #include "tlsd/kdf.h"
 #include "tlsd/tlsctx.h"
@@ -27,15 +28,9 @@
 /* OpenSSL's macro wants it writable. */
 static char groups_list[] = "X25519:P-256:P-384";
 
-struct group {
-	uint32_t *certs;
-	uint32_t count;
-	SSL_CTX *ctx;
-};
-
 struct tlsctx {
-	struct group *groups;
-	size_t ngroups;
+	struct certgroups groups;
+	SSL_CTX **ctx; /* per group */
 	struct sni_index *index;
 	struct ticket_keys *tickets;
 	struct clientauth *auth; /* the site's */
@@ -107,7 +102,7 @@ on_client_hello(SSL *ssl, int *alert, void *arg)
 		*alert = SSL_AD_UNRECOGNIZED_NAME;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
-	if (e != NULL && e->group != 0 && SSL_set_SSL_CTX(ssl, c->groups[e->group].ctx) == NULL) {
+	if (e != NULL && e->group != 0 && SSL_set_SSL_CTX(ssl, c->ctx[e->group]) == NULL) {
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
@@ -418,7 +413,7 @@ set_policy(SSL_CTX *ctx, struct tlsctx *c, const struct tlslistencfg *cfg, struc
  */
 static int
 set_session_context(SSL_CTX *ctx, const struct tlsctx *c, const struct tlslistencfg *cfg,
-	struct cert *const *certs, const struct group *g, struct err *err)
+	struct cert *const *certs, const struct certgroup *g, struct err *err)
 {
 	struct sbuf text = { 0 };
 	unsigned char md[SHA256_DIGEST_LENGTH];
@@ -470,8 +465,8 @@ put_first(SSL_CTX *ctx, enum certpick_first first, struct err *err)
 }
 
 static int
-use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, int64_t at_s, size_t *bad,
-	struct err *err)
+use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct certgroup *g, int64_t at_s,
+	size_t *bad, struct err *err)
 {
 	if (put_first(ctx, certpick_first(certs, g->certs, g->count, at_s), err) < 0)
 		return -1;
@@ -488,58 +483,19 @@ use_certs(SSL_CTX *ctx, struct cert *const *certs, const struct group *g, int64_
 }
 
 static int
-build_group(struct tlsctx *c, struct group *g, const struct tlslistencfg *cfg,
-	struct cert *const *certs, size_t ncerts, const struct tlsctx_env *env, size_t *bad,
-	struct err *err)
+build_group(struct tlsctx *c, size_t i, const struct tlslistencfg *cfg, struct cert *const *certs,
+	size_t ncerts, const struct tlsctx_env *env, size_t *bad, struct err *err)
 {
+	const struct certgroup *g = &c->groups.v[i];
+	SSL_CTX *ctx = c->ctx[i] = kdf_ctx_new(TLS_server_method());
+
 	*bad = ncerts;
-	g->ctx = kdf_ctx_new(TLS_server_method());
-	if (g->ctx == NULL)
+	if (ctx == NULL)
 		return tlsctx_fail(err, "SSL_CTX_new");
-	if (set_policy(g->ctx, c, cfg, err) < 0 ||
-		set_session_context(g->ctx, c, cfg, certs, g, err) < 0)
+	if (set_policy(ctx, c, cfg, err) < 0 || set_session_context(ctx, c, cfg, certs, g, err) < 0)
 		return -1;
-	set_resumption(g->ctx, c, env);
-	return use_certs(g->ctx, certs, g, env->at_s, bad, err);
-}
-
-static uint32_t
-find_or_add_group(struct tlsctx *c, const uint32_t *certs, uint32_t count)
-{
-	for (size_t i = 0; i < c->ngroups; i++)
-		if (c->groups[i].count == count &&
-			memcmp(c->groups[i].certs, certs, count * sizeof(*certs)) == 0)
-			return (uint32_t)i;
-	c->groups = xreallocarray(c->groups, c->ngroups + 1, sizeof(*c->groups));
-	c->groups[c->ngroups] = (struct group){
-		.certs = memcpy(xmalloc(count * sizeof(*certs)), certs, count * sizeof(*certs)),
-		.count = count,
-	};
-	return (uint32_t)c->ngroups++;
-}
-
-static void
-group_entry(void *arg, struct sni_entry *e)
-{
-	e->group = find_or_add_group(arg, e->certs, e->count);
-}
-
-/* Group 0, for clients that ask for no name of ours: the first certificate and those of other key
- * types that stand for the same first name. */
-static void
-make_default_group(struct tlsctx *c, struct cert *const *certs, size_t ncerts)
-{
-	uint32_t *same = xmalloc(ncerts * sizeof(*same));
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < ncerts; i++)
-		if (i == 0 ||
-			(certs[0]->nnames > 0 && certs[i]->nnames > 0 &&
-				slice_caseeq(slice_str(certs[0]->names[0]),
-					slice_str(certs[i]->names[0]))))
-			same[count++] = i;
-	find_or_add_group(c, same, count);
-	free(same);
+	set_resumption(ctx, c, env);
+	return use_certs(ctx, certs, g, env->at_s, bad, err);
 }
 
 static void
@@ -570,13 +526,10 @@ tlsctx_new(const struct tlslistencfg *cfg, struct cert *const *certs, size_t nce
 	c->auth = env->auth;
 	c->is_strict = cfg->strict_sni;
 	set_alpn(c, &cfg->alpn);
-	make_default_group(c, certs, ncerts);
-	for (uint32_t i = 0; i < ncerts; i++)
-		for (size_t j = 0; j < certs[i]->ndns; j++)
-			sni_add(c->index, certs[i]->names[j], i);
-	sni_each(c->index, group_entry, c);
-	for (size_t i = 0; i < c->ngroups; i++)
-		if (build_group(c, &c->groups[i], cfg, certs, ncerts, env, bad, err) < 0) {
+	certgroups_make(&c->groups, c->index, certs, ncerts);
+	c->ctx = xcalloc(c->groups.n, sizeof(SSL_CTX *));
+	for (size_t i = 0; i < c->groups.n; i++)
+		if (build_group(c, i, cfg, certs, ncerts, env, bad, err) < 0) {
 			tlsctx_free(c);
 			return NULL;
 		}
@@ -588,11 +541,10 @@ tlsctx_free(struct tlsctx *c)
 {
 	if (c == NULL)
 		return;
-	for (size_t i = 0; i < c->ngroups; i++) {
-		SSL_CTX_free(c->groups[i].ctx);
-		free(c->groups[i].certs);
-	}
-	free(c->groups);
+	for (size_t i = 0; i < c->groups.n; i++)
+		SSL_CTX_free(c->ctx[i]);
+	free(c->ctx);
+	certgroups_fini(&c->groups);
 	sni_free(c->index);
 	free(c->alpn);
 	free(c);
@@ -601,5 +553,5 @@ tlsctx_free(struct tlsctx *c)
 SSL_CTX *
 tlsctx_default(const struct tlsctx *c)
 {
-	return c->groups[0].ctx;
+	return c->ctx[0];
 }
