@@ -68,7 +68,8 @@ struct cfg *cfg_load_fd(
 	int fd, const char *path, const char *dir, char hash[static CFG_HASH], struct errs *errs);
 /* As cfg_parse_rest of a file; NULL, too, when it cannot be read. */
 struct cfg *cfg_load_rest(const char *path);
-/* The bytes of a file alone, within the limit; -1 with errno. */
+/* The bytes of a file alone, within the limit; -1 with errno, also of what is no regular file: a
+ * pipe would have who asks wait. */
 int cfg_read(const char *path, struct sbuf *out);
 void cfg_hash(struct slice text, char out[static CFG_HASH]);
 /* Of what the file holds now; "" and -1 with errno when that cannot be read. */

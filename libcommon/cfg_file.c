@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcommon/cfg_parts.h"
@@ -79,10 +80,25 @@ read_fd(int fd, struct sbuf *out)
 	return n < 0 ? -1 : 0;
 }
 
+/* -1 with errno. */
+static int
+open_regular(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+		close(fd);
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+		fd = -1;
+	}
+	return fd;
+}
+
 int
 cfg_read(const char *path, struct sbuf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open_regular(path);
 	int rc = fd >= 0 ? read_fd(fd, out) : -1;
 	int saved = errno;
 

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcommon/clock.h"
@@ -115,15 +116,32 @@ warn_of_restarts(const struct daemon *d, const struct daemon_cfg *dc, struct err
 			d->ops->section ? d->ops->section : "", errs);
 }
 
+/* Only at the start may it be a pipe: a daemon that runs has clients to serve meanwhile. */
+static bool
+has_to_be_waited_for(const char *file)
+{
+	struct stat st;
+
+	return stat(file, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 static struct daemon_cfg *
 load_candidate(struct daemon *d, const char *hash, char found[static CFG_HASH], struct errs *errs)
 {
 	struct daemon_source src = { .file = d->args.file };
-	char *dir = xstrndup(d->file, (size_t)(strrchr(d->file, '/') - d->file));
 	struct daemon_cfg *dc;
 
 	/* From the file, or from the descriptor that somebody who may read it gave us. */
 	src.fd = daemon_passed_fd(d, d->file);
+	if (src.fd < 0 && has_to_be_waited_for(src.file)) {
+		errs_add(errs, FINDING_ERROR, (struct err_at){ .file = src.file }, "",
+			"cannot read: it is not a regular file");
+		found[0] = '\0';
+		return NULL;
+	}
+
+	char *dir = xstrndup(d->file, (size_t)(strrchr(d->file, '/') - d->file));
+
 	src.dir = dir[0] != '\0' ? dir : "/";
 	dc = daemon_cfg_load(d->ops, &src, found, errs);
 	if (src.fd >= 0)

@@ -115,6 +115,20 @@ kill_daemon() {
 	assert_output --partial "demo-app.yaml: cannot read: No such file"
 }
 
+@test "a pipe in the place of a file holds nobody up that runs" {
+	versioned
+	up
+	rm demo.yaml
+	mkfifo demo.yaml
+	kill_daemon routerd.0
+	[ "$(version)" = one ]
+	UP_LOG | grep -q "config_older name=routerd.0 config=demo.yaml .* on_disk=- reason=\"demo.yaml: Invalid argument\""
+	kill -HUP "$(process routerd.0 .pid)"
+	wait_for 'grep -q "routerd.0 error config_finding at=demo.yaml .*text=\"cannot read: it is not a regular file\"" "$(log_of up)"'
+	ctl routerd.0 json reload | jq -e '.findings[0].text == "cannot read: it is not a regular file"'
+	stop up
+}
+
 @test "a file that is no YAML just now keeps no daemon down, nor status and events from what runs" {
 	versioned
 	up

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -594,6 +595,13 @@ test_hash_file(void **state)
 	assert_int_equal(cfg_hash_file(path, hash), -1);
 	assert_int_equal(errno, ENOENT);
 	assert_string_equal(hash, "");
+	/* Nobody waits for who may write into a pipe. */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(cfg_hash_file(path, hash), -1);
+	assert_int_equal(errno, EINVAL);
+	unlink(path);
+	assert_int_equal(cfg_hash_file("/tmp", hash), -1);
+	assert_int_equal(errno, EISDIR);
 }
 
 static void
