@@ -1,9 +1,12 @@
 /*
- * stop: `proxyctl stop`. Every daemon is told to finish; the command ends when all are gone.
+ * stop: `proxyctl stop`. Every daemon is told to finish; the command ends when all are gone. `up`
+ * is told first: it would start again what has died just now and cannot be asked.
  */
 #include <getopt.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "libcommon/clock.h"
@@ -13,6 +16,47 @@
 #include "proxyctl/site.h"
 
 enum { ASK_MS = 5000, LOOK_AGAIN_MS = 50, GRACE_MS = 5000 };
+
+static bool
+is_up(const struct member *m, void *arg)
+{
+	(void)arg;
+	return strcmp(m->program, "up") == 0;
+}
+
+/* Not one that `up` has told to end: a second time would be at once. */
+static bool
+is_to_be_told(const struct member *m, void *pids)
+{
+	const json_t *pid = json_object_get(m->answer, "pid");
+	const json_t *told;
+	size_t i;
+
+	if (is_up(m, NULL))
+		return false;
+	json_array_foreach((json_t *)pids, i, told)
+	{
+		if (pid != NULL && json_equal(pid, told))
+			return false;
+	}
+	return true;
+}
+
+static void
+tell_all(struct fleet *f)
+{
+	json_t *pids = json_array();
+
+	fleet_ask(f, "status", ASK_MS, NULL, NULL);
+	fleet_forget_gone(f);
+	fleet_ask(f, "stop", ASK_MS, is_up, NULL);
+	for (size_t i = 0; i < f->n; i++)
+		if (is_up(&f->v[i], NULL))
+			json_array_extend(pids, json_object_get(f->v[i].answer, "ending"));
+	fleet_ask(f, "stop", ASK_MS, is_to_be_told, pids);
+	fleet_forget_gone(f);
+	json_decref(pids);
+}
 
 /* Those whose socket still has a process behind it. */
 static size_t
@@ -71,12 +115,11 @@ cmd_stop(const char *file, int argc, char **argv)
 		return EXIT_USAGE;
 	if (timeout_ms < 0)
 		timeout_ms = s.common.shutdown_timeout_ms + GRACE_MS;
-	fleet_find(&f, &s, FLEET_ALL);
+	fleet_find(&f, &s, FLEET_ALL_AND_UP);
 
 	int64_t deadline_ms = clock_ms() + timeout_ms;
 
-	fleet_ask(&f, "stop", ASK_MS, NULL, NULL);
-	fleet_forget_gone(&f);
+	tell_all(&f);
 	if (f.n == 0)
 		printf("nothing runs in %s\n", s.common.run_dir);
 	if (fleet_complain(&f) > 0)

@@ -92,6 +92,13 @@ begin_end(struct supervisor *s, int signo)
 	end_if_nobody_left(s);
 }
 
+void
+supervisor_end(struct supervisor *s)
+{
+	if (!s->is_ending)
+		begin_end(s, SIGTERM);
+}
+
 /* ---- starting ---- */
 
 /* The next stage begins when all of this one are ready. */

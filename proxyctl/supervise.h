@@ -52,6 +52,8 @@ int supervisor_start(struct supervisor *s, struct err *err);
  */
 void supervisor_remove(struct supervisor *s, struct child *c);
 void supervisor_change(struct supervisor *s, int64_t end_ms);
+/* As SIGTERM, but a second time is no more than the first. */
+void supervisor_end(struct supervisor *s);
 /* All have been ready once, and nobody said to end. */
 bool supervisor_is_ready(const struct supervisor *s);
 size_t supervisor_count(const struct supervisor *s);

@@ -321,6 +321,29 @@ cmd_abort(struct ctl_req *req)
 	ctl_done(req);
 }
 
+/* All that run are told to end, and those that pause before they are started again never are. */
+static void
+cmd_stop(struct ctl_req *req)
+{
+	struct up *u = req->arg;
+	json_t *pids = json_array();
+
+	LOG_INFO("stop_asked", L_INT("uid", req->uid));
+	for (size_t i = 0; i < u->plan.n; i++) {
+		const struct child *c = u->plan.v[i].child;
+
+		if (c != NULL && child_pid(c) > 0)
+			json_array_append_new(pids, json_integer(child_pid(c)));
+	}
+	if (req->is_json) {
+		ctl_done_json(req, json_pack("{s:o}", "ending", pids));
+	} else {
+		json_decref(pids);
+		ctl_done(req);
+	}
+	supervisor_end(u->supervisor);
+}
+
 /* "exit 2", "signal 9"; a new reference. */
 static json_t *
 end_json(int status)
@@ -404,6 +427,7 @@ static const struct ctl_command commands[] = {
 	{ "commit", "", "second half: answers once new processes are ready", CTL_OPERATE,
 		cmd_commit },
 	{ "abort", "", "drop what was prepared", CTL_OPERATE, cmd_abort },
+	{ "stop", "", "end all processes gracefully, then itself", CTL_OPERATE, cmd_stop },
 	{ 0 },
 };
 

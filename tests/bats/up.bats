@@ -86,9 +86,25 @@ names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name]
 	wait_for "http http://127.0.0.1:$HTTP/after >/dev/null; grep -qs /after run/access.log"
 	run pctl stop
 	assert_success
-	wait_for '! is_alive up'
-	wait "$(pid_of up)"
-	until_ok grep -q "up info left name=routerd.0" "$(log_of up)"
+	_reap up 30
+	[ "$status" -eq 0 ]
+}
+
+@test "proxyctl stop ends also what up was about to start again; one that ended by itself is left alone" {
+	demo
+	up
+	kill -TERM "$(pid_by_name routerd.app1)"
+	until_ok grep -q "up info left name=routerd.app1" "$(log_of up)"
+	# It dies again and again, and cannot be asked.
+	mv run/access.log moved
+	mkdir run/access.log
+	kill -KILL "$(pid_by_name routerd.0)"
+	wait_for 'grep -q "died name=routerd.0 exit=1" "$(log_of up)"'
+	run pctl stop
+	assert_success
+	_reap up 30
+	[ "$status" -eq 0 ]
+	[ "$(names)" = "" ]
 }
 
 @test "an invalid configuration ends up with 2, a port in use with 1, and nothing stays" {
