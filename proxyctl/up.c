@@ -249,6 +249,8 @@ cmd_up(const char *file, int argc, char **argv)
 		return command_usage("up");
 	if (site_load(&u.site, file) < 0)
 		return EXIT_USAGE;
+	/* Whoever reads what we say may leave: the daemons would die with us. */
+	signal(SIGPIPE, SIG_IGN);
 	/* Until there are handlers. */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);

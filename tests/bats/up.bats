@@ -62,6 +62,20 @@ names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name]
 	run ! grep -E ' (died|start_failed) ' "$(log_of up)"
 }
 
+@test "who reads what up says may leave: it goes on" {
+	demo
+	mkfifo said
+	spawn reader head -n 3 said
+	spawn up bash -c 'exec "$0" -c demo.yaml up >said 2>&1' "$BIN/proxyctl"
+	_reap reader 60
+	wait_for '[ "$(verdicts)" = "up up up" ]'
+	local pid
+	pid=$(pid_by_name routerd.app3)
+	kill -KILL "$pid"
+	wait_for "[ -n \"\$(pid_by_name routerd.app3)\" ] && [ \"\$(pid_by_name routerd.app3)\" != $pid ]"
+	is_alive up
+}
+
 @test "up killed with -9 takes its children along" {
 	demo
 	up
