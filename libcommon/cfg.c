@@ -306,7 +306,7 @@ parse_sequence(struct loader *l, const yaml_event_t *start, unsigned depth)
 }
 
 static void
-add_merged_mapping(struct loader *l, struct cfg_members *merged, struct cfg_node *map)
+add_merged_mapping(struct loader *l, struct cfg_members *merged, const struct cfg_node *map)
 {
 	if (map->is_broken)
 		return;
@@ -315,19 +315,24 @@ add_merged_mapping(struct loader *l, struct cfg_members *merged, struct cfg_node
 			"expected an alias of a mapping, or a list of such");
 		return;
 	}
-	for (struct cfg_node *n = map->first; n != NULL; n = n->next)
-		cfg_members_add(merged, n);
+	/* Copies: the mapping may have an anchor, and its members a place in it. */
+	for (const struct cfg_node *n = map->first; n != NULL; n = n->next) {
+		struct cfg_node *copy = arena_alloc(l->cfg->arena, sizeof(*copy));
+
+		*copy = *n;
+		cfg_members_add(merged, copy);
+	}
 }
 
 /* The value of a merge key: a mapping, or a list of mappings of which earlier ones win. */
 static void
-add_merged(struct loader *l, struct cfg_members *merged, struct cfg_node *value)
+add_merged(struct loader *l, struct cfg_members *merged, const struct cfg_node *value)
 {
 	if (value->kind != CFG_SEQUENCE) {
 		add_merged_mapping(l, merged, value);
 		return;
 	}
-	for (struct cfg_node *n = value->first; n != NULL; n = n->next)
+	for (const struct cfg_node *n = value->first; n != NULL; n = n->next)
 		add_merged_mapping(l, merged, n);
 }
 
