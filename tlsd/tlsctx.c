@@ -42,13 +42,15 @@ struct tlsctx {
 
 /* Fetched once: an implicit fetch per ticket costs more than the ticket. */
 static EVP_CIPHER *ticket_cipher;
+static int cache_slot = -1; /* of a context's extra data: the cache of its sessions */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void
 fetch_once(void)
 {
 	ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-	if (ticket_cipher == NULL)
+	cache_slot = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	if (ticket_cipher == NULL || cache_slot < 0)
 		abort();
 }
 
@@ -340,16 +342,17 @@ on_get_session(SSL *ssl, const unsigned char *id, int id_n, int *is_shared)
 	return session;
 }
 
-/* After a fatal alert (RFC 5246 §7.2). */
+/* After a fatal alert (RFC 5246 §7.2), which may come while a connection is relayed: it has its
+ * context then, but ours may have gone with a reload. The cache outlives all of them. */
 static void
 on_remove_session(SSL_CTX *ctx, SSL_SESSION *session)
 {
-	const struct tlsctx *c = SSL_CTX_get_app_data(ctx);
+	struct sesscache *cache = SSL_CTX_get_ex_data(ctx, cache_slot);
 	unsigned id_n;
 	const unsigned char *id = SSL_SESSION_get_id(session, &id_n);
 
-	if (c != NULL)
-		sesscache_drop(c->cache, id, id_n);
+	if (cache != NULL)
+		sesscache_drop(cache, id, id_n);
 }
 
 static void
@@ -360,6 +363,7 @@ set_cache(SSL_CTX *ctx, const struct tlsctx *c)
 		return;
 	}
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_set_ex_data(ctx, cache_slot, c->cache);
 	SSL_CTX_sess_set_new_cb(ctx, on_new_session);
 	SSL_CTX_sess_set_get_cb(ctx, on_get_session);
 	SSL_CTX_sess_set_remove_cb(ctx, on_remove_session);

@@ -70,6 +70,41 @@ X
 	until_ok idle
 }
 
+@test "a relayed client's broken record, long after a reload, ends its session and nothing else" {
+	cert site ec 30 DNS:localhost
+	tlsd_config <<X
+  session_cache: { size: 1m }
+  listen:
+    - { address: "127.0.0.1:0", to: "unix:$RUN/b.sock", relay: none, certificates: [{ cert: site.pem }] }
+X
+	GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.perturb=165 tlsd_start # what is freed is overwritten at once
+	PORT=$(tls_port 0)
+	mkfifo go
+	spawn client python3 -uc '
+import socket, ssl, sys
+server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[2]); server.listen(1)
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+c.check_hostname = False; c.verify_mode = ssl.CERT_NONE
+c.maximum_version = ssl.TLSVersion.TLSv1_2; c.options |= ssl.OP_NO_TICKET # the cache has the session
+s = c.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+b, _ = server.accept()
+s.sendall(b"x")
+assert b.recv(1) == b"x"
+print("relayed")
+open("go").read()
+raw = socket.socket(fileno=s.detach())
+raw.sendall(bytes([23, 3, 3, 0, 32]) + bytes(32))
+print("alert" if raw.recv(99)[:1] == bytes([21]) else "none")' "$PORT" "$RUN/b.sock"
+	until_ok grep -q relayed proc/client.log
+	[ "$(tlsctl json status | jq .session_cache.sessions)" = 1 ]
+	cert site ec 31 DNS:localhost
+	tlsctl reload
+	echo >go
+	_reap client 15
+	grep -q alert proc/client.log
+	[ "$(tlsctl json status | jq .session_cache.sessions)" = 0 ]
+}
+
 @test "SIGTERM refuses new clients, lets relays finish, and ends with 0" {
 	simple
 	spawn keep python3 "$RELAY" keep "$PORT" "$RUN/b.sock" go="$D/go"
