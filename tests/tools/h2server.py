@@ -138,7 +138,7 @@ REQUEST = {
     "ping_of_seven": lambda s: frame(PING, 0, 0, b"1234567"),
     "idle_stream": lambda s: head(99, OK),
     "interleaved": lambda s: frame(HEADERS, 0, s, fields(OK)) + frame(PING, 0, 0, b"12345678"),
-    "greedy": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 1500,
+    "greedy": lambda s: head(s, OK) + frame(DATA, 0, s, b"x" * 16384) * 100,
     "data_after_end": lambda s: answer(s) + frame(DATA, 1, s, b"x" * 100) * 3,
     "second_answer": lambda s: answer(s) + answer(s, b"again"),
     "data_first": lambda s: frame(DATA, 1, s, b"ok"),
@@ -285,6 +285,8 @@ def serve(c, mode):
                     c.sendall(answer(stream))
                 else:
                     c.sendall(REQUEST[mode](stream))
+                while mode == "greedy":
+                    c.sendall(frame(DATA, 0, stream, b"x" * 16384) * 100)
             while due and room >= 16384:
                 room -= 16384
                 one = due.pop(0)
