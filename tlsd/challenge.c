@@ -37,7 +37,8 @@ struct challenges {
 	pthread_mutex_t lock;
 	struct challenge_ask *first;
 	unsigned count;
-	struct log_limit limit; /* the main thread's */
+	struct log_limit refused; /* the main thread's */
+	struct log_limit shown;
 };
 
 struct challenges *
@@ -46,7 +47,8 @@ challenges_new(struct loop *main_loop)
 	struct challenges *c = xcalloc(1, sizeof(*c));
 
 	c->main_loop = main_loop;
-	c->limit.burst = 5;
+	c->refused.burst = 5;
+	c->shown.burst = 5;
 	pthread_mutex_init(&c->lock, NULL);
 	return c;
 }
@@ -129,7 +131,7 @@ refuse(struct challenges *c, const struct challenge_ask *ask, const char *why)
 {
 	uint32_t held;
 
-	if (log_allow(&c->limit, &held))
+	if (log_allow(&c->refused, &held))
 		LOG_WARN("acme_challenge_refused", L_STR("name", ask->name), L_STR("text", why),
 			L_INT("not_logged", held));
 }
@@ -139,6 +141,7 @@ load(struct challenges *c, struct challenge_ask *ask, const char *cert_path, con
 {
 	struct pem_error e;
 	struct cert *cert = cert_load(cert_path, key_path, NULL, NULL, &e);
+	uint32_t held;
 
 	if (cert == NULL) {
 		refuse(c, ask, e.err.text);
@@ -146,10 +149,11 @@ load(struct challenges *c, struct challenge_ask *ask, const char *cert_path, con
 	}
 	if (is_challenge(cert->leaf))
 		ask->ctx = make_ctx(cert);
-	if (ask->ctx != NULL)
-		LOG_INFO("acme_challenge", L_STR("name", ask->name), L_STR("path", cert_path));
-	else
+	if (ask->ctx == NULL)
 		refuse(c, ask, "the certificate is none for a challenge");
+	else if (log_allow(&c->shown, &held)) /* anybody may ask as often as he likes */
+		LOG_INFO("acme_challenge", L_STR("name", ask->name), L_STR("path", cert_path),
+			L_INT("not_logged", held));
 	ERR_clear_error();
 	cert_unref(cert);
 }

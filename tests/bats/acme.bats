@@ -278,6 +278,22 @@ alpn() { s_client -alpn "$1" -servername "$2" "${@:3}"; }
 	until_ok eval '[ "$(open_now)" = 0 ]'
 }
 
+@test "challenges that are shown are logged five times a second at most" {
+	both
+	made a.test alpn/a.test.pem
+	python3 -c 'import socket, ssl, sys
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE
+c.set_alpn_protocols(["acme-tls/1"])
+for _ in range(300):
+    c.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30), server_hostname="a.test").close()' "$PORT"
+	until_ok reached acme_answered 300
+	seconds=$(grep ' acme_challenge ' "$LOG" | cut -c1-19 | sort -u | wc -l)
+	logged=$(grep -c ' acme_challenge ' "$LOG")
+	# The daemon's seconds begin elsewhere than the clock's: one more may be touched.
+	[ "$logged" -lt 300 ]
+	[ "$logged" -le $((seconds * 5 + 5)) ]
+}
+
 @test "without a challenge, or with another certificate in its place, the handshake fails" {
 	both
 	[[ "$(alpn acme-tls/1 a.test)" == *"no application protocol"* ]]
