@@ -19,6 +19,7 @@
 #include "tlsd/certs.h"
 #include "tlsd/kdf.h"
 #include "tlsd/tlsctx.h"
+#include "tlsd/tlserror.h"
 
 /* A server that a pool has: "policy NUL host". */
 struct known {
@@ -514,11 +515,9 @@ why_alert(int alert)
 }
 
 static enum tlsask_why
-why_code(unsigned long code)
+why_reason(int reason)
 {
-	int reason = ERR_GET_REASON(code);
-
-	if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+	if (reason == TLSERROR_OURS)
 		return TLSASK_INTERNAL;
 	if (reason > SSL_AD_REASON_OFFSET)
 		return why_alert(reason - SSL_AD_REASON_OFFSET);
@@ -543,7 +542,10 @@ policy_why(const struct policy_finding *f, int first, char detail[static TLSASK_
 {
 	unsigned long code = ERR_peek_error();
 	const char *said = code != 0 ? ERR_reason_error_string(code) : NULL;
-	enum tlsask_why why = code != 0 ? why_code(code) : TLSASK_CLOSED;
+	enum tlsask_why why = TLSASK_CLOSED;
+
+	if (code != 0)
+		why = why_reason(tlserror_reason(code, ERR_peek_last_error()));
 
 	snprintf(detail, TLSASK_TEXT_MAX + 1, "%s", said != NULL ? said : "");
 	if (f->error != 0) {

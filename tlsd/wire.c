@@ -14,6 +14,7 @@
 
 #include "libcommon/mem.h"
 #include "tlsd/keys.h"
+#include "tlsd/tlserror.h"
 #include "tlsd/wire.h"
 
 /* Requests for new keys or for a renegotiation, warnings: cheap to send, and each costs us a
@@ -305,11 +306,11 @@ wire_flush(struct wire *w)
 }
 
 static enum reason
-reason_of(unsigned long code)
+reason_of(int reason)
 {
-	if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-		return REASON_INTERNAL;
-	switch (ERR_GET_REASON(code)) {
+	switch (reason) {
+	case TLSERROR_OURS: return REASON_INTERNAL;
+	case TLSERROR_MALFORMED: return REASON_PROTOCOL;
 	case SSL_R_NO_SHARED_CIPHER: return REASON_NO_SHARED_CIPHER;
 	case SSL_R_NO_SUITABLE_KEY_SHARE:
 	case SSL_R_NO_SHARED_GROUPS:
@@ -330,7 +331,7 @@ reason_of(unsigned long code)
 	case SSL_R_EXCESSIVE_MESSAGE_SIZE: return REASON_TOO_LONG;
 	default: break;
 	}
-	return ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET ? REASON_CLIENT_ALERT : REASON_PROTOCOL;
+	return reason >= SSL_AD_REASON_OFFSET ? REASON_CLIENT_ALERT : REASON_PROTOCOL;
 }
 
 enum reason
@@ -348,7 +349,7 @@ wire_reason(const struct wire *w, const char **detail)
 	if (w->is_overrun || w->is_long)
 		r = REASON_TOO_LONG;
 	else if (code != 0)
-		r = reason_of(code);
+		r = reason_of(tlserror_reason(code, last));
 	if (r == REASON_CLIENT_CERT)
 		*detail = X509_verify_cert_error_string(SSL_get_verify_result(w->ssl));
 	/* What breaks before our first answer is the ClientHello's fault. */

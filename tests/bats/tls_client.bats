@@ -286,6 +286,29 @@ X-SSL-Client-S-DN: CN=x' ]
 	[ "$(http -H 'X-SSL-Client-Verify: x' "http://127.0.0.1:$plain/echo" | told)" = 'X-SSL-Client-Verify: x' ]
 }
 
+@test "a certificate that cannot even be parsed is the client's fault, not ours" {
+	site 'ca: ca.crt, mode: optional_no_ca'
+	cat joe.crt joe.key >joe.pem
+	run python3 -c '
+import socket, ssl, sys
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE
+c.load_cert_chain("joe.pem")
+c.maximum_version = ssl.TLSVersion.TLSv1_2 # where it can be seen on the way
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+i, o = ssl.MemoryBIO(), ssl.MemoryBIO()
+t = c.wrap_bio(i, o)
+while True:
+    try: t.do_handshake()
+    except ssl.SSLWantReadError: pass
+    out = o.read()
+    s.sendall(out.replace(bytes([23, 13]), bytes([5, 13]))) # its times are none
+    i.write(s.recv(9999))
+' "$PORT"
+	[ "$status" != 0 ]
+	refused protocol_error 1
+	refused internal 0
+}
+
 @test "depth counts the authorities in between" {
 	openssl req -new "${EC[@]}" -keyout mid.key -out mid.csr -subj "/CN=Middle" 2>/dev/null
 	printf 'basicConstraints=critical,CA:true\n' >mid.ext

@@ -123,6 +123,45 @@ refused() {
 	[ "$(requests bad | grep -c '"request"')" = 0 ]
 }
 
+@test "a server whose certificate or key share is none is to blame, and another one is asked" {
+	cat >odd.py <<'X'
+import socket, ssl, sys
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); c.load_cert_chain("good.pem")
+if sys.argv[1] == "times": # of a certificate: in 1.2 it can be seen on the way
+    c.maximum_version = ssl.TLSVersion.TLSv1_2
+def spoil(b):
+    if sys.argv[1] == "times":
+        return b.replace(bytes([23, 13]), bytes([5, 13]))
+    at = b.find(bytes([0, 29, 0, 32])) + 4 # X25519, 32 bytes: all zeros make no secret (RFC 7748 6.1)
+    return b if at == 3 else b[:at] + bytes(32) + b[at + 32:]
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(9); print("port", s.getsockname()[1])
+while True:
+    d, _ = s.accept()
+    i, o = ssl.MemoryBIO(), ssl.MemoryBIO()
+    t = c.wrap_bio(i, o, server_side=True)
+    try:
+        while True:
+            i.write(d.recv(9999) or b"")
+            try: t.do_handshake()
+            except ssl.SSLWantReadError: pass
+            d.sendall(spoil(o.read()))
+            if not d.recv(1, socket.MSG_PEEK): break
+    except OSError: pass
+    d.close()
+X
+	origin good --name good --tls good.pem
+	for odd in times share; do
+		spawn $odd python3 -u odd.py $odd
+		wait_for "[ -n \"\$(port_of $odd)\" ]"
+		tls_site 'passive: { max_fails: 1000 }' '' "$(server_of $odd)" "$(server_of good)"
+		as_it_is
+		for i in 1 2 3 4; do [ "$(get | jq -r .name)" = good ]; done
+		ctl routerd.0 json status | jq -e --arg s $odd '.pools[0].servers[] | select(.name == $s) | .errors >= 1'
+	done
+	[ "$(tls_failed protocol_error)" -ge 2 ]
+	[ "$(tls_failed internal)" = 0 ]
+}
+
 @test "client certificates: shown to who asks, and only then" {
 	leaf me DNS:proxy.example
 	origin a --tls good.pem --tls-client-ca ca.crt
