@@ -95,6 +95,7 @@ say_ready(void *arg)
 		printf("try:   curl %s\n", http.p);
 	printf("watch: %s -c %s status -w\n", program_invocation_name, u->file);
 	fflush(stdout);
+	clearerr(stdout); /* nobody has to hear of it */
 	sbuf_fini(&urls);
 	sbuf_fini(&https);
 	sbuf_fini(&http);

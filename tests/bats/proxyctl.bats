@@ -53,6 +53,18 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	done
 }
 
+@test "an answer that cannot be written is a failure" {
+	site
+	local words
+	for words in help -v check "config -j" "config --schema" "status -j"; do
+		run bash -c "'$BIN/proxyctl' -c '$T/weir.yaml' $words >/dev/full"
+		[ "$status" -eq 1 ]
+		assert_output "proxyctl: not all could be written to standard output"
+	done
+	# Who does not want it at all gets none.
+	"$BIN/proxyctl" check <&- >&- 2>&-
+}
+
 @test "a configuration that is not there is named" {
 	run "$BIN/proxyctl" -c "$T/none.yaml" status
 	[ "$status" -eq 2 ]

@@ -73,7 +73,8 @@ names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name]
 	pid=$(pid_by_name routerd.app3)
 	kill -KILL "$pid"
 	wait_for "[ -n \"\$(pid_by_name routerd.app3)\" ] && [ \"\$(pid_by_name routerd.app3)\" != $pid ]"
-	is_alive up
+	stop up
+	[ "$status" -eq 0 ]
 }
 
 @test "up killed with -9 takes its children along" {
