@@ -141,8 +141,7 @@ print_json(const struct fleet *f)
 			json_array_append(all, c);
 		}
 	}
-	json_dumpf(all, stdout, JSON_INDENT(1));
-	putchar('\n');
+	plain_print_json(all);
 	json_decref(all);
 }
 

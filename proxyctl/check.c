@@ -11,6 +11,7 @@
 #include "proxyctl/cross.h"
 #include "proxyctl/findings.h"
 #include "proxyctl/program.h"
+#include "proxyctl/table.h"
 
 void
 check_part(const char *program, int role, const char *file, const struct instancecfg *in,
@@ -74,8 +75,7 @@ print_json(const struct errs *errs)
 {
 	json_t *array = findings_json(errs);
 
-	json_dumpf(array, stdout, JSON_INDENT(1));
-	putchar('\n');
+	plain_print_json(array);
 	json_decref(array);
 }
 

@@ -11,6 +11,7 @@
 #include "proxyctl/commands.h"
 #include "proxyctl/program.h"
 #include "proxyctl/site.h"
+#include "proxyctl/table.h"
 
 /* Keys that are not there yet go to the end of `all`; `seen` has their paths. */
 static void
@@ -79,8 +80,7 @@ print_all(const json_t *all, bool is_json)
 	const json_t *entry;
 
 	if (is_json) {
-		json_dumpf(all, stdout, JSON_INDENT(1));
-		putchar('\n');
+		plain_print_json(all);
 		return;
 	}
 	json_array_foreach(all, i, entry)

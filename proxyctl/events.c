@@ -18,6 +18,7 @@
 #include "proxyctl/commands.h"
 #include "proxyctl/fleet.h"
 #include "proxyctl/site.h"
+#include "proxyctl/table.h"
 
 enum { RESCAN_MS = 200, CONNECT_MS = 1000, STREAMS_MAX = 256, LINE_MAX_BYTES = 1 << 20 };
 
@@ -53,8 +54,11 @@ take_line(struct watch *w, const char *line, size_t n)
 	const char *type = json_string_value(json_object_get(o, "type"));
 
 	if (type != NULL && (w->type == NULL || strcmp(w->type, type) == 0)) {
-		fwrite(line, 1, n, stdout);
-		putchar('\n');
+		struct sbuf plain = { 0 };
+
+		plain_add_json(&plain, slice_make(line, n));
+		puts(sbuf_str(&plain));
+		sbuf_fini(&plain);
 	}
 	if (type != NULL && w->until != NULL && strcmp(w->until, type) == 0)
 		w->is_seen = true;

@@ -412,8 +412,7 @@ run(const struct site *s, const struct options *o)
 
 	certpaths_each(s->cfg, refresh_one, say_unlisted, &r);
 	if (r.json != NULL) {
-		json_dumpf(r.json, stdout, JSON_INDENT(1));
-		putchar('\n');
+		plain_print_json(r.json);
 		json_decref(r.json);
 	} else if (r.nseen == 0 && !o->is_quiet) {
 		printf("%s names no certificate\n", s->file);

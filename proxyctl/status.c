@@ -9,6 +9,7 @@
 
 #include "proxyctl/commands.h"
 #include "proxyctl/show.h"
+#include "proxyctl/table.h"
 #include "proxyctl/upview.h"
 
 enum { ASK_MS = 3000, REFRESH_MS = 1000 };
@@ -74,8 +75,7 @@ show_once(const struct site *s, enum form form, const char *before)
 		json_t *o = show_json(&f);
 
 		json_object_set_new(o, "decisions", show_decisions_json(s->common.state_dir));
-		json_dumpf(o, stdout, JSON_INDENT(1));
-		putchar('\n');
+		plain_print_json(o);
 		json_decref(o);
 	} else {
 		sbuf_adds(&out, before);

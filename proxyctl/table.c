@@ -3,7 +3,9 @@
  */
 #include "proxyctl/table.h"
 
+#include <jansson.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/mem.h"
@@ -120,6 +122,35 @@ plain_add(struct sbuf *out, const char *text, enum plain_lines lines)
 		sbuf_addc(out, n > 0 ? '?' : *text);
 		text += n > 0 ? n : 1;
 	}
+}
+
+/* Those of C0 stand between its words only, all others within them. */
+void
+plain_add_json(struct sbuf *out, struct slice text)
+{
+	while (text.n > 0) {
+		size_t n = *text.p == '\n' ? 0 : control_len(text.p);
+
+		if (n == 0)
+			sbuf_addc(out, *text.p);
+		else if ((unsigned char)*text.p < 0x20)
+			sbuf_addc(out, ' ');
+		else
+			sbuf_addf(out, "\\u%04x", (unsigned char)text.p[n - 1]);
+		text = slice_skip(text, n > 0 ? n : 1);
+	}
+}
+
+void
+plain_print_json(const struct json_t *json)
+{
+	char *text = json_dumps(json, JSON_INDENT(1));
+	struct sbuf plain = { 0 };
+
+	plain_add_json(&plain, slice_str(text != NULL ? text : "null"));
+	puts(sbuf_str(&plain));
+	sbuf_fini(&plain);
+	free(text);
 }
 
 void

@@ -6,6 +6,8 @@
 
 #include "libcommon/sbuf.h"
 
+struct json_t;
+
 enum tint { TINT_NONE, TINT_BOLD, TINT_DIM, TINT_GREEN, TINT_YELLOW, TINT_RED };
 
 #define TABLE_COLUMNS_MAX 12
@@ -37,6 +39,9 @@ void table_format(const struct table *t, bool is_coloured, struct sbuf *out);
  * control characters become `?`, ends of lines too, unless they are kept. */
 enum plain_lines { PLAIN_ONE_LINE, PLAIN_LINES };
 void plain_add(struct sbuf *out, const char *text, enum plain_lines lines);
+/* The same of JSON, which means the same afterwards. */
+void plain_add_json(struct sbuf *out, struct slice text);
+void plain_print_json(const struct json_t *json);
 void tint_add(struct sbuf *out, bool is_coloured, enum tint tint, const char *text);
 
 #endif

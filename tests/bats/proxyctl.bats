@@ -401,19 +401,24 @@ liar() { # NAME [UID]
 	{"status": {"config": "$T/weir.yaml", "state": "running", "pools": [{"name": "$odd",
 	  "servers": [{"name": "$odd", "verdict": "$odd", "reason": "$odd"}]}], "overrides": {"error": "$odd"}},
 	 "prepare": {"error": "$odd", "findings": [{"file": "$odd", "path": "$odd", "text": "$odd"}]},
-	 "stop": {"error": "$odd"}, "version": ""}
+	 "stop": {"error": "$odd"}, "version": "",
+	 "events": "{\\"type\\":\\"odd\\",\\t\\"text\\":\\"a\u009b2Jb\u007f\\"}\\n"}
 	EOF
 	liar tlsd.0
 	liar routerd.0
 	local said all=
-	for words in status "status --names" "cert list" "cert reload" reload stop; do
+	for words in status "status -j" "status --names" "cert list" "cert list -j" "cert reload" reload stop \
+		"events --until odd"; do
 		said=$(pctl $words 2>&1 || true)
-		[[ $said != *$'\e'* && $said != *$'\u9b'* ]] || { echo "$words: $said" | cat -v; return 1; }
+		[[ $said != *[$'\e\x7f']* && $said != *$'\u9b'* ]] || { echo "$words: $said" | cat -v; return 1; }
 		all+=$said
 	done
 	# It was there, and is shown as what it is.
 	[[ $all == *'a?[2J?2Jb'* ]]
 	[[ $(pctl cert reload 2>&1) == *$'one\na?[2J?2Jb'* ]]
+	# JSON says the same as before.
+	[[ $(pctl events --until odd) == '{"type":"odd", "text":"a\u009b2Jb\u007f"}' ]]
+	[ "$(pctl status -j | jq '.daemons[1].state == "a\u001b[2J\u009b2Jb"')" = true ]
 }
 
 @test "completion in a bash that a person types into, names with colons too" {

@@ -41,5 +41,8 @@ while True:
         print("descriptor", os.pread(fd, 1000, 0))
         os.close(fd)
     answer = next((answers[k] for k in answers if words.startswith(k)), {"error": "no"})
-    c.sendall((answer if isinstance(answer, str) else json.dumps(answer)).encode())
+    try:
+        c.sendall((answer if isinstance(answer, str) else json.dumps(answer)).encode())
+    except BrokenPipeError:
+        pass  # who asked has left
     c.close()
