@@ -27,6 +27,12 @@ static const char *const role_words[] = {
 	NULL,
 };
 
+static struct cfg_pair *
+env_at(const struct instancecfg *i, size_t k)
+{
+	return CFG_AT(struct cfg_pair, i->env, k);
+}
+
 static void
 check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *path, void *obj)
 {
@@ -46,6 +52,10 @@ check_instance(struct cfg_ctx *ctx, const struct cfg_node *node, const char *pat
 	if (i->config == NULL && strcmp(i->name, "0") == 0)
 		cfg_error(ctx, cfg_get(node, "name"), path,
 			"instance 0 of this file is started anyway, expected another name");
+	for (size_t k = 0; k < i->env.n; k++)
+		if (strchr(env_at(i, k)->name, '=') != NULL)
+			cfg_error(ctx, env_at(i, k)->node, path,
+				"not a name of an environment variable, expected one without =");
 }
 
 static const struct cfg_row instance_rows[] = {
@@ -113,12 +123,6 @@ site_default_file(void)
 	if (env != NULL && env[0] != '\0')
 		return env;
 	return access("weir.yaml", F_OK) == 0 ? "weir.yaml" : "/etc/weir/weir.yaml";
-}
-
-static struct cfg_pair *
-env_at(const struct instancecfg *i, size_t k)
-{
-	return CFG_AT(struct cfg_pair, i->env, k);
 }
 
 char **

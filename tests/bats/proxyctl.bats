@@ -138,6 +138,10 @@ hits() { requests "$1" | jq -rc 'select(.event == "request") | .target' | grep -
 	assert_success
 	assert_line --partial warning
 	assert_line ok
+	sed -i 's/PORT: /"PORT=": /' weir.yaml
+	run pctl check
+	[ "$status" -eq 2 ]
+	assert_line --regexp 'weir.yaml:5:53: .*not a name of an environment variable'
 	sed -i 's/name: a, config: a.yaml/name: a b/' weir.yaml
 	run pctl check
 	[ "$status" -eq 2 ]
