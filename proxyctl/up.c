@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,10 +75,23 @@ add_urls(const struct site *s, const char *section, const char *scheme, struct s
 	return n;
 }
 
+/* Who has stopped reading, or has left, holds nobody up. */
+static void
+print_if_read(const char *text)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0)
+		fputs(text, stdout);
+	fflush(stdout);
+	clearerr(stdout);
+}
+
 static void
 say_ready(void *arg)
 {
 	struct up *u = arg;
+	struct sbuf text = { 0 };
 	struct sbuf urls = { 0 };
 	struct sbuf https = { 0 };
 	struct sbuf http = { 0 };
@@ -87,15 +101,15 @@ say_ready(void *arg)
 		LOG_WARN("no_control_socket", L_STR("reason", err.text));
 	add_urls(&u->site, "tls", "https", &urls, &https);
 	add_urls(&u->site, "http", "http", &urls, &http);
-	printf("ready: %zu processes%s%s\n", supervisor_count(u->supervisor), urls.n > 0 ? "," : "",
-		sbuf_str(&urls));
+	sbuf_addf(&text, "ready: %zu processes%s%s\n", supervisor_count(u->supervisor),
+		urls.n > 0 ? "," : "", sbuf_str(&urls));
 	if (https.n > 0)
-		printf("try:   curl -k %s\n", https.p);
+		sbuf_addf(&text, "try:   curl -k %s\n", https.p);
 	else if (http.n > 0)
-		printf("try:   curl %s\n", http.p);
-	printf("watch: %s -c %s status -w\n", program_invocation_name, u->file);
-	fflush(stdout);
-	clearerr(stdout); /* nobody has to hear of it */
+		sbuf_addf(&text, "try:   curl %s\n", http.p);
+	sbuf_addf(&text, "watch: %s -c %s status -w\n", program_invocation_name, u->file);
+	print_if_read(text.p);
+	sbuf_fini(&text);
 	sbuf_fini(&urls);
 	sbuf_fini(&https);
 	sbuf_fini(&http);

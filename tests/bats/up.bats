@@ -77,6 +77,19 @@ names() { pctl status -j | jq -r '[.daemons[] | select(.answer == "ok") | .name]
 	[ "$status" -eq 0 ]
 }
 
+@test "who has stopped reading what up says holds nobody up" {
+	demo
+	mkfifo said
+	# Open, and full.
+	exec 8<>said
+	python3 -c 'import os; os.set_blocking(8, False); [os.write(8, b"x" * 4096) for _ in iter(int, 1)]' 2>/dev/null || true
+	spawn up bash -c 'exec "$0" -c demo.yaml up >said' "$BIN/proxyctl"
+	wait_for '[ "$(ctl up.0 json status | jq -r .state)" = running ]'
+	stop up
+	[ "$status" -eq 0 ]
+	exec 8>&-
+}
+
 @test "up killed with -9 takes its children along" {
 	demo
 	up
