@@ -134,14 +134,14 @@ N
 
 @test "who began a connection may leave, and his configuration go: those who wait for it get their answers" {
 	node_start a good.pem
-	TLS_TIMEOUT=20s
+	TLS_TIMEOUT=60s
 	tls_site "protocol: h2" '' "name: a, address: \"localhost:$NODE_a\""
 	MALLOC_PERTURB_=165 start routerd # what is freed is overwritten at once
-	spawn first curl -q -sS -m 60 --noproxy '*' -o /dev/null "http://127.0.0.1:$PORT/size/7"
+	spawn first curl -q -sS -m 100 --noproxy '*' -o /dev/null "http://127.0.0.1:$PORT/size/7"
 	wait_for '[ "$(counter requests_active)" = 1 ]'
-	sed -i 's/connect: 20s/connect: 21s/' weir.yaml
+	sed -i 's/connect: 60s/connect: 61s/' weir.yaml
 	ctl routerd.0 reload
-	spawn second curl -q -sS -m 60 --noproxy '*' -o got "http://127.0.0.1:$PORT/size/7"
+	spawn second curl -q -sS -m 100 --noproxy '*' -o got "http://127.0.0.1:$PORT/size/7"
 	wait_for '[ "$(counter requests_active)" = 2 ]'
 	kill_hard first
 	wait_for '[ "$(ctl routerd.0 json status | jq .oldest_generation)" = 2 ]'
