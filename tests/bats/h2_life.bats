@@ -43,6 +43,7 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	start routerd
 	http "$URL/drip/15/100" | wc -c >dripped &
 	local dripping=$!
+	wait_for '[ "$(said a "map(select(.event == \"stream\")) | length")" = 1 ]'
 	[ "$(session_of)" = 1 ]
 	wait $dripping
 	[ "$(cat dripped)" = 15000 ]
@@ -90,17 +91,17 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	server b
 	site '' a b
 	start routerd
-	spawn drip curl -q -sS -m 60 --noproxy '*' -o dripped "$URL/drip/50/100"
+	spawn drip curl -q -sS -m 60 --noproxy '*' -o dripped "$URL/drip/80/100"
 	wait_for '[ "$(said a "map(select(.event == \"stream\")) | length")$(said b "map(select(.event == \"stream\")) | length")" != 00 ]'
 	on=a
 	[ "$(said a 'map(select(.event == "stream")) | length')" = 1 ] || on=b
-	run pctl drain app/$on --wait --timeout 300ms
+	run pctl drain app/$on --wait --timeout 2s
 	[[ $output == *"1 still in flight"* ]]
 	for i in 1 2 3 4 5 6; do http -o /dev/null "$URL/who"; done
 	[ "$(said $on 'map(select(.event == "stream")) | length')" = 1 ]
 	_reap drip 60
 	[ "$status" = 0 ]
-	[ "$(wc -c <dripped)" = 50000 ]
+	[ "$(wc -c <dripped)" = 80000 ]
 	pctl drain app/$on --wait --timeout 30s
 	wait_for "[ \"\$(said $on 'map(select(.event == \"closed\")) | map(.code)')\" = '[0]' ]"
 }

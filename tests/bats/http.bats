@@ -352,18 +352,18 @@ last(c, router, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome of it")
 	sed -i 's/limits: {/limits: { connections: 4,/; s/head: 1s/head: 1m/' weir.yaml
 	stop routerd.0
 	start routerd
-	local waiting=()
-	for i in 1 2 3 4; do
-		python3 "$TOOLS/rawclient.py" "$PORT" --timeout 1 '@4000' >/dev/null 3>&- &
-		waiting+=($!)
-	done
+	for i in 1 2 3 4; do spawn held$i python3 "$TOOLS/rawclient.py" "$PORT" '@100000'; done
 	wait_for '[ "$(ss -tnH state established "sport = :$PORT" | wc -l)" -ge 4 ]'
+	spawn fifth curl -q -sS -m 100 --noproxy '*' -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/local"
+	wait_for "ctl routerd.0 json status | jq -e '.counters.accept_pauses > 0 and .limits.connections == 4'"
 	before=$(awk '{print $14 + $15}' "/proc/$(pid_of routerd.0)/stat")
-	[ "$(http -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/local")" = 200 ]
+	sleep 1
 	after=$(awk '{print $14 + $15}' "/proc/$(pid_of routerd.0)/stat")
-	[ $((after - before)) -lt 50 ]
-	ctl routerd.0 json status | jq -e '.counters.accept_pauses > 0 and .limits.connections == 4'
-	wait "${waiting[@]}" || true
+	[ $((after - before)) -lt 20 ]
+	is_alive fifth
+	for i in 1 2 3 4; do kill_hard held$i; done
+	_reap fifth 60
+	[ "$(cat "$(log_of fifth)")" = 200 ]
 }
 
 @test "reloads under load: not one failed request, and a tunnel lives on" {

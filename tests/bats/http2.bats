@@ -276,6 +276,7 @@ is_told() { # ATTACK REASON
 }
 
 @test "draining names the last stream in two steps and finishes what is in progress" {
+	TIMEOUTS='head: 1m, response: 1m'
 	proxy
 	spawn stay node "$TOOLS/h2client.js" "$URL" stay /local 60000
 	spawn slow node "$TOOLS/h2client.js" "$URL" get /held/one
@@ -301,6 +302,7 @@ close"
 	PORT=$(free_port)
 	OLD=$(free_port)
 	URL=http://127.0.0.1:$PORT
+	TIMEOUTS='head: 1m, response: 1m'
 	h2_config | sed 's/, h2c: off//' | config
 	start routerd
 	spawn stay python3 "$TOOLS/h2raw.py" "$OLD" drained

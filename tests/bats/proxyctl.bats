@@ -241,7 +241,7 @@ json.dump(root, sys.stdout)'
 	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
 	local busy=app1
 	[ "$(server app1 | jq .inflight)" = 1 ] || busy=app2
-	run pctl drain "app/$busy" --wait --timeout 200ms
+	run pctl drain "app/$busy" --wait --timeout 2s
 	[ "$status" -eq 1 ]
 	assert_output --partial "routerd.0: 1 still in flight"
 	[ "$(verdict "$busy")" = drain ]
@@ -338,14 +338,19 @@ json.dump(root, sys.stdout)'
 
 @test "stop ends all, gracefully" {
 	site
-	spawn slow curl -sS -m 60 --noproxy '*' "http://127.0.0.1:$PORT/delay/1000"
+	spawn slow curl -sS -m 60 --noproxy '*' "http://127.0.0.1:$PORT/held/one"
 	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
-	run pctl stop
-	assert_success
+	spawn stopping "$BIN/proxyctl" -c weir.yaml stop
+	wait_for '[ "$(ctl routerd.0 json status | jq -r .state)" = draining ]'
+	is_alive stopping
+	release app1 one
+	release app2 one
+	_reap stopping 60
+	[ "$status" -eq 0 ]
 	refute is_alive routerd.0
 	refute is_alive healthd.0
-	wait_for '! is_alive slow'
-	wait "$(pid_of slow)"
+	_reap slow 60
+	[ "$status" -eq 0 ]
 	run pctl stop
 	assert_success
 	assert_output "nothing runs in $T/run"
@@ -520,7 +525,7 @@ liar() { # NAME [UID]
 	site
 	spawn slow curl -sS -m 200 --noproxy '*' "http://127.0.0.1:$PORT/delay/100000"
 	wait_for '[ "$(server app1 | jq .inflight)" = 1 ] || [ "$(server app2 | jq .inflight)" = 1 ]'
-	run pctl stop --timeout 500ms
+	run pctl stop --timeout 2s
 	[ "$status" -eq 1 ]
 	assert_output --partial "routerd.0: still there"
 	refute_output --partial "healthd.0"

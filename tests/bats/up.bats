@@ -341,11 +341,15 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 	spawn up "$BIN/proxyctl" -c demo.yaml up
 	wait_for 'grep -q "^ready: " "$(log_of up)"'
 	wait_for '[ "$(verdicts)" = up ]'
-	spawn waiting curl -q -sS -f -m 100 --noproxy '*' -o answer "http://127.0.0.1:$HTTP/delay/1500"
+	spawn waiting curl -q -sS -f -m 100 --noproxy '*' -o answer "http://127.0.0.1:$HTTP/held/one"
 	wait_for '[ "$(pctl status -j | jq ".pools[0].servers[0].inflight")" = 1 ]'
-	stop up
+	kill -TERM "$(pid_of up)"
+	wait_for '[ "$(names)" = routerd.0 ]'
+	release slow one
+	_reap up 60
 	[ "$status" -eq 0 ]
-	wait "$(pid_of waiting)"
+	_reap waiting 60
+	[ "$status" -eq 0 ]
 	[ -s answer ]
 	# And one that takes too long.
 	spawn up "$BIN/proxyctl" -c demo.yaml up
