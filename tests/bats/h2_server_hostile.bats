@@ -9,6 +9,8 @@ event() { grep -E "upstream_h2_error pool=$1 .*reason=($2)\b" "$(log_of routerd.
 high_water() { awk '/VmHWM/ {print $2}' "/proc/$(pid_of routerd.0)/status"; }
 # impatient MODE..: with deadlines that are met in the test, or that are not (PATIENCE=1m)
 impatient() { TIMEOUTS="send: ${PATIENCE:-1s}, connect: 10s, response: ${PATIENCE:-1s}, read: ${PATIENCE:-1s}" modes "$@"; }
+# patient_with_readers MODE..: what does not read has a second
+patient_with_readers() { TIMEOUTS='send: 1s, connect: 10s, response: 1m, read: 1m' modes "$@"; }
 # ask MODE: the status, and "cut" behind it when the answer was cut off; `-` for no status
 ask() {
 	local code rc=0
@@ -190,7 +192,7 @@ ask() {
 }
 
 @test "a server that resets each stream at once, or says goodbye each time, costs each client its tries, and nobody a flood" {
-	POOL='retries: 2, retry_budget: { min: 1000 }, passive: { max_fails: 0 }' impatient reset refused goaway ok
+	POOL='retries: 2, retry_budget: { min: 1000 }, passive: { max_fails: 0 }' PATIENCE=1m impatient reset refused goaway ok
 	for m in reset refused goaway; do
 		h2load --h1 -n 200 -c 20 -t 1 "$URL/$m" >load.log
 		grep -q 'status codes: 0 2xx, 0 3xx, 0 4xx, 200 5xx' load.log || { cat load.log; false; }
@@ -237,7 +239,7 @@ ask() {
 }
 
 @test "a server that says nothing at all, or stops within a section of headers, holds up nobody but those that asked" {
-	impatient mute half_section ok
+	PATIENCE=3s impatient mute half_section ok
 	clients=
 	for i in 1 2 3; do
 		http -o "got$i" -w '%{http_code}\n' "$URL/mute" >"code$i" 3>&- &
@@ -256,7 +258,7 @@ ask() {
 }
 
 @test "a server that wants a table of 4 GB and frames of 16 MB gets neither" {
-	impatient large_table
+	patient_with_readers large_table
 	http -o /dev/null "$URL/large_table"
 	before=$(high_water)
 	head -c 3000000 /dev/zero >up
@@ -270,7 +272,7 @@ ask() {
 }
 
 @test "interim answers of a server are bounded in number, whatever they weigh" {
-	impatient interim_bomb endless_interim ok
+	PATIENCE=3s impatient interim_bomb endless_interim ok
 	before=$(high_water)
 	ask interim_bomb >code
 	[ "$(cat code)" = 502 ] || { cat code; false; }

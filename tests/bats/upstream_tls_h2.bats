@@ -3,7 +3,7 @@
 
 load uptls_helper
 
-CHECK='check: { http: { path: /hello }, interval: 100ms, fall: 2, rise: 1, timeout: 1s }'
+CHECK='check: { http: { path: /hello }, interval: 100ms, fall: 2, rise: 1, timeout: 10s }'
 probes() { ctl healthd.0 json show probes | jq -c '[.[] | [.server, .state, .reason]]'; }
 
 # node NAME PEM: its port is then $NODE_NAME
@@ -37,7 +37,7 @@ node_start() {
 
 @test "a check's own fields stand in for ours" {
 	node_start a good.pem
-	tls_site "protocol: h2"$'\n'"    check: { http: { path: /hello, host: app.example, headers: { User-Agent: look, X-Probe: one } }, interval: 100ms, timeout: 1s }" \
+	tls_site "protocol: h2"$'\n'"    check: { http: { path: /hello, host: app.example, headers: { User-Agent: look, X-Probe: one } }, interval: 100ms, timeout: 10s }" \
 		'ca: ca.crt' "name: a, address: \"localhost:$NODE_a\""
 	connect_start
 	start healthd
