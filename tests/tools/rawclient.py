@@ -3,8 +3,8 @@
 
 usage: rawclient.py TARGET [OPTIONS] [TEXT..]     TARGET: PORT, HOST:PORT or unix:/path
 
-The texts (or standard input, without any) are sent one after the other as one stream; backslash
-escapes are understood: '\\r\\n', '\\x00', '\\\\'. In between may stand:
+The texts (or standard input as it comes and without escapes, when there are none) are sent one after the other as one
+stream; backslash escapes are understood: '\\r\\n', '\\x00', '\\\\'. In between may stand:
 
   @MS        pause MS milliseconds
   @wait      until some more of the answer has arrived
@@ -160,7 +160,7 @@ def main():
     s = connect()
     reader = threading.Thread(target=read_all, args=(s,), daemon=True)
     reader.start()
-    texts = opt.texts or [sys.stdin.buffer.read().decode("latin-1")]
+    texts = opt.texts or (piece.decode("latin-1") for piece in iter(lambda: sys.stdin.buffer.read1(65536), b""))
     if not opt.texts:
         opt.raw = True
     try:
