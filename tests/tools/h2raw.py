@@ -1156,6 +1156,14 @@ class Uploads:
                 out += self.q.frame(DATA, 0 if w[1] else END_STREAM, sid, bytes(n))
         return not out or self.q.send(out)
 
+    def fill(self, quiet):
+        """Until windows are full, and nothing has come for so long; for 30 s at most. False: the server has hung up."""
+        until = time.monotonic() + 30
+        while self.go_on(quiet):
+            if not self.conn or all(w[0] == 0 for w in self.left.values()) or time.monotonic() > until:
+                return True
+        return False
+
     def go_on(self, quiet, until=lambda: False):
         """Until nothing has come for so long, or that. What still came before the last of it is seen."""
         while not until():
@@ -1171,7 +1179,7 @@ class Uploads:
 def uploads(port, path, n, then):
     u = Uploads(port)
     ids = [u.start(path) for _ in range(n)]
-    print("open" if u.go_on(2) else "closed", sum(w[0] == 0 for w in u.left.values()), "stalled", flush=True)
+    print("open" if u.fill(2) else "closed", sum(w[0] == 0 for w in u.left.values()), "stalled", flush=True)
     last = u.start(then, 200000)
     u.go_on(30, lambda: "end" in u.words[last])
     print(" ".join(u.words[last]), flush=True)

@@ -70,27 +70,29 @@ def run(http_port, https_port, path):
         t.join()
 
 
-def may_fail(kind, start, end, kill):
+def may_fail(kind, before, start, end, kill):
+    """before: when the request before it began."""
     name, killed, gone, back = kill
-    if end < killed or start > back:
+    if end < killed:
         return False
     if name.startswith("tlsd"):
         return kind.startswith("https") and start < gone
-    # One that is kept finds out by its next request that it is no more.
-    return name == "routerd.0" and (kind.endswith("keep") or start < gone)
+    # One that is kept finds out by its next request that it is no more, whenever that comes.
+    return name == "routerd.0" and (start < gone or kind.endswith("keep") and (before < gone or start <= back))
 
 
 def judge(path, kills_path):
     kills = [(n, *map(float, times)) for n, *times in (line.split() for line in open(kills_path))]
-    seen, lost, bad = {}, {}, 0
+    seen, lost, bad, last = {}, {}, 0, {}
     for line in open(path):
         kind, start, end, result = line.split()
         start, end = float(start), float(end)
         seen[kind] = seen.get(kind, 0) + 1
+        before, last[kind] = last.get(kind, start), start
         if result == "ok":
             continue
         lost[kind] = lost.get(kind, 0) + 1
-        if "Refused" in result or not any(may_fail(kind, start, end, k) for k in kills):
+        if "Refused" in result or not any(may_fail(kind, before, start, end, k) for k in kills):
             near = [k for k in kills if k[1] - 1 < end and start < k[2] + 1]
             print("lost without a reason: %s near %s" % (line.strip(), near))
             bad += 1
