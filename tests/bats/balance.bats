@@ -46,7 +46,7 @@ load pools_helper
 	X
 	start healthd
 	start routerd
-	wait_for '[ "$(field c verdict)" = up ]'
+	wait_for '[ "$(field a verdict) $(field b verdict) $(field c verdict)" = "up up up" ]'
 	[ "$(names 4)" = aaaa ]
 	set_health a 503
 	wait_for '[ "$(field a verdict)" = down ]'

@@ -168,7 +168,7 @@ in_front_of_dead() {
 	cat got
 	[ "$(grep -c '^status:503 end' got)" -ge 20 ]
 	refute grep -v '^open\|^status:200 end\|^status:503 end\|^waits' got
-	jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
+	until_ok jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
 }
 
 @test "bodies that are kept for their server are bounded by that, too" {
@@ -182,5 +182,5 @@ in_front_of_dead() {
 	fast 20000000
 	wait_for '[ $(($(counter responses_5xx) + $(counter requests_active))) = 60 ]'
 	kill $client
-	jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
+	until_ok jq -e -s 'map(select(.target == "/dead" and .status == 503) | .reason) | unique == ["buffer_memory"]' access.log
 }

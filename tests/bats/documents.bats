@@ -53,10 +53,14 @@ commands() { # PAGE
 		while read -r line; do
 			line=${line//\/etc\/weir\/weir.yaml/$WEIR_CONFIG}
 			if [[ $line == *"--until server_up"* ]]; then
-				kill -STOP "$pid"
-				wait_for 'server_is down'
 				spawn waits bash -c "$line"
-				kill -CONT "$pid"
+				# What comes before it listens is not heard, so it comes again.
+				while is_alive waits; do
+					kill -STOP "$pid"
+					wait_for 'server_is down'
+					kill -CONT "$pid"
+					wait_for 'server_is up'
+				done
 				_reap waits 60
 				output=$(cat "$(log_of waits)")
 				[[ $output == *'"type":"server_up"'*'"server":"app3"'* ]]
@@ -189,7 +193,7 @@ services() {
 		if [ "$(key Type)" = notify ]; then
 			wait_for 'grep -q READY=1 told'
 			# Listeners are kept by whoever says that he does, and there is room for them.
-			grep -q FDSTORE=1 told
+			until_ok grep -q FDSTORE=1 told
 			[ "$(key Environment)" = "FDSTORE=$(key FileDescriptorStoreMax)" ]
 		else
 			wait_for 'grep -q "^ready: " "$(log_of main)"'

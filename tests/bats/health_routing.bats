@@ -166,7 +166,7 @@ is() { [ "$(field "$1" verdict)" = "$2" ]; }
 	is_alive routerd.0
 	is_alive healthd.0
 	[ "$(names 4 | fold -w1 | sort | tr -d '\n')" = aabb ]
-	ctl routerd.0 json status | jq -e '.bus.malformed > 0'
+	wait_for "ctl routerd.0 json status | jq -e '.bus.malformed > 0'"
 	# and the true voice is still heard
 	set_health a 503
 	wait_for 'is a down'

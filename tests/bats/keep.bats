@@ -80,7 +80,7 @@ comes_back() { # NAME OLD-PID
 	[ "$output" = "served 80" ]
 	comes_back tlsd.0 "$pid"
 	# As before: a socket for each worker, and each is served.
-	[ "$(grep -c "tlsd.0 info listening address=127.0.0.1:$HTTPS sockets=2" "$(log_of up)")" = 2 ]
+	wait_for '[ "$(grep -c "tlsd.0 info listening address=127.0.0.1:$HTTPS sockets=2" "$(log_of up)")" = 2 ]'
 	[ "$(kept tlsd.0)" = 2 ]
 	! grep -q inherited_unused "$(log_of up)"
 }
@@ -197,13 +197,14 @@ comes_back() { # NAME OLD-PID
 	assert_success
 	wait_for 'grep -q two words'
 	wait_for '[ "$(kept routerd.app)" = 2 ]'
-	[ "$(ss -Hltn "sport = :$PORT" | wc -l)" = 2 ]
+	# The one before has them until it has ended.
+	wait_for '[ "$(ss -Hltn "sport = :$PORT" | wc -l)" = 2 ]'
 	sed -i 's/WORD: two, WORKERS: "2"/WORD: three, WORKERS: "4"/' weir.yaml
 	run pctl reload
 	assert_success
 	wait_for 'grep -q three words'
 	wait_for '[ "$(kept routerd.app)" = 4 ]'
-	[ "$(ss -Hltn "sport = :$PORT" | wc -l)" = 4 ]
+	wait_for '[ "$(ss -Hltn "sport = :$PORT" | wc -l)" = 4 ]'
 	kill_hard load
 	! grep -i refused "$(log_of load)"
 }

@@ -132,7 +132,7 @@ CHECK='check: { http: { path: /health }, interval: 200ms, timeout: 10s, fall: 1,
 	until_ok grep -q 'warn health_stale pool=app' "$(log_of routerd.0)"
 	# It is well for requests: the trial brings it back.
 	for _ in 1 2 3 4; do [ "$(code)" = 200 ]; done
-	wait_for '[ "$(field a verdict) $(field a reason)" = "up passive_veto" ]'
+	wait_for 'code; [ "$(field a verdict) $(field a reason)" = "up passive_veto" ]'
 	# healthd is back and says the same as before: down, by its own word.
 	start healthd
 	wait_for '[ "$(field a verdict) $(field a stale)" = "down false" ]'

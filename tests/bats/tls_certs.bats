@@ -151,6 +151,7 @@ X
 	mv -T site.crt.new site.crt && mv -T site.key.new site.key
 	until_ok new
 	[ "$(served_serial)" = "$(serial_of v2.crt)" ]
+	until_ok eval '[ "$(events cert_changed)" = 2 ]'
 	# nothing changes, nothing is loaded
 	before=$(grep -c " cert_" "$LOG")
 	sleep 1
