@@ -41,15 +41,18 @@ current_timeout(const struct request *r, enum exchange_wait wait)
 }
 
 /* The deadline runs also while nothing is waited for: that may change where no event of this
- * connection tells (the client reads again, and the server has nothing more to say). */
+ * connection tells (the client reads again, and the server has nothing more to say; or the server
+ * takes no more of the body). So it is no longer than those that may begin then. */
 static void
 set_deadline(struct request *r, struct exchange_state s)
 {
+	const struct timeouts *t = &r->timeouts;
+
 	r->up_ms = current_timeout(r, s.wait);
 	r->up_progress = s.progress;
 	r->is_looked_at = r->up_ms <= STREAM_LOOK_MS;
 	if (r->up_ms == 0)
-		deadline_set(r->w->loop, r->x->dl, r->timeouts.read);
+		deadline_set(r->w->loop, r->x->dl, t->send < t->read ? t->send : t->read);
 	else
 		deadline_set(r->w->loop, r->x->dl, r->is_looked_at ? r->up_ms : STREAM_LOOK_MS);
 }

@@ -21,7 +21,7 @@ ${1:-}
       routes:
         - { path: /, pool: app }
         - { path: /local, respond: "from weir" }
-        - { path: /big, strip: /big, pool: app, max_body: 500m }
+        - { path: /big, strip: /big, pool: app, max_body: 500m, timeouts: { read: 1m } }
         - { path: /slow, strip: /slow, pool: app, max_body: 500m, timeouts: { send: 1m } }
         - { path: /patient, strip: /patient, pool: app, timeouts: { response: 1m, read: 1m, body: 1m, send: 1m } }
         - { path: /slow-server, strip: /slow-server, pool: app, timeouts: { response: 2500ms } }
