@@ -6,8 +6,6 @@
 
 #include "libcommon/daemon.h"
 
-#define DAEMON_GIVEN_MAX 256
-
 enum args_mode { ARGS_RUN, ARGS_CHECK, ARGS_DUMP, ARGS_SCHEMA, ARGS_EXIT };
 
 struct daemon_args {
@@ -38,7 +36,7 @@ struct daemon_reload {
 	struct ctl_req *waiting; /* whom daemon_committed answers; NULL: a signal, or gone */
 	struct errs warnings;    /* of the candidate, for the answer */
 	struct loop_timer *expiry;
-	struct given_fd given[DAEMON_GIVEN_MAX];
+	struct given_fd *given; /* for the reload to come, or under way */
 	size_t ngiven;
 	bool is_again; /* a HUP came while one was under way */
 };

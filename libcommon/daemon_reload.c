@@ -13,6 +13,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/daemon_parts.h"
+#include "libcommon/sock.h"
 
 enum { CANDIDATE_LIFE_MS = 30000 };
 
@@ -25,6 +26,8 @@ drop_given(struct daemon_reload *r)
 		free(r->given[i].path);
 		close(r->given[i].fd);
 	}
+	free(r->given);
+	r->given = NULL;
 	r->ngiven = 0;
 }
 
@@ -50,11 +53,16 @@ cmd_give(struct ctl_req *req)
 			req->nfds);
 		return;
 	}
-	if (r->state != RELOAD_IDLE || r->ngiven + req->nfds > DAEMON_GIVEN_MAX) {
-		ctl_fail(req,
-			r->state != RELOAD_IDLE ? "a reload is under way" : "too many descriptors");
+	if (r->state != RELOAD_IDLE) {
+		ctl_fail(req, "a reload is under way");
 		return;
 	}
+	/* Half of what may be open is for clients. */
+	if (r->ngiven + req->nfds > sock_raise_nofile() / 2) {
+		ctl_fail(req, "too many descriptors");
+		return;
+	}
+	r->given = xreallocarray(r->given, r->ngiven + req->nfds, sizeof(*r->given));
 	for (size_t i = 0; i < req->nfds; i++) {
 		r->given[r->ngiven++] = (struct given_fd){ xstrdup(req->args[i]), req->fds[i] };
 		req->fds[i] = -1;

@@ -1,6 +1,6 @@
 /*
- * give: see the header. A daemon takes 256 descriptors at most; what it does not take it will miss,
- * and say so.
+ * give: see the header. A daemon takes as many descriptors as half of its limit; what it does not
+ * take it will miss, and say so.
  */
 #include "proxyctl/give.h"
 

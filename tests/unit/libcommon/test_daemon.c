@@ -480,6 +480,59 @@ test_privileges(void **state)
 	end_toy();
 }
 
+static void
+give(const char *paths, const int *fds, size_t n)
+{
+	char *line = xasprintf("give%s", paths);
+	json_t *answer = ask_with(line, fds, n);
+
+	assert_null(json_object_get(answer, "error"));
+	json_decref(answer);
+	free(line);
+}
+
+/* A folder of certificates is more than a line, and than 256: what comes last is there, too. */
+static void
+test_many_are_given(void **state)
+{
+	struct sbuf paths = { 0 };
+	int fds[CTL_FDS_MAX];
+	char other[96];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s/other", fx.dir);
+	configure("http: { value: 2 }");
+	assert_int_equal(rename(fx.file, other), 0);
+	configure("http: { value: 1 }");
+	start_toy();
+	for (size_t i = 0; i < CTL_FDS_MAX; i++)
+		fds[i] = open("/dev/null", O_RDONLY);
+	for (int line = 0; line < 20; line++) {
+		sbuf_clear(&paths);
+		for (size_t i = 0; i < CTL_FDS_MAX; i++)
+			sbuf_addf(&paths, " /%d/%zu", line, i);
+		give(paths.p, fds, CTL_FDS_MAX);
+	}
+	for (size_t i = 0; i < CTL_FDS_MAX; i++)
+		close(fds[i]);
+	fds[0] = open(other, O_RDONLY);
+	sbuf_clear(&paths);
+	sbuf_addf(&paths, " %s", fx.file);
+	give(paths.p, fds, 1);
+	close(fds[0]);
+
+	char *hash = hash_of(other);
+	char *line = prepare_line(hash, fx.file);
+
+	assert_string_equal(ask(line, "prepared"), hash);
+	assert_string_equal(ask("commit", "generation"), "2");
+	assert_string_equal(ask("status", "value"), "2");
+	sbuf_fini(&paths);
+	free(hash);
+	free(line);
+	end_toy();
+}
+
 /* Daemons start together: whoever sees the folder sees it with its rights, and they never change.
  */
 static void
@@ -602,6 +655,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_two_phases, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_privileges, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_are_given, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_run_dir_appears_whole, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_notify, set_up, tear_down),
