@@ -197,8 +197,9 @@ h2_body_data(struct h2_stream *st, const char *p, size_t n)
 	}
 	consumed(st, n);
 	if (give(st, x->c->in, p, n)) {
+		/* Whoever was fed before may have left without a flush. */
+		x->fed_count = x->fed == st ? x->fed_count + 1 : 1;
 		x->fed = st;
-		x->fed_count++;
 	}
 }
 

@@ -141,6 +141,14 @@ unread_by_o1() {
 	app_behind 'servers: [ { name: o1, address: "unix:o1.sock" } ]' "limits: { ${1:-body: 100m} }"
 }
 
+@test "an upload that is cancelled between its pieces leaves nothing to the next one of its connection" {
+	origin o1
+	in_front_of o1
+	[ "$(python3 "$TOOLS/h2raw.py" "$PORT" cut_between /continue)" = "status:200 end" ]
+	is_alive routerd.0
+	wait_for all_is_quiet
+}
+
 @test "uploads that nobody takes hold no other upload of their connection" {
 	unread_by_o1
 	mkfifo go

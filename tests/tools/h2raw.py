@@ -9,6 +9,9 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT no_windows PATH N    N at once without a window until a line comes from stdin
        h2raw.py PORT uploads PATH N THEN  N bodies without end to PATH, as far as windows allow; then one of 200 kB to THEN;
                                           the ends of the others, when a line comes from stdin
+       h2raw.py PORT posts PATH N BYTES   N bodies without a length at once: what became of each
+       h2raw.py PORT cut_between PATH     small pieces of one upload, its reset, and many of another's, in one segment
+       h2raw.py PORT half_section         half of a header section; the rest when a line comes from stdin
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py PORT drained [PATH]       says "open" once served, then each GOAWAY with its last stream, the answer, the end
        h2raw.py --list                    the names of attacks and rules
@@ -1189,6 +1192,55 @@ def uploads(port, path, n, then):
     return 0
 
 
+def posts(port, path, n, size):
+    q = Peer(port)
+    first = q.next
+    out = b"".join(q.frame(HEADERS, END_HEADERS, first + 2 * i, fields(req(path, "POST"))) +
+                   q.frame(DATA, END_STREAM, first + 2 * i, bytes(size)) for i in range(n))
+    q.send(out)
+    words = {first + 2 * i: [] for i in range(n)}
+    while not all(w and w[-1] in ("end", "rst") for w in words.values()):
+        f = q.read(60)
+        if f in (None, "close"):
+            print(f or "nothing")
+            return 1
+        word = q.word(f)
+        if f[2] in words:
+            words[f[2]] += [word] if word and f[0] == HEADERS else []
+            if f[0] == RST or f[0] in (DATA, HEADERS) and f[1] & END_STREAM:
+                words[f[2]].append("rst" if f[0] == RST else "end")
+    print("\n".join(" ".join(w) for w in words.values()))
+    return 0
+
+
+def cut_between(port, path):
+    """That it is asked for bodies says that somebody takes them. The second one's pieces are not small enough to be copied."""
+    q = Peer(port)
+    ids = [q.ask(req(path, "POST", ("expect", "100-continue")), end=False) for _ in range(2)]
+    for _ in ids:
+        if q.outcome(wants=("status",), seconds=60) != ["status:100"]:
+            print("nothing")
+            return 1
+    q.send(q.frame(DATA, 0, ids[0], b"x") * 4 + q.frame(RST, 0, ids[0], b"\0\0\0\x08") +
+           q.frame(DATA, 0, ids[1], b"y" * 1100) * 40 + q.frame(DATA, END_STREAM, ids[1]))
+    print(" ".join(q.outcome(ids[1], 60)), flush=True)
+    return 0
+
+
+def half_section(port):
+    q = Peer(port)
+    block = fields(GET) + fields([("x-late", "1")])
+    half = len(fields(GET)) - 3
+    q.send(q.frame(PING, 0, 0, b"half way") + q.frame(HEADERS, END_STREAM, 1, block[:half]))
+    while (f := q.read(60)) not in (None, "close") and (f[0] != PING or not f[1] & ACK):
+        q.word(f, acks=False)
+    print("half", flush=True)
+    sys.stdin.readline()
+    q.put(CONT, END_HEADERS, 1, block[half:])
+    print(" ".join(q.outcome(1, 60)), flush=True)
+    return 0
+
+
 def conform(port, names):
     bad = 0
     for name, fn, expected in RULES:
@@ -1229,6 +1281,12 @@ def main(argv):
         return no_windows(port, rest[0], int(rest[1]))
     if word == "uploads":
         return uploads(port, rest[0], int(rest[1]), rest[2])
+    if word == "posts":
+        return posts(port, rest[0], int(rest[1]), int(rest[2]))
+    if word == "cut_between":
+        return cut_between(port, rest[0])
+    if word == "half_section":
+        return half_section(port)
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:
