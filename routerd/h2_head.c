@@ -13,7 +13,7 @@ void
 h2_head_init(
 	struct h2_head *h, struct msg *m, struct arena *arena, const struct http1_limits *limits)
 {
-	*h = (struct h2_head){ .m = m, .arena = arena, .limits = limits };
+	*h = (struct h2_head){ .m = m, .arena = arena, .limits = *limits };
 }
 
 static void
@@ -124,8 +124,7 @@ regular_field(struct h2_head *h, struct slice name, struct slice value)
 		malformed(h, fault);
 	if (fault != NULL || is_said)
 		return;
-	if (m->field_count >= h->limits->fields ||
-		m->field_count + H2_HEAD_FIELDS >= m->field_cap) {
+	if (m->field_count >= h->limits.fields || m->field_count + H2_HEAD_FIELDS >= m->field_cap) {
 		refuse(h, 431, "too_many_fields", false);
 		return;
 	}
@@ -138,7 +137,7 @@ void
 h2_head_field(struct h2_head *h, struct slice name, struct slice value)
 {
 	h->bytes += name.n + value.n + H2_FIELD_EXTRA;
-	if (h->bytes > h->limits->head_bytes)
+	if (h->bytes > h->limits.head_bytes)
 		refuse(h, 431, "head_too_long", false);
 	if (h->reason != NULL)
 		return;
@@ -228,7 +227,7 @@ settle_path(struct h2_head *h)
 		malformed(h, "bad_target");
 		return;
 	}
-	if (h->method.n + h->path.n + START_EXTRA > h->limits->target_bytes)
+	if (h->method.n + h->path.n + START_EXTRA > h->limits.target_bytes)
 		refuse(h, 414, "line_too_long", false);
 	else if (!http1_request_target(m, h->path.p, h->path.n, &err))
 		malformed(h, err.reason);

@@ -13,7 +13,7 @@
 struct h2_head {
 	struct msg *m;
 	struct arena *arena;
-	const struct http1_limits *limits;
+	struct http1_limits limits; /* a section may take longer than a configuration lives */
 	/* The first fault; more fields are only counted then. */
 	const char *reason;
 	uint16_t status;

@@ -149,6 +149,26 @@ unread_by_o1() {
 	wait_for all_is_quiet
 }
 
+@test "a header section that spans a reload is read to its end" {
+	origin o1
+	in_front_of o1
+	mkfifo go
+	python3 "$TOOLS/h2raw.py" "$PORT" half_section <go >got 3>&- &
+	client=$!
+	exec 5>go
+	wait_for 'grep -q half got'
+	# The limits that it began with are gone, and their memory is used for others.
+	for i in 1 2 3; do
+		sed -i "s/format: json.*}/format: json } # $i/" weir.yaml
+		ctl routerd.0 reload
+	done
+	wait_for '[ "$(ctl routerd.0 json status | jq ".oldest_generation")" -gt 1 ]'
+	echo >&5
+	wait $client
+	exec 5>&-
+	[ "$(tail -1 got)" = "status:200 end" ]
+}
+
 @test "uploads that nobody takes hold no other upload of their connection" {
 	unread_by_o1
 	mkfifo go
