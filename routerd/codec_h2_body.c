@@ -131,6 +131,9 @@ h2_body_again(struct run_item *item)
 	st->since_ms = loop_now_ms(st->cl.w->loop);
 	if (st->bad_accept)
 		tell(st, BODY_END_BAD, "bad_websocket_accept");
+	else if (st->in_bytes > st->max_body && st->to != NULL && !st->head_done)
+		/* It had waited for its sink. */
+		tell(st, BODY_END_TOO_LARGE, "body_too_large");
 	else if (st->to != NULL)
 		deliver(st);
 }

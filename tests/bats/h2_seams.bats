@@ -169,6 +169,17 @@ unread_by_o1() {
 	[ "$(tail -1 got)" = "status:200 end" ]
 }
 
+@test "a body that has waited for its server is held to the same length as any other" {
+	POOL='retries: 0' modes settles_late
+	sed -i 's/^  workers: 1/  workers: 1\n  limits: { body: 1000 }/' weir.yaml
+	ctl routerd.0 reload
+	python3 "$TOOLS/h2raw.py" "$PORT" posts /settles_late 3 2000 >got
+	cat got
+	[ "$(sort -u got)" = "status:413 end" ]
+	[ "$(python3 "$TOOLS/h2raw.py" "$PORT" posts /settles_late 3 1000 | sort -u)" = "status:200 end" ]
+	wait_for all_is_quiet
+}
+
 @test "uploads that nobody takes hold no other upload of their connection" {
 	unread_by_o1
 	mkfifo go
