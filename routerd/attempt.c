@@ -387,6 +387,7 @@ let_go(struct request *r)
 {
 	r->client = forward_client(&r->m, &r->fwd);
 	r->fwd.http = NULL;
+	r->fwd.scheme = arena_dup(&r->arena, r->fwd.scheme);
 	r->route_name = arena_strdup(&r->arena, r->route_name);
 	r->pool_name = arena_strdup(&r->arena, r->pool_name);
 	r->server_name = arena_strdup(&r->arena, r->server_name);

@@ -288,6 +288,21 @@ X
 	wait_for all_is_quiet
 }
 
+@test "a tunnel's line has the scheme of a listener whose configuration has gone" {
+	proxy
+	sed -i 's/name: http, address/name: http, scheme: https, address/; s/format: json/format: "${status} ${scheme} ${port}"/' weir.yaml
+	ctl routerd.0 reload
+	generations() { ctl routerd.0 json status | jq -c '[.. | objects | select(has("generation"))][0] | [.generation, .oldest_generation]'; }
+	raw --timeout 60 "$EMPTY_TUNNEL" '@wait:101' "one" "@wait:one" '@wait:go' >"$T/tunnel" 3>&- &
+	wait_for "grep -aqs one '$T/tunnel'"
+	# What the first memory held is somebody else's by then.
+	for _ in $(seq 20); do ctl routerd.0 reload >/dev/null; done
+	wait_for '[ "$(generations)" = "[22,22]" ]'
+	kill -TERM "$(pid_of o1)"
+	lines 1
+	[ "$(cat access.log)" = "101 https 443" ]
+}
+
 @test "the log counts what was sent, also when the client leaves in the middle" {
 	proxy
 	raw --timeout 30 'GET /patient/stall/100000 HTTP/1.1\r\nHost: a\r\n\r\n' @body:100000 @reset >/dev/null || true
