@@ -234,6 +234,15 @@ count_status(struct request *r)
 		worker_count(r->w, (enum stat_id)(STAT_STATUS_2XX + (class - 2)));
 }
 
+/* Whatever is found now, it is answered already. */
+static void
+forget_token(struct request *r)
+{
+	if (r->ask_token != NULL)
+		acme_forget(r->ask_token);
+	r->ask_token = NULL;
+}
+
 /* The one end of a request. */
 static void
 finish(struct request *r, enum client_end how)
@@ -243,8 +252,7 @@ finish(struct request *r, enum client_end how)
 	if (r->is_tunnel && (how == CLIENT_ABORT || (how == CLIENT_CUT && attempt_owes(r))))
 		attempt_cut(r);
 	attempt_end(r, r->reason == NULL ? SERVER_OK : SERVER_ABANDONED);
-	if (r->ask_token != NULL)
-		acme_forget(r->ask_token);
+	forget_token(r);
 	r->state = REQ_DONE;
 	count_status(r);
 	if (r->reason != NULL)
@@ -458,6 +466,7 @@ request_fail(struct request *r, uint16_t status, const char *reason, char who)
 		return;
 	}
 	log_failure(r, status, status);
+	forget_token(r);
 	attempt_end(r, SERVER_ABANDONED);
 
 	struct respond_info info = request_info(r);

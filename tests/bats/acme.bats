@@ -228,6 +228,51 @@ made() {
 	[[ "$output" == *"warning: tls.acme.challenges: $D/alpm: there is no such folder"* ]]
 }
 
+@test "a request that is refused while its challenge is looked for gets one answer" {
+	both
+	printf found >tokens/t
+	cat >twice.py <<-'P'
+		import struct, sys
+		sys.path.insert(0, sys.argv[2])
+		import h2raw
+		# No window for bodies: the refusal stays on its way.
+		q = h2raw.Peer(int(sys.argv[1]), settings=((4, 0),))
+		q.next = 3
+		path = "/.well-known/acme-challenge/"
+		head = h2raw.fields(h2raw.req(path + "t", "GET", ("content-length", "1")))
+		frame = lambda kind, flags, p: struct.pack(">I", len(p))[1:] + bytes([kind, flags]) + struct.pack(">I", 1) + p
+		# In one piece: the body is wrong before anybody can have looked.
+		q.s.sendall(frame(h2raw.HEADERS, h2raw.END_HEADERS, head) + frame(h2raw.DATA, 0, b"xx"))
+		seen, ended = [], set()
+		def read():
+		    f = q.read(30)
+		    if f in (None, "close"):
+		        sys.exit("%s after %s" % (f, seen))
+		    w = q.word(f)
+		    if w:
+		        seen.append("%d:%s" % (f[2], w))
+		    if f[0] == h2raw.RST or f[0] in (h2raw.DATA, h2raw.HEADERS) and f[1] & h2raw.END_STREAM:
+		        ended.add(f[2])
+		while not seen:
+		    read()
+		# What is looked for next is found after it.
+		q.ask(h2raw.req(path + "t"))
+		while not any(w.startswith("3:") for w in seen):
+		    read()
+		q.put(h2raw.SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 20))
+		while len(ended) < 2:
+		    read()
+		print(*sorted(seen))
+	P
+	run python3 twice.py "$HTTP" "$TOOLS"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$output" = "1:rst:PROTOCOL_ERROR 1:status:400 3:status:200" ]
+	[ "$(challenge t)" = found ]
+	[ "$(count requests_active)" -eq 0 ]
+	until_ok eval '[ "$(jq -s "[.[] | select(.status == 400)] | length" access.log)" = 1 ]'
+}
+
 @test "challenges under load, and a reload that turns them off and on" {
 	both
 	for i in $(seq 100); do printf 'answer %d' "$i" >"tokens/t$i"; done
