@@ -30,8 +30,8 @@ find(const struct listen_set *set, const char *name, const char *where)
 
 /* Its path goes first, so that it is never another process's that is removed. Connecting is refused
  * from then on, and no channel is left behind that nobody will accept. */
-void
-listen_stop_handoff(struct listen_slot *s)
+static void
+stop_handoff(struct listen_slot *s)
 {
 	if (s->handoff_path == NULL)
 		return;
@@ -44,7 +44,7 @@ listen_stop_handoff(struct listen_slot *s)
 void
 listen_stop(struct listen_slot *s)
 {
-	listen_stop_handoff(s);
+	stop_handoff(s);
 	if (s->path == NULL)
 		return;
 	unlink(s->path);
@@ -66,7 +66,7 @@ listen_close(struct listen_slot *s)
 static void
 slot_free(struct listen_slot *s)
 {
-	listen_stop_handoff(s);
+	listen_stop(s);
 	if (s->handoff_fd >= 0)
 		close(s->handoff_fd);
 	listen_close(s);

@@ -54,9 +54,8 @@ struct listen_plan *listen_prepare(const struct listen_set *set, const struct sn
 	unsigned workers, listen_path_fn unix_path, void *arg, struct errs *errs);
 /* The plan's new slots join the set. Cannot fail. */
 void listen_commit(struct listen_set *set, struct listen_plan *plan);
-/* Main thread: nobody connects to the slot's handoff socket any more; who has can be accepted. */
-void listen_stop_handoff(struct listen_slot *slot);
-/* The same for the slot as a whole, as far as it is ours alone: TCP has no such half. */
+/* Main thread: nobody connects to the slot's Unix sockets any more; who has can be accepted. TCP
+ * has no such half. */
 void listen_stop(struct listen_slot *slot);
 /* Main thread, when no worker accepts any more: clients are refused from now on. */
 void listen_close(struct listen_slot *slot);

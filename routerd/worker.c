@@ -256,7 +256,7 @@ workers_adopt(struct workers *ws, struct snapshot *s, const struct listen_set *s
 		a->listeners[plan->slots[i]->index] = &s->listeners[i];
 	for (unsigned i = 0; i < set->count; i++)
 		if (a->listeners[i] == NULL)
-			listen_stop_handoff(set->slots[i]);
+			listen_stop(set->slots[i]);
 	a->log = log;
 	a->done = done;
 	a->arg = arg;

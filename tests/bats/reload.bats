@@ -423,6 +423,44 @@ while True:
 	wait_for '[ "$(ctl routerd.0 json status | jq .counters.tunnels)" = 0 ]'
 }
 
+@test "a listener that a reload takes away leaves no socket behind, and takes away no other process's" {
+	listeners() {
+		config <<-X
+		run_dir: run
+		http:
+		  workers: 2
+		  listen: [ { name: keep, address: "unix:keep.sock" }$1 ]
+		  hosts: [ { names: ["*"], routes: [ { path: /, respond: here } ] } ]
+		X
+	}
+	listeners ', { name: local, address: "unix:local.sock" }, { name: https, from: tlsd }'
+	start routerd
+	[ "$(http --unix-socket local.sock http://x/)" = here ]
+	[ -S run/https/0.sock ]
+	listeners ''
+	ctl routerd.0 reload
+	[ ! -e local.sock ]
+	[ ! -e run/https/0.sock ]
+	[ "$(http --unix-socket keep.sock http://x/)" = here ]
+	# Nor does one that never came.
+	listeners ', { name: early, address: "unix:early.sock" }, { name: late, address: "unix:nosuch/late.sock" }'
+	[[ "$(ctl routerd.0 reload)" == *nosuch/late.sock* ]]
+	[ ! -e early.sock ]
+	# Whoever has the place now keeps it when we end.
+	spawn other python3 -c '
+import socket, time
+s = socket.socket(socket.AF_UNIX)
+s.bind("local.sock")
+s.listen(8)
+print("ready", flush=True)
+time.sleep(600)
+'
+	wait_for "grep -qs ^ready '$T/proc/other.log'"
+	stop routerd.0
+	[ -S local.sock ]
+	[ ! -e keep.sock ]
+}
+
 @test "reloads at the same time: each is taken by all or by none" {
 	proxy
 	tls_config tls.yaml "$(free_port)"
