@@ -484,8 +484,10 @@ pass_final(struct request *r)
 	r->down_flow = FLOW_OPEN;
 	r->state = REQ_FLOW;
 	x->ops->body_to(x, r->cl->out);
-	if (r->state == REQ_FLOW && r->down_flow == FLOW_OPEN)
-		arm(r);
+	if (r->state != REQ_FLOW || r->down_flow != FLOW_OPEN)
+		return;
+	server_answers(r->server, r->pool, r->ask.now_ms, loop_now_ms(r->w->loop));
+	arm(r);
 }
 
 static void

@@ -87,6 +87,9 @@ bool server_addr(const struct server *s, struct addr *out);
 void server_begin(struct server *s);
 void server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t began_ms,
 	uint64_t now_ms);
+/* Its answer has begun, and goes on, maybe for days: when it is the trial of a blocked server, that
+ * has succeeded. server_end follows as ever. */
+void server_answers(struct server *s, struct pool *p, uint64_t began_ms, uint64_t now_ms);
 /*
  * What was begun has become a tunnel: a success, told now, since its end says nothing and may be
  * far away. It stays in flight, and server_end is called with NULL for the pool, which the tunnel

@@ -170,6 +170,13 @@ server_end(struct server *s, struct pool *p, enum server_outcome how, uint64_t b
 }
 
 void
+server_answers(struct server *s, struct pool *p, uint64_t began_ms, uint64_t now_ms)
+{
+	if (atomic_load_explicit(&s->trial_ms, memory_order_relaxed) == began_ms)
+		server_opened(s, p, began_ms, now_ms);
+}
+
+void
 server_opened(struct server *s, struct pool *p, uint64_t began_ms, uint64_t now_ms)
 {
 	bool is_trial = atomic_load_explicit(&s->trial_ms, memory_order_relaxed) == began_ms;

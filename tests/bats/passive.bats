@@ -36,6 +36,31 @@ load pools_helper
 	until_ok grep -q 'info server_up pool=app server=a' "$(log_of routerd.0)"
 }
 
+@test "a trial whose answer has begun has succeeded, however long the answer lasts" {
+	origins b
+	local dead
+	dead=$(free_port)
+	pool 'passive: { max_fails: 1, fail_timeout: 2s }' <<-X
+		a 127.0.0.1:$dead
+		b $(at b)
+	X
+	start routerd
+	[ "$(codes 4)" = "200 200 200 200 " ]
+	wait_for '[ "$(field a verdict) $(field a reason)" = "down passive" ]'
+	spawn back python3 "$TOOLS/origin.py" --name a --port "$dead"
+	wait_for "grep -qs ^ready '$T/proc/back.log'"
+	wait_for '[ "$(field a blocked_ms)" = 0 ]'
+	# Of two one is the trial; neither answer ends.
+	for i in 1 2; do
+		spawn "stream$i" curl -q -sS -N --noproxy '*' -o "stream$i.body" "http://127.0.0.1:$PORT/open/10"
+		wait_for "[ -s stream$i.body ]"
+	done
+	[ "$(field a inflight)" = 1 ]
+	wait_for '[ "$(field a verdict)" = up ]'
+	case $(names 4) in abab | baba) ;; *) return 1 ;; esac
+	[ "$(field a inflight)" = 1 ]
+}
+
 @test "a server that accepts and closes is taken out too, and no client sees it" {
 	origins b
 	spawn a python3 -c '

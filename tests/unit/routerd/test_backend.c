@@ -254,6 +254,28 @@ test_tunnel_is_a_success(void **state)
 	assert_int_equal(server_fails(s), 0);
 }
 
+/* So has one whose answer has begun; how it ends is judged as with any other. */
+static void
+test_answer_is_a_success(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_of(f, 0);
+
+	block(f, s, 1000);
+	assert_true(is_picked(f, s, 11000));
+	server_begin(s);
+	/* What began before is not the trial. */
+	server_answers(s, f->p, 900, 11010);
+	assert_false(is_picked(f, s, 11010));
+	server_answers(s, f->p, 11000, 11020);
+	assert_int_equal(atomic_load(&s->blocked_until_ms), 0);
+	assert_int_equal(atomic_load(&s->trial_ms), 0);
+	assert_true(is_picked(f, s, 11021));
+	server_end(s, f->p, SERVER_BROKEN, 11000, 99000);
+	assert_int_equal(atomic_load(&s->inflight), 0);
+	assert_int_equal(server_fails(s), 1);
+}
+
 static void
 test_all_blocked(void **state)
 {
@@ -753,6 +775,7 @@ main(void)
 		BOTH(test_passive),
 		BOTH(test_trial),
 		BOTH(test_tunnel_is_a_success),
+		BOTH(test_answer_is_a_success),
 		BOTH(test_all_blocked),
 		BOTH(test_only_member_stays),
 		BOTH(test_one_trial_over_threads),
