@@ -471,6 +471,7 @@ static void
 pass_final(struct request *r)
 {
 	struct exchange *x = r->x;
+	enum body_kind body;
 
 	r->t.response_us = request_us(r);
 	drop_kept(r);
@@ -480,7 +481,12 @@ pass_final(struct request *r)
 	 * come. */
 	if (!r->cl->body_ended && (request_awaits_continue(r) || x->is_spent))
 		r->cl->ops->close_after(r->cl);
+	body = r->resp.body;
 	request_send_head(r, &r->resp);
+	/* The sink made an answer without a body of it: what the server sends for one must not be
+	 * the next answer. */
+	if (r->resp.body != body)
+		x->is_spent = true;
 	r->down_flow = FLOW_OPEN;
 	r->state = REQ_FLOW;
 	x->ops->body_to(x, r->cl->out);

@@ -120,6 +120,13 @@ served() { requests o1 | grep -c . || true; }
 	wait_for '[ "$(counter tunnels)" = 0 ]'
 }
 
+@test "an answer that is refused because it does not switch leaves its body to nobody behind it" {
+	proxy
+	[ "$(node2 ws-refused /stall/0/50 | jq .status)" = 502 ]
+	[ "$(h2 -m 30 "$URL/bytes/5" | wc -c)" = 5 ]
+	[ "$(requests o1 | jq -s -c 'map(select(.event == "request") | .conn)')" = '[1,2]' ]
+}
+
 @test "no random bytes for a WebSocket's key: 500, and the connection lives on" {
 	needs_root "trace daemons"
 	command -v strace >/dev/null || skip "strace is not installed"

@@ -19,7 +19,7 @@ here. The first path segment that is a known word is the mode, so a prefix befor
   /delay/MS           waits before the answer
   /held/KEY           answers when somebody has asked for /release/KEY
   /drip/N/MS          N bytes, one every MS milliseconds (Content-Length)
-  /stall/N            Content-Length 2N, N bytes, then nothing until the peer leaves
+  /stall/N[/OF]       Content-Length OF (2N), N bytes, then nothing until the peer leaves
   /open/N             N bytes without a length, then nothing until the peer leaves
   /silent             never answers
   /close              closes instead of answering       /reset   the same with a RST
@@ -314,7 +314,7 @@ def wait_gone(c):
 def m_stall(c, args, query):
     c.read_body()
     n = int(args[0])
-    c.send(c.head(200, [], 2 * n) + pattern(n))
+    c.send(c.head(200, [], int(args[1]) if len(args) > 1 else 2 * n) + pattern(n))
     wait_gone(c)
 
 
