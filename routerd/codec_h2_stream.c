@@ -142,6 +142,9 @@ stream_done(struct client *cl, enum client_end how)
 		linger(st);
 	if (st->is_closed)
 		h2_stream_free(st);
+	/* Those that linger are looked at also when the connection is idle for the rest. */
+	if (x->active == 0 && x->streams != NULL && !x->is_dead)
+		h2_deadline(x, LINGER_MS);
 	h2_soon(x);
 }
 

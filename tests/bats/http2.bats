@@ -140,6 +140,12 @@ served() { requests o1 | grep -c . || true; }
 	wait_for "grep -q no_randomness access.log"
 }
 
+@test "what is left of a body that was refused ends soon, also when another request has ended meanwhile" {
+	TIMEOUTS='keepalive: 100s'
+	proxy
+	[ "$(raw left_body /small)" = "end rst:NO_ERROR status:200 status:413" ]
+}
+
 @test "a client that resets its stream cancels the work for it, one that leaves all of it" {
 	proxy
 	[ "$(node2 cancel /silent 300)" = '{"then":200}' ]

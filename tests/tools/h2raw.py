@@ -12,6 +12,7 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT posts PATH N BYTES   N bodies without a length at once: what became of each
        h2raw.py PORT cut_between PATH     small pieces of one upload, its reset, and many of another's, in one segment
        h2raw.py PORT half_section         half of a header section; the rest when a line comes from stdin
+       h2raw.py PORT left_body PATH       a body that is refused for its length and does not end, another request: what becomes of the first
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py PORT drained [PATH]       says "open" once served, then each GOAWAY with its last stream, the answer, the end
        h2raw.py --list                    the names of attacks and rules
@@ -1241,6 +1242,14 @@ def half_section(port):
     return 0
 
 
+def left_body(port, path):
+    q = Peer(port)
+    q.send(q.frame(HEADERS, END_HEADERS, 1, fields(req(path, "POST", ("content-length", "20000")))) +
+           q.frame(HEADERS, END_HEADERS | END_STREAM, 3, fields(req("/local"))))
+    print(" ".join(sorted(q.outcome(1, 30, wants=("rst", "goaway", "close")))))
+    return 0
+
+
 def conform(port, names):
     bad = 0
     for name, fn, expected in RULES:
@@ -1287,6 +1296,8 @@ def main(argv):
         return cut_between(port, rest[0])
     if word == "half_section":
         return half_section(port)
+    if word == "left_body":
+        return left_body(port, rest[0])
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:
