@@ -568,7 +568,7 @@ submit_settings(struct h2 *x)
 {
 	const struct httpcfg *http = x->c->w->snap->s->http;
 	const nghttp2_settings_entry v[] = {
-		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)http->limits.h2_streams },
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, x->streams_max },
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)http->limits.head },
 		{ NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 },
@@ -619,6 +619,7 @@ codec_h2_start(struct conn *c)
 		    &x->session, env->callbacks, x, env->option, h2_mem_of(env->mem)) != 0)
 		abort(); /* out of memory */
 	h2_guard_init(x);
+	x->streams_max = (unsigned)w->snap->s->http->limits.h2_streams;
 	c->codec = &codec_h2;
 	c->state = CONN_BUSY;
 	c->h2 = x;

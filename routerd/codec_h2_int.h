@@ -97,7 +97,8 @@ struct h2 {
 	nghttp2_session *session;
 	struct run_item out; /* there may be frames to send */
 	struct h2_stream *streams;
-	unsigned active; /* streams whose request is in progress */
+	unsigned active;      /* streams whose request is in progress */
+	unsigned streams_max; /* as it was told */
 	enum h2_drain drain;
 	bool is_dead;      /* it is being taken down */
 	bool is_acked;     /* the ping behind the notice came back */

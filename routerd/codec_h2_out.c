@@ -167,8 +167,7 @@ stream_refused(struct h2 *x)
 	worker_count(x->c->w, STAT_H2_REFUSED);
 	if (log_allow(&limit, &held))
 		LOG_INFO("h2_stream_refused", L_SLICE("peer", conn_peer(x->c)),
-			L_INT("limit", x->c->w->snap->s->http->limits.h2_streams),
-			L_INT("suppressed", held));
+			L_INT("limit", x->streams_max), L_INT("suppressed", held));
 }
 
 static void

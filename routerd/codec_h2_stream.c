@@ -337,7 +337,7 @@ h2_stream_start(struct h2 *x, int32_t id, bool is_end)
 	x->c->served++;
 	/* nghttp2 counts streams that are open; we count requests that are at work, whatever became
 	 * of their streams. */
-	if (x->active >= (unsigned)x->c->w->snap->s->http->limits.h2_streams) {
+	if (x->active >= x->streams_max) {
 		request_drop(r);
 		if (!is_end)
 			h2_guard_cut(x);

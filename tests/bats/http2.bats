@@ -146,6 +146,23 @@ served() { requests o1 | grep -c . || true; }
 	[ "$(raw left_body /small)" = "end rst:NO_ERROR status:200 status:413" ]
 }
 
+@test "a client may have as many streams as it was told, also when a reload would give it fewer" {
+	LIMITS='h2_streams: 20, h2_resets: 5'
+	proxy
+	mkfifo go
+	raw at_once /bytes/5 12 <go >got 3>&- &
+	client=$!
+	exec 5>go
+	wait_for 'grep -q "status:200 end" got'
+	sed -i 's/h2_streams: 20/h2_streams: 2/' weir.yaml
+	ctl routerd.0 reload
+	echo >&5
+	wait $client
+	exec 5>&-
+	[ "$(sort got | uniq -c | tr -s ' ')" = " 13 status:200 end" ]
+	[ "$(counter h2_refused)" = 0 ]
+}
+
 @test "a client that resets its stream cancels the work for it, one that leaves all of it" {
 	proxy
 	[ "$(node2 cancel /silent 300)" = '{"then":200}' ]

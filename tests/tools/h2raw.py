@@ -13,6 +13,7 @@ usage: h2raw.py PORT conform [NAME..]     every rule below; one line each, exit 
        h2raw.py PORT cut_between PATH     small pieces of one upload, its reset, and many of another's, in one segment
        h2raw.py PORT half_section         half of a header section; the rest when a line comes from stdin
        h2raw.py PORT left_body PATH       a body that is refused for its length and does not end, another request: what becomes of the first
+       h2raw.py PORT at_once PATH N       one request, and N in one segment when a line comes from stdin: what became of each
        h2raw.py PORT late PATH N          N at once, read only when a line comes from stdin: ends and body lengths
        h2raw.py PORT drained [PATH]       says "open" once served, then each GOAWAY with its last stream, the answer, the end
        h2raw.py --list                    the names of attacks and rules
@@ -1193,13 +1194,22 @@ def uploads(port, path, n, then):
     return 0
 
 
+def at_once(port, path, n):
+    q = Peer(port)
+    print(" ".join(q.outcome(q.ask(req(path)))), flush=True)
+    sys.stdin.readline()
+    return each(q, n, lambda sid: q.frame(HEADERS, END_HEADERS | END_STREAM, sid, fields(req(path))))
+
+
 def posts(port, path, n, size):
     q = Peer(port)
+    return each(q, n, lambda sid: q.frame(HEADERS, END_HEADERS, sid, fields(req(path, "POST"))) + q.frame(DATA, END_STREAM, sid, bytes(size)))
+
+
+def each(q, n, frames):
     first = q.next
-    out = b"".join(q.frame(HEADERS, END_HEADERS, first + 2 * i, fields(req(path, "POST"))) +
-                   q.frame(DATA, END_STREAM, first + 2 * i, bytes(size)) for i in range(n))
-    q.send(out)
     words = {first + 2 * i: [] for i in range(n)}
+    q.send(b"".join(frames(sid) for sid in words))
     while not all(w and w[-1] in ("end", "rst") for w in words.values()):
         f = q.read(60)
         if f in (None, "close"):
@@ -1298,6 +1308,8 @@ def main(argv):
         return half_section(port)
     if word == "left_body":
         return left_body(port, rest[0])
+    if word == "at_once":
+        return at_once(port, rest[0], int(rest[1]))
     if word == "get":
         ids = [p.ask(req(rest[0])) for _ in range(int(rest[1]) if len(rest) > 1 else 1)]
         for sid in ids:
