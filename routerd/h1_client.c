@@ -416,6 +416,7 @@ h1_client_deadline(struct conn *c)
 	struct h1_client *x = c->client;
 	enum wait wait = current_wait(x);
 	bool is_same = wait == x->wait && progress_of(x) == x->progress && !x->in.progressed;
+	uint32_t ms = wait_ms(x, wait);
 
 	if (is_same && x->is_looked_at && (wait == WAIT_BODY || wait == WAIT_SEND)) {
 		worker_count(c->w, STAT_CLIENT_TIMEOUT);
@@ -424,7 +425,8 @@ h1_client_deadline(struct conn *c)
 		leave(c, x);
 	} else if (is_same && !x->is_looked_at) {
 		x->is_looked_at = true;
-		deadline_set(c->w->loop, &c->dl, wait_ms(x, wait) - STREAM_LOOK_MS);
+		/* A route's own timeout may be shorter than the one that held when this began. */
+		deadline_set(c->w->loop, &c->dl, ms > STREAM_LOOK_MS ? ms - STREAM_LOOK_MS : 1);
 	} else {
 		if (wait == WAIT_CLOSED) {
 			x->told_closed = true;
