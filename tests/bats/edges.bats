@@ -290,7 +290,7 @@ X
 
 @test "a tunnel's line has the scheme of a listener whose configuration has gone" {
 	proxy
-	sed -i 's/name: http, address/name: http, scheme: https, address/; s/format: json/format: "${status} ${scheme} ${port}"/' weir.yaml
+	sed -i 's/head: 1s/head: 1m/; s/name: http, address/name: http, scheme: https, address/; s/format: json/format: "${status} ${scheme} ${port}"/' weir.yaml
 	ctl routerd.0 reload
 	generations() { ctl routerd.0 json status | jq -c '[.. | objects | select(has("generation"))][0] | [.generation, .oldest_generation]'; }
 	raw --timeout 60 "$EMPTY_TUNNEL" '@wait:101' "one" "@wait:one" '@wait:go' >"$T/tunnel" 3>&- &
@@ -399,7 +399,7 @@ X
 @test "connecting that takes too long: 504, and the log blames time" {
 	full_queue dead
 	proxy
-	sed -i "s/127.0.0.1:$(port_of o1)/127.0.0.1:$(port_of dead)/" weir.yaml
+	sed -i "s/head: 1s/head: 1m/; s/127.0.0.1:$(port_of o1)/127.0.0.1:$(port_of dead)/" weir.yaml
 	ctl routerd.0 reload
 	[ "$(http -o /dev/null -w '%{http_code}' "$URL/x")" = 504 ]
 	lines 1

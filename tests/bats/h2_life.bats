@@ -41,12 +41,12 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	server a
 	site 'idle_timeout: 1s' a
 	start routerd
-	http "$URL/drip/15/100" | wc -c >dripped &
+	http "$URL/drip/45/100" | wc -c >dripped &
 	local dripping=$!
 	wait_for '[ "$(said a "map(select(.event == \"stream\")) | length")" = 1 ]'
 	[ "$(session_of)" = 1 ]
 	wait $dripping
-	[ "$(cat dripped)" = 15000 ]
+	[ "$(cat dripped)" = 45000 ]
 	wait_for "[ \"\$(said a 'map(select(.event == \"closed\")) | map(.code)')\" = '[0]' ]"
 	# Not while it was used.
 	[ "$(said a 'map(select(.event == "end" or .event == "closed")) | map(.event)')" = '["end","end","closed"]' ]
@@ -95,8 +95,8 @@ idle() { wait_for 'ctl routerd.0 json status | jq -e "[.. | objects | select(has
 	wait_for '[ "$(said a "map(select(.event == \"stream\")) | length")$(said b "map(select(.event == \"stream\")) | length")" != 00 ]'
 	on=a
 	[ "$(said a 'map(select(.event == "stream")) | length')" = 1 ] || on=b
-	run pctl drain app/$on --wait --timeout 2s
-	[[ $output == *"1 still in flight"* ]]
+	still() { [[ $(pctl drain app/$on --wait --timeout 2s 2>&1) == *"1 still in flight"* ]]; }
+	wait_for still
 	for i in 1 2 3 4 5 6; do http -o /dev/null "$URL/who"; done
 	[ "$(said $on 'map(select(.event == "stream")) | length')" = 1 ]
 	_reap drip 60

@@ -9,8 +9,8 @@ event() { grep -E "upstream_h2_error pool=$1 .*reason=($2)\b" "$(log_of routerd.
 high_water() { awk '/VmHWM/ {print $2}' "/proc/$(pid_of routerd.0)/status"; }
 # impatient MODE..: with deadlines that are met in the test, or that are not (PATIENCE=1m)
 impatient() { TIMEOUTS="send: ${PATIENCE:-1s}, connect: 10s, response: ${PATIENCE:-1s}, read: ${PATIENCE:-1s}" modes "$@"; }
-# patient_with_readers MODE..: what does not read has a second
-patient_with_readers() { TIMEOUTS='send: 1s, connect: 10s, response: 1m, read: 1m' modes "$@"; }
+# patient_with_readers MODE..: what does not read has a few seconds
+patient_with_readers() { TIMEOUTS='send: 4s, connect: 10s, response: 1m, read: 1m' modes "$@"; }
 # ask MODE: the status, and "cut" behind it when the answer was cut off; `-` for no status
 ask() {
 	local code rc=0

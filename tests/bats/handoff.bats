@@ -320,7 +320,7 @@ P
 	local status=0
 	_reap load 60
 	[ "$status" = 0 ]
-	[ "$(handed)" = "$(asked)" ]
+	wait_for '[ "$(handed)" = "$(asked)" ]'
 }
 
 @test "a listener that goes by reload leaves its connections alone, and its socket is gone" {

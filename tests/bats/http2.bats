@@ -121,6 +121,7 @@ served() { requests o1 | grep -c . || true; }
 }
 
 @test "an answer that is refused because it does not switch leaves its body to nobody behind it" {
+	TIMEOUTS='head: 1m, response: 1m'
 	proxy
 	[ "$(node2 ws-refused /stall/0/50 | jq .status)" = 502 ]
 	[ "$(h2 -m 30 "$URL/bytes/5" | wc -c)" = 5 ]
@@ -148,6 +149,7 @@ served() { requests o1 | grep -c . || true; }
 
 @test "a client may have as many streams as it was told, also when a reload would give it fewer" {
 	LIMITS='h2_streams: 20, h2_resets: 5'
+	TIMEOUTS='head: 1m, response: 1m'
 	proxy
 	mkfifo go
 	raw at_once /bytes/5 12 <go >got 3>&- &

@@ -40,6 +40,8 @@ lines() { wait_for "[ \$(wc -l <access.log) -ge $1 ]"; }
 
 @test "bytes behind an answer are nobody's: not one of them reaches the next request" {
 	proxy
+	sed -i 's/head: 1s/head: 1m/' weir.yaml
+	ctl routerd.0 reload
 	evil='HTTP/1.1%20200%20OK%0d%0aX-Evil:%201%0d%0aContent-Length:%204%0d%0a%0d%0aevil'
 	local code ms n=0
 	# Those that come later come before the next request: who says them then answers it, as far as anybody can see.

@@ -100,9 +100,9 @@ print("alert" if raw.recv(99)[:1] == bytes([21]) else "none")' "$PORT" "$RUN/b.s
 	cert site ec 31 DNS:localhost
 	tlsctl reload
 	echo >go
-	_reap client 15
+	_reap client 60
 	grep -q alert proc/client.log
-	[ "$(tlsctl json status | jq .session_cache.sessions)" = 0 ]
+	until_ok eval '[ "$(tlsctl json status | jq .session_cache.sessions)" = 0 ]'
 }
 
 @test "SIGTERM refuses new clients, lets relays finish, and ends with 0" {

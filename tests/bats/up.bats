@@ -397,6 +397,7 @@ s = socket.socket(); s.bind(('127.0.0.1', $HTTP)); s.listen(); print('port 1', f
 }
 
 @test "a signal that comes between fork and exec is the child's" {
+	needs_root "trace daemons"
 	command -v strace >/dev/null || skip "strace is not installed"
 	demo
 	up

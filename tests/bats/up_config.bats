@@ -122,7 +122,7 @@ kill_daemon() {
 	mkfifo demo.yaml
 	kill_daemon routerd.0
 	[ "$(version)" = one ]
-	UP_LOG | grep -q "config_older name=routerd.0 config=demo.yaml .* on_disk=- reason=\"demo.yaml: Invalid argument\""
+	wait_for 'UP_LOG | grep "config_older name=routerd.0 config=demo.yaml .* on_disk=- reason=\"demo.yaml: Invalid argument\""'
 	kill -HUP "$(process routerd.0 .pid)"
 	wait_for 'grep -q "routerd.0 error config_finding at=demo.yaml .*text=\"cannot read: it is not a regular file\"" "$(log_of up)"'
 	ctl routerd.0 json reload | jq -e '.findings[0].text == "cannot read: it is not a regular file"'

@@ -577,8 +577,8 @@ def nobody(port, where="", more="0", then="", **kw):
     """Nobody listens, ever: after handoff_timeout close_notify and a FIN come, although the client has said more than
     was ever read. Prints how long it took. then=stay: the client keeps its side open until it is killed; then=talk: it
     says more, until it is cut off."""
+    t = time.time()  # before the server's clock begins to run, however slow we are
     client = Client(port, **kw)
-    t = time.time()
     client.send(b"hello?")
     client.send(bytes(int(more)))
     got, clean = client.recv_all()
