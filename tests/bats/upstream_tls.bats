@@ -127,7 +127,6 @@ refused() {
 	cat >odd.py <<'X'
 import socket, ssl, sys
 c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); c.load_cert_chain("good.pem")
-c.set_ecdh_curve("X25519") # the one that is known below
 if sys.argv[1] == "times": # of a certificate: in 1.2 it can be seen on the way
     c.maximum_version = ssl.TLSVersion.TLSv1_2
 def spoil(b):
