@@ -12,6 +12,7 @@
 #include "proxyctl/commands.h"
 #include "proxyctl/fleet.h"
 #include "proxyctl/give.h"
+#include "proxyctl/plain.h"
 #include "proxyctl/table.h"
 
 enum { ASK_MS = 3000, RELOAD_MS = 30000, SOON_DAYS = 21 };

@@ -10,8 +10,8 @@
 #include "proxyctl/commands.h"
 #include "proxyctl/cross.h"
 #include "proxyctl/findings.h"
+#include "proxyctl/plain.h"
 #include "proxyctl/program.h"
-#include "proxyctl/table.h"
 
 void
 check_part(const char *program, int role, const char *file, const struct instancecfg *in,

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "proxyctl/commands.h"
+#include "proxyctl/plain.h"
 #include "proxyctl/program.h"
 #include "proxyctl/site.h"
-#include "proxyctl/table.h"
 
 /* Keys that are not there yet go to the end of `all`; `seen` has their paths. */
 static void

@@ -17,8 +17,8 @@
 #include "libcommon/units.h"
 #include "proxyctl/commands.h"
 #include "proxyctl/fleet.h"
+#include "proxyctl/plain.h"
 #include "proxyctl/site.h"
-#include "proxyctl/table.h"
 
 enum { RESCAN_MS = 200, CONNECT_MS = 1000, STREAMS_MAX = 256, LINE_MAX_BYTES = 1 << 20 };
 

@@ -18,7 +18,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/ctlclient.h"
 #include "libcommon/sock.h"
-#include "proxyctl/table.h"
+#include "proxyctl/plain.h"
 
 #define ANSWER_MAX (64u << 20)
 

@@ -15,7 +15,7 @@
 #include "proxyctl/findings.h"
 #include "proxyctl/fleet.h"
 #include "proxyctl/give.h"
-#include "proxyctl/table.h"
+#include "proxyctl/plain.h"
 
 enum { ASK_MS = 5000, PREPARE_MS = 25000, COMMIT_MS = 60000 };
 

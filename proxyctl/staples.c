@@ -23,8 +23,8 @@
 #include "proxyctl/fetch.h"
 #include "proxyctl/ocsp.h"
 #include "proxyctl/outside.h"
+#include "proxyctl/plain.h"
 #include "proxyctl/site.h"
-#include "proxyctl/table.h"
 
 /* The resolver and a busy machine need time, too, before the one who asks is given up. */
 enum { TIMEOUT_MS = 10000, SLACK_MS = 2000 /* for what is reckoned */ };

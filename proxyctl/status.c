@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "proxyctl/commands.h"
+#include "proxyctl/plain.h"
 #include "proxyctl/show.h"
-#include "proxyctl/table.h"
 #include "proxyctl/upview.h"
 
 enum { ASK_MS = 3000, REFRESH_MS = 1000 };

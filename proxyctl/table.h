@@ -6,8 +6,6 @@
 
 #include "libcommon/sbuf.h"
 
-struct json_t;
-
 enum tint { TINT_NONE, TINT_BOLD, TINT_DIM, TINT_GREEN, TINT_YELLOW, TINT_RED };
 
 #define TABLE_COLUMNS_MAX 12
@@ -35,13 +33,6 @@ void table_add(struct table *t, enum tint tint, const char *fmt, ...)
 /* Two units are enough for a person: "3h12m", "4m10s", "5.2s". */
 void table_add_duration(struct table *t, enum tint tint, int64_t ms);
 void table_format(const struct table *t, bool is_coloured, struct sbuf *out);
-/* What daemons, servers and certificates say, without anything that a terminal takes for a command:
- * control characters become `?`, ends of lines too, unless they are kept. */
-enum plain_lines { PLAIN_ONE_LINE, PLAIN_LINES };
-void plain_add(struct sbuf *out, const char *text, enum plain_lines lines);
-/* The same of JSON, which means the same afterwards. */
-void plain_add_json(struct sbuf *out, struct slice text);
-void plain_print_json(const struct json_t *json);
 void tint_add(struct sbuf *out, bool is_coloured, enum tint tint, const char *text);
 
 #endif
