@@ -2,6 +2,7 @@
 #include "libcommon/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 int
@@ -16,4 +17,18 @@ file_write(int fd, struct slice text)
 			text = slice_skip(text, (size_t)n);
 	}
 	return 0;
+}
+
+int
+file_sync_folder(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+
+	int rc = fsync(fd);
+
+	close(fd);
+	return rc;
 }

@@ -158,20 +158,6 @@ give_to_group(int fd, const char *state_dir, const char *group)
 }
 
 static int
-sync_folder(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -1;
-
-	int rc = fsync(fd);
-
-	close(fd);
-	return rc;
-}
-
-static int
 replace(const char *state_dir, const char *group, struct slice text, struct err *err)
 {
 	char *path = xasprintf("%s/" OVERRIDES_NAME, state_dir);
@@ -187,7 +173,7 @@ replace(const char *state_dir, const char *group, struct slice text, struct err 
 	if (fchmod(fd, FILE_MODE) || file_write(fd, text) || fsync(fd) || rename(tmp, path)) {
 		err_set(err, "%s: %s", path, strerror(errno));
 		unlink(tmp);
-	} else if (sync_folder(state_dir)) {
+	} else if (file_sync_folder(state_dir)) {
 		err_set(err, "%s: %s", state_dir, strerror(errno));
 	} else {
 		rc = 0;

@@ -145,19 +145,15 @@ read_old(const char *path, unsigned char *buf, size_t cap, struct stat *st)
 	return n;
 }
 
-static int
-sync_folder(const char *path)
+static void
+sync_folder_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char *dir = slash != NULL && slash > path ? xstrndup(path, (size_t)(slash - path))
 						  : xstrdup(slash != NULL ? "/" : ".");
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd >= 0 ? fsync(fd) : -1;
 
-	if (fd >= 0)
-		close(fd);
+	(void)file_sync_folder(dir);
 	free(dir);
-	return rc;
 }
 
 /* Beside it and renamed, so that a reader finds the old one or the new one. It is as public as the
@@ -185,7 +181,7 @@ write_staple(const char *path, const unsigned char *p, size_t n, const struct st
 		if (rc < 0)
 			err_set(err, "%s cannot be written: %s", path, strerror(errno));
 		else
-			(void)sync_folder(path);
+			sync_folder_of(path);
 		if (rc < 0)
 			unlink(temp);
 	} else {
