@@ -9,7 +9,9 @@
 /* Groups are looked for among those that begin with the same certificate: few, of any number. */
 struct making {
 	struct certgroups *gs;
-	uint32_t *latest; /* per certificate, as certgroup.next */
+	/* A group's number plus 1, 0 for none: */
+	uint32_t *latest; /* that begins with this certificate */
+	uint32_t *before; /* per group: that came before it and begins with the same one */
 };
 
 static uint32_t
@@ -19,15 +21,16 @@ find_or_add(struct making *m, const uint32_t *certs, uint32_t count)
 	uint32_t *latest = &m->latest[certs[0]];
 	size_t bytes = count * sizeof(*certs);
 
-	for (uint32_t i = *latest; i > 0; i = gs->v[i - 1].next)
+	for (uint32_t i = *latest; i > 0; i = m->before[i - 1])
 		if (gs->v[i - 1].count == count && memcmp(gs->v[i - 1].certs, certs, bytes) == 0)
 			return i - 1;
 	gs->v = xreallocarray(gs->v, gs->n + 1, sizeof(*gs->v));
 	gs->v[gs->n] = (struct certgroup){
 		.certs = memcpy(xmalloc(bytes), certs, bytes),
 		.count = count,
-		.next = *latest,
 	};
+	m->before = xreallocarray(m->before, gs->n + 1, sizeof(*m->before));
+	m->before[gs->n] = *latest;
 	*latest = (uint32_t)++gs->n;
 	return *latest - 1;
 }
@@ -62,7 +65,7 @@ void
 certgroups_make(
 	struct certgroups *gs, struct sni_index *index, struct cert *const *certs, size_t ncerts)
 {
-	struct making m = { gs, xcalloc(ncerts, sizeof(*m.latest)) };
+	struct making m = { .gs = gs, .latest = xcalloc(ncerts, sizeof(*m.latest)) };
 
 	*gs = (struct certgroups){ .n = 0 };
 	make_default(&m, certs, ncerts);
@@ -71,6 +74,7 @@ certgroups_make(
 			sni_add(index, certs[i]->names[j], i);
 	sni_each(index, group_entry, &m);
 	free(m.latest);
+	free(m.before);
 }
 
 void

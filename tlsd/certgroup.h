@@ -11,7 +11,6 @@
 struct certgroup {
 	uint32_t *certs; /* in the order of the listener's, none twice, at least one */
 	uint32_t count;
-	uint32_t next; /* the one before with the same first certificate: its number plus 1, or 0 */
 };
 
 struct certgroups {
