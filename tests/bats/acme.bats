@@ -240,9 +240,8 @@ made() {
 		q.next = 3
 		path = "/.well-known/acme-challenge/"
 		head = h2raw.fields(h2raw.req(path + "t", "GET", ("content-length", "1")))
-		frame = lambda kind, flags, p: struct.pack(">I", len(p))[1:] + bytes([kind, flags]) + struct.pack(">I", 1) + p
 		# In one piece: the body is wrong before anybody can have looked.
-		q.s.sendall(frame(h2raw.HEADERS, h2raw.END_HEADERS, head) + frame(h2raw.DATA, 0, b"xx"))
+		q.send(q.frame(h2raw.HEADERS, h2raw.END_HEADERS, 1, head) + q.frame(h2raw.DATA, 0, 1, b"xx"))
 		seen, ended = [], set()
 		def read():
 		    f = q.read(30)

@@ -9,8 +9,6 @@ event() { grep -E "upstream_h2_error pool=$1 .*reason=($2)\b" "$(log_of routerd.
 high_water() { awk '/VmHWM/ {print $2}' "/proc/$(pid_of routerd.0)/status"; }
 # impatient MODE..: with deadlines that are met in the test, or that are not (PATIENCE=1m)
 impatient() { TIMEOUTS="send: ${PATIENCE:-1s}, connect: 10s, response: ${PATIENCE:-1s}, read: ${PATIENCE:-1s}" modes "$@"; }
-# patient_with_readers MODE..: what does not read has a few seconds
-patient_with_readers() { TIMEOUTS='send: 4s, connect: 10s, response: 1m, read: 1m' modes "$@"; }
 # ask MODE: the status, and "cut" behind it when the answer was cut off; `-` for no status
 ask() {
 	local code rc=0
@@ -258,7 +256,7 @@ ask() {
 }
 
 @test "a server that wants a table of 4 GB and frames of 16 MB gets neither" {
-	patient_with_readers large_table
+	TIMEOUTS='send: 4s, connect: 10s, response: 1m, read: 1m' modes large_table
 	http -o /dev/null "$URL/large_table"
 	before=$(high_water)
 	head -c 3000000 /dev/zero >up
